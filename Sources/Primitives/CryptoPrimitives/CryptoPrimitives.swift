@@ -1,0 +1,1 @@
+// CryptoPrimitives: see the module's duty in PROTOCOL.md.

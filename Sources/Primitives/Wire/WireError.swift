@@ -1,0 +1,24 @@
+/// Why bytes are not the layout they were taken for. Counted by case, never answered.
+public enum WireError: Error, Hashable, Sendable {
+    /// Fewer bytes than the layout needs.
+    case truncated(neededByteCount: Int, foundByteCount: Int)
+    /// More bytes than the layout has.
+    case trailing(byteCount: Int)
+    /// A version, type or kind this implementation does not know.
+    case unknown(field: StaticName, value: UInt64)
+    /// A field whose value the layout forbids.
+    case invalid(field: StaticName)
+    /// A count or length above the bound the layout sets.
+    case tooLarge(field: StaticName, value: UInt64, limit: UInt64)
+}
+
+/// The name of a field in the protocol text, fixed at compile time so that errors stay cheap.
+public struct StaticName: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
+    /// The name itself.
+    public let description: String
+
+    /// Takes the literal over.
+    public init(stringLiteral value: String) {
+        description = value
+    }
+}

@@ -1,0 +1,1 @@
+// Circuits: see the module's duty in PROTOCOL.md.

@@ -1,0 +1,1 @@
+// Directory: see the module's duty in PROTOCOL.md.

@@ -1,0 +1,1 @@
+// Flows: see the module's duty in PROTOCOL.md.

@@ -1,0 +1,1 @@
+// Links: see the module's duty in PROTOCOL.md.

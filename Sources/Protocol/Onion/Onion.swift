@@ -1,0 +1,1 @@
+// Onion: see the module's duty in PROTOCOL.md.

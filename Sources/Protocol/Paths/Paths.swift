@@ -1,0 +1,1 @@
+// Paths: see the module's duty in PROTOCOL.md.

@@ -1,0 +1,1 @@
+// TunDevice: see the module's duty in PROTOCOL.md.

@@ -1,0 +1,1 @@
+// UDPTransport: see the module's duty in PROTOCOL.md.
