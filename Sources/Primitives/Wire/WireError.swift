@@ -1,4 +1,4 @@
-/// Why bytes are not the layout they were taken for. Counted by case, never answered.
+/// Why bytes are not the layout they were taken for: counted by case, never answered.
 public enum WireError: Error, Hashable, Sendable {
     /// Fewer bytes than the layout needs.
     case truncated(neededByteCount: Int, foundByteCount: Int)
