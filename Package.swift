@@ -94,6 +94,6 @@ let package = Package(
         module("Shells", "UDPTransport", ["Base", "CLinux"]),
         module("Shells", "TunDevice", ["Base", "CLinux"]),
 
-        tests(of: "Base"),
+        tests(of: "Base", resources: [.copy("Vectors")]),
     ]
 )
