@@ -1,0 +1,580 @@
+public import Base
+import CryptoPrimitives
+public import Wire
+
+/// The established links of one shard: sessions, replay windows, roaming, liveness.
+///
+/// Sans-IO. Hand datagrams to ``open(_:datagram:source:now:)``, cells to
+/// ``send(_:datagram:link:header:now:)``, wake it at ``nextDeadline``; after each call drain
+/// ``output`` and ``nextEvent()`` before the next. `now` never goes back. Not thread-safe: owned by
+/// one shard. Bounds: `linkLimit` links, three sessions each.
+/// Spec: PROTOCOL.md §B.5 (sessions, liveness), §C.2 (datagram).
+public struct LinkTable: ~Copyable {
+    /// Times of the link protocol. Spec: §B.5.
+    public struct Timing: Sendable {
+        /// Silence after which the end that opened the link sends a PING.
+        public var keepalive: TimeSpan = .seconds(15)
+        /// Time of sending and hearing nothing after which PINGs go out.
+        public var suspicion: TimeSpan = .seconds(1)
+        /// Time between PINGs that go unanswered.
+        public var pingInterval: TimeSpan = .milliseconds(300)
+        /// Unanswered PINGs after which the link is lost.
+        public var pingLimit = 3
+        /// Silence after which a link is forgotten.
+        public var idleLimit: TimeSpan = .seconds(120)
+        /// Time an unconfirmed session waits for its first packet.
+        public var confirmLimit: TimeSpan = .seconds(5)
+        /// Time a replaced session still receives.
+        public var graceLimit: TimeSpan = .seconds(10)
+        /// Age at which a session is renewed.
+        public var rekeyAge: TimeSpan = .seconds(3600)
+        /// Packets sent after which a session is renewed.
+        public var rekeyPacketCount: UInt32 = 1 << 31
+        /// Packets sent after which a session sends no more.
+        public var packetLimit: UInt32 = .max - 8192
+
+        /// The times of the protocol text.
+        public init() {}
+    }
+
+    /// What became of a datagram.
+    public enum Opened: Equatable, Sendable {
+        /// Its session number is 0: the control plane looks at it.
+        case handshake
+        /// A cell on the link in slot `link`; sealed bodies lie open.
+        case cell(link: Int, LinkHeader)
+        /// It served the link itself.
+        case consumed
+        /// It was dropped, and counted.
+        case dropped(LinkDrop)
+    }
+
+    private struct Session: ~Copyable {
+        let local: SessionID
+        let remote: SessionID
+        let link: Int
+        let sendHeader: AEADKey
+        let sendBody: AEADKey
+        let receiveHeader: AEADKey
+        let receiveBody: AEADKey
+        var replay = ReplayWindow(bitCount: 8192)
+        var nextSequence: UInt32 = 0
+        var isConfirmed: Bool
+        let created: Instant
+        var expires: Instant
+        var rekeyRequested = false
+
+        init(_ new: NewSession, link: Int, now: Instant, expires: Instant) {
+            local = new.local
+            remote = new.remote
+            self.link = link
+            sendHeader = AEADKey(new.keys.sendHeader)
+            sendBody = AEADKey(new.keys.sendBody)
+            receiveHeader = AEADKey(new.keys.receiveHeader)
+            receiveBody = AEADKey(new.keys.receiveBody)
+            isConfirmed = new.isConfirmed
+            created = now
+            self.expires = expires
+        }
+    }
+
+    private struct Link {
+        let id: LinkID
+        let peer: LinkPeer
+        let isInitiator: Bool
+        var address: SocketAddress
+        // Session slots; -1 for none. `pending` waits for the peer's first packet.
+        var current = -1
+        var previous = -1
+        var pending = -1
+        var keepsAlive: Bool
+        var lastReceived: Instant
+        var lastSent: Instant
+        var unansweredSince: Instant?
+        var pingCount = 0
+        var lastPing: Instant = .zero
+        var pingNonce: UInt64 = 0
+        var roundTrip: TimeSpan?
+    }
+
+    private var sessions: Slab<Session>
+    private var links: Slab<Link>
+    private var sessionIndex: IndexTable
+    private var linkIndex: IndexTable
+    private var timers = TimerTable()
+    private var events: [LinkEvent] = []
+    private var random: RandomGenerator
+    private let timing: Timing
+    /// Datagrams ready to leave.
+    public var output: DatagramOutput
+    /// Datagrams dropped, by ``LinkDrop``.
+    public private(set) var drops = [UInt64](repeating: 0, count: LinkDrop.allCases.count)
+
+    /// Makes an empty table.
+    ///
+    /// - Parameters:
+    ///   - generated: region of the arena in which datagrams are made.
+    ///   - random: source of nonces and table seeds.
+    public init(
+        linkLimit: Int,
+        generated: Range<Int>,
+        timing: Timing = Timing(),
+        random: consuming RandomGenerator
+    ) {
+        var random = random
+        sessions = Slab(limit: linkLimit * 3)
+        links = Slab(limit: linkLimit)
+        sessionIndex = IndexTable(limit: linkLimit * 3, seed: (random.next(), random.next()))
+        linkIndex = IndexTable(limit: linkLimit, seed: (random.next(), random.next()))
+        self.timing = timing
+        self.random = random
+        output = DatagramOutput(region: generated)
+    }
+
+    // MARK: Commands
+
+    /// Adds an established link; false if the table is full or a number is taken.
+    public mutating func add(_ new: NewLink, now: Instant) -> Bool {
+        guard !links.isFull, !sessions.isFull,
+            sessionIndex.value(for: UInt64(new.session.local.rawValue)) == nil,
+            linkIndex.value(for: UInt64(new.id.rawValue)) == nil
+        else { return false }
+        let slot = links.insert(
+            Link(
+                id: new.id,
+                peer: new.peer,
+                isInitiator: new.isInitiator,
+                address: new.address,
+                keepsAlive: new.isInitiator,
+                lastReceived: now,
+                lastSent: now
+            )
+        )
+        _ = linkIndex.set(UInt64(new.id.rawValue), to: slot)
+        let session = insert(new.session, link: slot, now: now)
+        if new.session.isConfirmed {
+            links[slot].current = session
+        } else {
+            links[slot].pending = session
+        }
+        timers.set(slot, to: nextDeadline(of: slot, now: now))
+        return true
+    }
+
+    /// Adds the session of a finished rekey; false if the link is gone or the number is taken.
+    public mutating func renew(_ id: LinkID, with new: NewSession, now: Instant) -> Bool {
+        guard let slot = slot(of: id), !sessions.isFull,
+            sessionIndex.value(for: UInt64(new.local.rawValue)) == nil
+        else { return false }
+        let session = insert(new, link: slot, now: now)
+        if new.isConfirmed {
+            replaceCurrent(of: slot, by: session, now: now)
+        } else {
+            if links[slot].pending >= 0 { removeSession(links[slot].pending) }
+            links[slot].pending = session
+        }
+        timers.set(slot, to: nextDeadline(of: slot, now: now))
+        return true
+    }
+
+    /// Forgets a link, telling the peer if `saysGoodbye`.
+    public mutating func remove(
+        _ id: LinkID,
+        saysGoodbye: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let slot = slot(of: id) else { return }
+        if saysGoodbye { _ = sendControl(.close, link: slot, bytes: &bytes, now: now) }
+        removeLink(slot)
+    }
+
+    /// Whether this end sends PINGs while the link is idle.
+    public mutating func setKeepsAlive(_ keepsAlive: Bool, link id: LinkID, now: Instant) {
+        guard let slot = slot(of: id) else { return }
+        links[slot].keepsAlive = keepsAlive
+        timers.set(slot, to: nextDeadline(of: slot, now: now))
+    }
+
+    /// The slot of `id` for the packet path; `nil` if the link is gone.
+    public func slot(of id: LinkID) -> Int? {
+        linkIndex.value(for: UInt64(id.rawValue))
+    }
+
+    /// The name of the link in `slot`.
+    public func id(at slot: Int) -> LinkID {
+        links[slot].id
+    }
+
+    /// Who is at the other end of the link in `slot`.
+    public func peer(at slot: Int) -> LinkPeer {
+        links[slot].peer
+    }
+
+    /// Where the peer of the link in `slot` is.
+    public func address(at slot: Int) -> SocketAddress {
+        links[slot].address
+    }
+
+    /// The last measured round trip of `id`; `nil` before the first.
+    public func roundTrip(of id: LinkID) -> TimeSpan? {
+        slot(of: id).flatMap { links[$0].roundTrip }
+    }
+
+    /// How many links there are.
+    public var count: Int {
+        links.count
+    }
+
+    /// Takes the next thing to report.
+    public mutating func nextEvent() -> LinkEvent? {
+        events.isEmpty ? nil : events.removeFirst()
+    }
+
+    // MARK: Packets
+
+    /// Authenticates the datagram at `datagram` and opens its header, and its body where sealed.
+    public mutating func open(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        source: SocketAddress,
+        now: Instant
+    ) -> Opened {
+        let number: UInt32 = bytes.loadBigEndian(at: datagram + Datagram.sessionOffset)
+        guard number != 0 else { return .handshake }
+        guard let slot = sessionIndex.value(for: UInt64(number)) else {
+            return drop(.unknownSession)
+        }
+        let sequence: UInt32 = bytes.loadBigEndian(at: datagram + Datagram.sequenceOffset)
+        guard sessions[slot].replay.isFresh(UInt64(sequence)) else { return drop(.replayed) }
+        let headerStart = datagram + Datagram.headerOffset
+        guard
+            sessions[slot].receiveHeader.open(
+                &bytes,
+                text: headerStart..<headerStart + Datagram.headerByteCount,
+                tagOffset: datagram + Datagram.headerTagOffset,
+                nonce: UInt64(sequence),
+                authenticating: datagram..<datagram + Datagram.clearByteCount
+            )
+        else { return drop(.forged) }
+        let isNewest = sessions[slot].replay.commit(UInt64(sequence))
+        guard let header = try? LinkHeader(parsing: bytes.bytes, datagram: datagram) else {
+            return drop(.malformed)
+        }
+        if header.command.sealsBody {
+            let body = datagram + Datagram.bodyOffset
+            guard
+                sessions[slot].receiveBody.open(
+                    &bytes,
+                    text: body..<body + Datagram.sealedBodyCapacity,
+                    tagOffset: body + Datagram.sealedBodyCapacity,
+                    nonce: UInt64(sequence),
+                    authenticating: datagram..<datagram + Datagram.clearByteCount
+                )
+            else { return drop(.forged) }
+        }
+        let link = sessions[slot].link
+        noteReceived(on: link, session: slot, source: source, isNewest: isNewest, now: now)
+        switch header.command {
+        case .padding:
+            return .consumed
+        case .linkControl:
+            return receiveControl(link: link, datagram: datagram, bytes: &bytes, now: now)
+        case .forward, .backward, .create, .created, .destroy:
+            return .cell(link: link, header)
+        }
+    }
+
+    /// Seals the header of the datagram at `datagram`, whose body is ready, and queues it.
+    ///
+    /// - Returns: false if the link has no session to send under; nothing is queued then.
+    public mutating func send(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        link slot: Int,
+        header: LinkHeader,
+        now: Instant
+    ) -> Bool {
+        guard let (session, sequence) = takeSequence(link: slot, now: now) else { return false }
+        sealHeader(&bytes, datagram: datagram, session: session, sequence: sequence, header: header)
+        output.append(offset: datagram, link: slot, destination: links[slot].address)
+        return true
+    }
+
+    /// Makes a datagram whose body is `body`, sealed under the link's body key, and queues it.
+    ///
+    /// - Precondition: the command seals its body and `body` is at most 1340 bytes.
+    /// - Returns: false if the link has no session or the arena's region is full.
+    public mutating func sendSealed(
+        _ bytes: inout MutableRawSpan,
+        link slot: Int,
+        header: LinkHeader,
+        body: [UInt8],
+        now: Instant
+    ) -> Bool {
+        precondition(header.command.sealsBody && body.count <= Datagram.sealedBodyCapacity)
+        guard links[slot].current >= 0, let datagram = output.allocate(),
+            let (session, sequence) = takeSequence(link: slot, now: now)
+        else { return false }
+        let start = datagram + Datagram.bodyOffset
+        bytes.copy(body, to: start)
+        bytes.zero(start + body.count..<datagram + Datagram.byteCount)
+        bytes.storeBigEndian(sessions[session].remote.rawValue, at: datagram)
+        bytes.storeBigEndian(sequence, at: datagram + Datagram.sequenceOffset)
+        sessions[session].sendBody.seal(
+            &bytes,
+            text: start..<start + Datagram.sealedBodyCapacity,
+            tagOffset: start + Datagram.sealedBodyCapacity,
+            nonce: UInt64(sequence),
+            authenticating: datagram..<datagram + Datagram.clearByteCount
+        )
+        sealHeader(&bytes, datagram: datagram, session: session, sequence: sequence, header: header)
+        output.append(offset: datagram, link: slot, destination: links[slot].address)
+        return true
+    }
+
+    /// Queues a control message for the peer of `link`.
+    public mutating func sendControl(
+        _ message: LinkControlMessage,
+        link slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        sendSealed(
+            &bytes,
+            link: slot,
+            header: LinkHeader(circuit: CircuitNumber(rawValue: 0), command: .linkControl),
+            body: message.encoded,
+            now: now
+        )
+    }
+
+    /// Queues a handshake datagram, which belongs to no link.
+    public mutating func sendHandshake(
+        _ datagram: [UInt8],
+        to destination: SocketAddress,
+        bytes: inout MutableRawSpan
+    ) -> Bool {
+        precondition(datagram.count == Datagram.byteCount, "datagram of another size")
+        guard let offset = output.allocate() else { return false }
+        bytes.copy(datagram, to: offset)
+        output.append(offset: offset, destination: destination)
+        return true
+    }
+
+    // MARK: Time
+
+    /// When ``advance(to:bytes:)`` has something to do.
+    public var nextDeadline: Instant {
+        timers.nextDeadline
+    }
+
+    /// Sends PINGs that are due and drops links and sessions whose time is over.
+    public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
+        while let slot = timers.popDue(now: now) {
+            guard links.contains(slot) else { continue }
+            tend(slot, bytes: &bytes, now: now)
+        }
+    }
+
+    // MARK: Private
+
+    private mutating func drop(_ reason: LinkDrop) -> Opened {
+        drops[reason.rawValue] += 1
+        return .dropped(reason)
+    }
+
+    private mutating func insert(_ new: NewSession, link: Int, now: Instant) -> Int {
+        let slot = sessions.insert(
+            Session(
+                new,
+                link: link,
+                now: now,
+                expires: new.isConfirmed ? .distantFuture : now + timing.confirmLimit
+            )
+        )
+        _ = sessionIndex.set(UInt64(new.local.rawValue), to: slot)
+        return slot
+    }
+
+    private mutating func removeSession(_ slot: Int) {
+        let session = sessions.remove(at: slot)
+        sessionIndex.remove(UInt64(session.local.rawValue))
+    }
+
+    private mutating func removeLink(_ slot: Int) {
+        let link = links.remove(at: slot)
+        linkIndex.remove(UInt64(link.id.rawValue))
+        timers.cancel(slot)
+        for session in [link.current, link.previous, link.pending] where session >= 0 {
+            removeSession(session)
+        }
+    }
+
+    private mutating func replaceCurrent(of slot: Int, by session: Int, now: Instant) {
+        if links[slot].previous >= 0 { removeSession(links[slot].previous) }
+        links[slot].previous = links[slot].current
+        if links[slot].previous >= 0 {
+            sessions[links[slot].previous].expires = now + timing.graceLimit
+        }
+        links[slot].current = session
+        sessions[session].isConfirmed = true
+        sessions[session].expires = .distantFuture
+    }
+
+    private mutating func noteReceived(
+        on link: Int,
+        session: Int,
+        source: SocketAddress,
+        isNewest: Bool,
+        now: Instant
+    ) {
+        links[link].lastReceived = now
+        links[link].unansweredSince = nil
+        links[link].pingCount = 0
+        if !sessions[session].isConfirmed {
+            let isFirst = links[link].current < 0
+            links[link].pending = -1
+            replaceCurrent(of: link, by: session, now: now)
+            timers.set(link, to: nextDeadline(of: link, now: now))
+            if isFirst { events.append(.confirmed(links[link].id)) }
+        }
+        if isNewest, source != links[link].address, links[link].peer == .client,
+            session == links[link].current
+        {
+            links[link].address = source
+            events.append(.roamed(links[link].id, source))
+        }
+    }
+
+    private mutating func receiveControl(
+        link: Int,
+        datagram: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Opened {
+        let body = datagram + Datagram.bodyOffset
+        let content = bytes.bytes.copyBytes(body..<body + Datagram.sealedBodyCapacity)
+        guard let message = try? LinkControlMessage(parsing: content) else {
+            return drop(.malformed)
+        }
+        switch message {
+        case .ping(let nonce):
+            _ = sendControl(.pong(nonce: nonce), link: link, bytes: &bytes, now: now)
+            // An answer asks for none: it must not start this end's own suspicion.
+            links[link].unansweredSince = nil
+        case .pong(let nonce):
+            if nonce == links[link].pingNonce { links[link].roundTrip = now - links[link].lastPing }
+        case .close:
+            events.append(.lost(links[link].id))
+            removeLink(link)
+        case .rekey, .rekeyed:
+            events.append(.control(links[link].id, message))
+        }
+        return .consumed
+    }
+
+    private mutating func takeSequence(
+        link slot: Int,
+        now: Instant
+    ) -> (session: Int, sequence: UInt32)? {
+        let session = links[slot].current
+        guard session >= 0, sessions[session].nextSequence < timing.packetLimit else { return nil }
+        let sequence = sessions[session].nextSequence
+        sessions[session].nextSequence = sequence + 1
+        links[slot].lastSent = now
+        if links[slot].unansweredSince == nil {
+            links[slot].unansweredSince = now
+            timers.set(slot, noLaterThan: now + timing.suspicion)
+        }
+        return (session, sequence)
+    }
+
+    private mutating func sealHeader(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        session: Int,
+        sequence: UInt32,
+        header: LinkHeader
+    ) {
+        bytes.storeBigEndian(sessions[session].remote.rawValue, at: datagram)
+        bytes.storeBigEndian(sequence, at: datagram + Datagram.sequenceOffset)
+        header.store(to: &bytes, datagram: datagram)
+        let start = datagram + Datagram.headerOffset
+        sessions[session].sendHeader.seal(
+            &bytes,
+            text: start..<start + Datagram.headerByteCount,
+            tagOffset: datagram + Datagram.headerTagOffset,
+            nonce: UInt64(sequence),
+            authenticating: datagram..<datagram + Datagram.clearByteCount
+        )
+    }
+
+    private mutating func tend(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        let previous = links[slot].previous
+        if previous >= 0, sessions[previous].expires <= now {
+            links[slot].previous = -1
+            removeSession(previous)
+        }
+        let pending = links[slot].pending
+        if pending >= 0, sessions[pending].expires <= now {
+            links[slot].pending = -1
+            removeSession(pending)
+        }
+        let current = links[slot].current
+        let isSilent = now - links[slot].lastReceived >= timing.idleLimit
+        guard current >= 0 || links[slot].pending >= 0, !isSilent else { return lose(slot) }
+        if let since = links[slot].unansweredSince, now - since >= timing.suspicion,
+            links[slot].pingCount == 0 || now - links[slot].lastPing >= timing.pingInterval
+        {
+            guard links[slot].pingCount < timing.pingLimit else { return lose(slot) }
+            ping(slot, bytes: &bytes, now: now)
+        } else if links[slot].keepsAlive, now - links[slot].lastSent >= timing.keepalive {
+            ping(slot, bytes: &bytes, now: now)
+        }
+        if current >= 0, links[slot].isInitiator, !sessions[current].rekeyRequested,
+            now - sessions[current].created >= timing.rekeyAge
+                || sessions[current].nextSequence >= timing.rekeyPacketCount
+        {
+            sessions[current].rekeyRequested = true
+            events.append(.rekeyDue(links[slot].id))
+        }
+        timers.set(slot, to: nextDeadline(of: slot, now: now))
+    }
+
+    private mutating func lose(_ slot: Int) {
+        events.append(.lost(links[slot].id))
+        removeLink(slot)
+    }
+
+    private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        links[slot].pingNonce = random.next()
+        links[slot].lastPing = now
+        links[slot].pingCount += 1
+        let nonce = links[slot].pingNonce
+        _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
+    }
+
+    private func nextDeadline(of slot: Int, now: Instant) -> Instant {
+        var deadline = links[slot].lastReceived + timing.idleLimit
+        if links[slot].keepsAlive {
+            deadline = min(deadline, links[slot].lastSent + timing.keepalive)
+        }
+        if let since = links[slot].unansweredSince {
+            let suspicious = since + timing.suspicion
+            let next =
+                links[slot].pingCount == 0
+                ? suspicious : max(suspicious, links[slot].lastPing + timing.pingInterval)
+            deadline = min(deadline, next)
+        }
+        for session in [links[slot].previous, links[slot].pending] where session >= 0 {
+            deadline = min(deadline, sessions[session].expires)
+        }
+        let current = links[slot].current
+        if current >= 0, links[slot].isInitiator, !sessions[current].rekeyRequested {
+            deadline = min(deadline, sessions[current].created + timing.rekeyAge)
+        }
+        // A deadline that has passed is tended at the next wake-up, never in a loop without end.
+        return max(deadline, now + .milliseconds(1))
+    }
+}
