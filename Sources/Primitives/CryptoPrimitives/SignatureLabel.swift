@@ -1,0 +1,53 @@
+public import Base
+
+/// What a signature is for: no signature of one purpose verifies as one of another, nor in another
+/// network.
+///
+/// Every signature is over label, network and bytes; the label is `umbel/1/` and the name, zero
+/// padded to 16 bytes. Spec: protocol §A.3.
+public enum SignatureLabel: String, CaseIterable, Sendable {
+    /// An account's order to the mints.
+    case order
+    /// A mint's vote for an order.
+    case vote
+    /// A relay's proof of itself in a link handshake.
+    case link
+    /// A relay's descriptor.
+    case desc
+    /// An authority's signature under a consensus.
+    case cons
+    /// An operator's grant.
+    case grant
+
+    /// The 16 bytes in front of what is signed.
+    public var bytes: [UInt8] {
+        let text = [UInt8]("umbel/1/\(rawValue)".utf8)
+        return text + [UInt8](repeating: 0, count: 16 - text.count)
+    }
+
+    /// All that is signed when `message` is signed for this purpose in `network`.
+    fileprivate func prefixing(_ message: [UInt8], network: Bytes32) -> [UInt8] {
+        bytes + network.bytes + message
+    }
+}
+
+extension Ed25519.SigningKey {
+    /// The signature over `message` for the purpose `label` in `network`.
+    public func sign(_ message: [UInt8], label: SignatureLabel, network: Bytes32) -> [UInt8] {
+        sign(label.prefixing(message, network: network))
+    }
+}
+
+extension Ed25519 {
+    /// Whether `signature` is of `message`, for the purpose `label` in `network`, by the owner of
+    /// `publicKey`.
+    public static func isValid(
+        _ signature: [UInt8],
+        of message: [UInt8],
+        by publicKey: Bytes32,
+        label: SignatureLabel,
+        network: Bytes32
+    ) -> Bool {
+        isValid(signature, of: label.prefixing(message, network: network), by: publicKey)
+    }
+}
