@@ -1,5 +1,5 @@
 public import Base
-import CryptoPrimitives
+public import CryptoPrimitives
 public import Wire
 
 /// The established links of one shard: sessions, replay windows, roaming, liveness.

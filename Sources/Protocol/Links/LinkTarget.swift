@@ -1,6 +1,6 @@
 public import Base
 public import CryptoPrimitives
-public import Onion
+import Onion
 public import Wire
 
 /// A relay to open a link to.
@@ -50,7 +50,9 @@ enum LinkClientMessage {
         let front = ClientMessage(hop: 0, minute: 0).encoded
         guard let identity else { return front + [UInt8](repeating: 0, count: 96) }
         let signature = identity.signingKey.sign(
-            SignatureLabel.link.message(network: identity.network.bytes, transcript.bytes)
+            transcript.bytes,
+            label: .link,
+            network: identity.network.bytes
         )
         return front + identity.relay.bytes.bytes + signature
     }
@@ -68,8 +70,10 @@ enum LinkClientMessage {
         if identity == .zero { return .client }
         let isValid = Ed25519.isValid(
             Array(message[64...]),
-            of: SignatureLabel.link.message(network: network.bytes, transcript.bytes),
-            by: identity
+            of: transcript.bytes,
+            by: identity,
+            label: .link,
+            network: network.bytes
         )
         return isValid ? .relay(NodeID(identity)) : nil
     }

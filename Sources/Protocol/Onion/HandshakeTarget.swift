@@ -1,5 +1,5 @@
 public import Base
-import CryptoPrimitives
+public import CryptoPrimitives
 public import Wire
 
 /// Which of the two handshakes this is; part of the transcript, so neither opens as the other.
