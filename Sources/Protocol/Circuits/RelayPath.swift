@@ -1,0 +1,130 @@
+import Base
+public import CryptoPrimitives
+import Onion
+public import Wire
+
+/// The hot part of a circuit at one relay: one layer, both ways. Spec: §B.3, §C.3.
+///
+/// Owned by one shard with both halves, since the links on either side are that shard's too.
+public struct RelayPath: ~Copyable {
+    /// Early cells a client may send before it has the main key.
+    public static let earlyCellLimit = 8
+
+    /// What became of a forward cell.
+    public enum Forwarded: Equatable, Sendable {
+        /// Its inside begins at the body: pass it on under this counter.
+        case pass(LayerCounter)
+        /// Records for this hop lie at the start of the body; early ones may only extend.
+        case records(isEarly: Bool)
+        /// Cover ends here.
+        case nothing
+        /// It was dropped.
+        case dropped(Drop)
+    }
+
+    /// Why a forward cell was dropped; each is a counter.
+    public enum Drop: Int, CaseIterable, Sendable {
+        /// Its counter was seen before.
+        case replayed
+        /// It is not authentic.
+        case forged
+        /// Authentic, but makes no sense here.
+        case malformed
+        /// The early phase is over or its allowance used up.
+        case earlyRefused
+        /// It wants to go on where the circuit ends.
+        case noNextHop
+        /// The queue for what cannot be handled yet is full.
+        case queueFull
+    }
+
+    /// The circuit's name.
+    public let id: CircuitID
+    /// This relay's place in it.
+    public let hop: HopIndex
+    private var early: LayerOpener?
+    private var earlyCells = 0
+    private var opener: LayerOpener
+    private var sealer: LayerSealer
+    /// Forward cells that opened.
+    public private(set) var forwardCells: UInt64 = 0
+    /// Backward cells taken or made.
+    public private(set) var backwardCells: UInt64 = 0
+
+    /// Takes a circuit's keys over.
+    ///
+    /// - Parameters:
+    ///   - early: the early forward key; `nil` where early data is refused.
+    ///   - start: first backward counter, drawn from 0..<2^29.
+    public init(
+        id: CircuitID,
+        hop: HopIndex,
+        early: Secret?,
+        forward: Secret,
+        backward: Secret,
+        start: UInt32
+    ) {
+        self.id = id
+        self.hop = hop
+        self.early = early.map { LayerOpener(key: $0, epoch: 0, windowBitCount: 128) }
+        opener = LayerOpener(key: forward, epoch: 1)
+        sealer = LayerSealer(key: backward, epoch: 1, start: start)
+    }
+
+    /// Opens this hop's layer of the forward cell whose body begins at `body`.
+    public mutating func openForward(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        counter: LayerCounter
+    ) -> Forwarded {
+        let isEarly = counter.epoch == 0
+        let verdict: LayerOpener.Verdict
+        if isEarly {
+            guard earlyCells < Self.earlyCellLimit,
+                let early = early?.open(
+                    &bytes,
+                    layerAt: body,
+                    hop: hop,
+                    counter: counter
+                )
+            else { return .dropped(.earlyRefused) }
+            verdict = early
+        } else {
+            verdict = opener.open(&bytes, layerAt: body, hop: hop, counter: counter)
+        }
+        switch verdict {
+        case .replayed: return .dropped(.replayed)
+        case .forged: return .dropped(.forged)
+        case .malformed: return .dropped(.malformed)
+        case .opened(let header):
+            if isEarly {
+                earlyCells += 1
+            } else if early != nil {
+                early = nil
+            }
+            forwardCells += 1
+            switch header.command {
+            case .forward: return .pass(LayerCounter(rawValue: header.nextCounter))
+            case .deliver: return .records(isEarly: isEarly)
+            case .drop, .parity: return .nothing
+            }
+        }
+    }
+
+    /// Whether another backward layer can be sealed.
+    public var canSealBackward: Bool {
+        sealer.nextCounter != nil
+    }
+
+    /// Adds this hop's layer to what begins at `body`.
+    ///
+    /// - Precondition: ``canSealBackward``.
+    public mutating func sealBackward(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        header: LayerHeader
+    ) -> LayerCounter {
+        backwardCells += 1
+        return sealer.seal(&bytes, layerAt: body, hop: hop, header: header)
+    }
+}
