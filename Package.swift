@@ -90,6 +90,24 @@ let package = Package(
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Paths", ["Base", "Directory"]),
 
+        // Nodes: whole nodes as values
+        module(
+            "Nodes",
+            "RelayCore",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "Directory",
+            ]
+        ),
+        module(
+            "Nodes",
+            "ClientCore",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "Directory", "Paths",
+            ]
+        ),
+
         // Shells: one kind of input and output each
         module("Shells", "UDPTransport", ["Base", "CLinux"]),
         module("Shells", "TunDevice", ["Base", "CLinux"]),

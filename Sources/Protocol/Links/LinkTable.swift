@@ -362,6 +362,11 @@ public struct LinkTable: ~Copyable {
         return true
     }
 
+    /// Counts bytes that are no datagram of 1392.
+    public mutating func noteWrongSize() {
+        drops[LinkDrop.size.rawValue] += 1
+    }
+
     // MARK: Time
 
     /// When ``advance(to:bytes:)`` has something to do.

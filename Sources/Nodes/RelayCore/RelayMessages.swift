@@ -1,0 +1,162 @@
+public import Base
+public import Circuits
+public import Flows
+public import Links
+public import Onion
+public import Wire
+
+/// What the control plane tells a shard to do.
+public enum RelayCommand: Sendable {
+    /// Take an established link.
+    case addLink(NewLink)
+    /// Use the new session of a link.
+    case renewLink(LinkID, NewSession)
+    /// Forget a link, with or without a goodbye.
+    case removeLink(LinkID, saysGoodbye: Bool)
+    /// Keep a link alive while it is idle, or stop that.
+    case keepLinkAlive(LinkID, Bool)
+    /// Send a handshake datagram.
+    case sendHandshake([UInt8], to: SocketAddress)
+    /// Send a cell whose body is sealed under the link's key.
+    case sendCell(LinkID, CircuitNumber, CellCommand, [UInt8])
+    /// Send a control message to a neighbour.
+    case sendLinkControl(LinkID, LinkControlMessage)
+    /// Take a circuit whose CREATE was answered.
+    case installCircuit(NewRelayCircuit)
+    /// Forget a CREATE that came to nothing.
+    case refuseCircuit(LinkID, CircuitNumber)
+    /// Pass a circuit's cells on to this link.
+    case setNext(CircuitID, LinkID, CircuitNumber)
+    /// Say something to a circuit's client: the body of a CTRL record.
+    case sendControl(CircuitID, [UInt8])
+    /// Give a circuit a lease, or the one that `shown` opens.
+    case openTunnel(CircuitID, shown: Bytes32, secret: Bytes32)
+    /// Forget a circuit.
+    case removeCircuit(CircuitID)
+}
+
+/// A circuit as the control plane hands it to a shard.
+public struct NewRelayCircuit: Sendable {
+    /// Its name.
+    public let id: CircuitID
+    /// The link its client's side is on.
+    public let link: LinkID
+    /// Its number there.
+    public let number: CircuitNumber
+    /// This relay's place in it.
+    public let hop: HopIndex
+    /// Early keys, where early cells are taken.
+    public let early: EarlyKeys?
+    /// The circuit's keys.
+    public let keys: HandshakeKeys
+    /// First backward counter.
+    public let start: UInt32
+
+    /// Puts a circuit together.
+    public init(
+        id: CircuitID,
+        link: LinkID,
+        number: CircuitNumber,
+        hop: HopIndex,
+        early: EarlyKeys?,
+        keys: HandshakeKeys,
+        start: UInt32
+    ) {
+        self.id = id
+        self.link = link
+        self.number = number
+        self.hop = hop
+        self.early = early
+        self.keys = keys
+        self.start = start
+    }
+}
+
+/// What a shard reports to the control plane.
+public enum RelayEvent: Sendable {
+    /// Something about a link.
+    case link(LinkEvent)
+    /// A handshake datagram came.
+    case handshake([UInt8], from: SocketAddress)
+    /// CREATE came: 1208 bytes.
+    case create(LinkID, CircuitNumber, [UInt8])
+    /// CREATED came: 112 bytes.
+    case created(LinkID, CircuitNumber, [UInt8])
+    /// DESTROY came, and the circuit with this name ended by it.
+    case destroyed(CircuitID, isFromNext: Bool)
+    /// A next hop destroyed a circuit before it was known here, or refused a CREATE.
+    case refused(LinkID, CircuitNumber, DestroyReason?)
+    /// The client of a circuit says something: the body of a CTRL record.
+    case control(CircuitID, [UInt8], isEarly: Bool)
+    /// A lease was given, taken over, or not.
+    case tunnelOpened(CircuitID, ControlMessage.TunnelOpened)
+    /// Another circuit took over the lease of this one.
+    case tunnelLost(CircuitID)
+    /// A circuit was idle for too long.
+    case idle(CircuitID)
+}
+
+/// What an exit's shard needs to carry packets.
+public struct ExitSettings: Sendable {
+    /// Addresses of IPv4 leases.
+    public var v4Pool: IPNetwork
+    /// Addresses of IPv6 leases; `nil` where the exit carries no IPv6.
+    public var v6Pool: IPNetwork?
+    /// Networks opened though they are refused by default.
+    public var allow: [IPNetwork]
+    /// The exit's own addresses.
+    public var own: [IPAddress]
+    /// Destination ports that are accepted.
+    public var ports: [ClosedRange<UInt16>]
+    /// Leases at most.
+    public var leaseLimit: Int
+    /// What the TUN device takes.
+    public var offload: TunCoalescer.Offload
+    /// Time a lease waits to be taken over.
+    public var leaseIdleLimit: TimeSpan = .seconds(600)
+
+    /// Puts settings together.
+    public init(
+        v4Pool: IPNetwork,
+        v6Pool: IPNetwork?,
+        allow: [IPNetwork],
+        own: [IPAddress],
+        ports: [ClosedRange<UInt16>] = [1...65_535],
+        leaseLimit: Int = 4_096,
+        offload: TunCoalescer.Offload
+    ) {
+        self.v4Pool = v4Pool
+        self.v6Pool = v6Pool
+        self.allow = allow
+        self.own = own
+        self.ports = ports
+        self.leaseLimit = leaseLimit
+        self.offload = offload
+    }
+}
+
+/// Counts of a relay's shard, for metrics and tests.
+public struct RelayCounters: Sendable, Equatable {
+    /// Cells passed on towards exits.
+    public var forwardCells: UInt64 = 0
+    /// Cells passed on, or made, towards clients.
+    public var backwardCells: UInt64 = 0
+    /// Cells whose records were for this hop.
+    public var deliveredCells: UInt64 = 0
+    /// Cells dropped, by ``RelayPath/Drop``.
+    public var drops = [UInt64](repeating: 0, count: RelayPath.Drop.allCases.count)
+    /// Cells of circuits this relay does not know.
+    public var unknownCircuit: UInt64 = 0
+    /// Datagrams not made or events not reported because a bound was reached.
+    public var overflow: UInt64 = 0
+    /// Packets handed to the TUN device.
+    public var exitPackets: UInt64 = 0
+    /// Packets taken from the TUN device.
+    public var returnPackets: UInt64 = 0
+    /// Packets the exit policy refused.
+    public var policyRefused: UInt64 = 0
+    /// Packets with a source other than the tunnel's, or that are none.
+    public var malformedPackets: UInt64 = 0
+    /// Packets from the TUN device for no lease.
+    public var unknownLease: UInt64 = 0
+}

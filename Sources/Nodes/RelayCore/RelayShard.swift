@@ -1,0 +1,905 @@
+public import Base
+public import Circuits
+public import CryptoPrimitives
+public import Flows
+public import Links
+public import Onion
+public import Wire
+
+/// The packet path of a relay, or of one shard of it: links, circuits, exit leases.
+///
+/// Sans-IO. Hand received runs to ``receive(_:run:now:)`` and TUN packets to
+/// ``receiveFromTunnel(_:byteCount:now:)``, commands to ``perform(_:bytes:now:)``, wake it at
+/// ``nextDeadline``; end a batch with ``finishBatch(_:now:)``, then send ``trains``, write
+/// ``tunnelWrites``, ``clearOutput()`` and drain ``nextEvent()``. `now` never goes back. All bytes
+/// lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
+///
+/// Bounds: `linkLimit` links; `circuitLimit` circuits, of which ``pendingLimit`` may wait for key
+/// work; four cells wait for a circuit; 4,096 events wait for the control plane.
+public struct RelayShard: ~Copyable {
+    /// Circuits that may wait for the key work of their CREATE.
+    public static let pendingLimit = 4_096
+    private static let waitingCellLimit = 4
+    private static let eventLimit = 4_096
+    private static let sweepInterval: TimeSpan = .seconds(5)
+    private static let pendingLife: TimeSpan = .seconds(10)
+
+    private struct Route {
+        var slot: Int
+        var link: LinkID
+        var number: CircuitNumber
+
+        var key: UInt64 {
+            UInt64(UInt32(truncatingIfNeeded: slot)) << 32 | UInt64(number.rawValue)
+        }
+    }
+
+    private struct WaitingCell {
+        var body: [UInt8]
+        var counter: LayerCounter
+        /// Whether this hop's layer is open already and only the next hop is missing.
+        var isOpened: Bool
+    }
+
+    private struct OpenCell {
+        var datagram: Int
+        var fill: CellFill
+    }
+
+    private struct Circuit: ~Copyable {
+        let previous: Route
+        var next: Route?
+        var path: RelayPath?
+        var waiting: [WaitingCell] = []
+        var lease: UInt32?
+        var open: OpenCell?
+        var reassembler: Reassembler?
+        var nextFragmentID: UInt16 = 0
+        var lastUsed: Instant
+
+        init(previous: Route, now: Instant) {
+            self.previous = previous
+            lastUsed = now
+        }
+    }
+
+    /// The shard's links; its output holds the datagrams to send.
+    public private(set) var links: LinkTable
+    private var circuits: Slab<Circuit>
+    private var routes: IndexTable
+    private var names: IndexTable
+    private var pendingCount = 0
+    private var openCircuits: [Int] = []
+    private var exit: ExitGate?
+    private var filler: FillerGenerator
+    private var events: [RelayEvent] = []
+    private var scratchUsed = 0
+    private var nextSweep: Instant
+    private var sweepPosition = 0
+    private let idleLimit: TimeSpan
+    /// What the shard counted.
+    public private(set) var counters = RelayCounters()
+
+    /// Makes a shard without links.
+    public init(
+        linkLimit: Int = 16_384,
+        circuitLimit: Int = 65_536,
+        timing: LinkTable.Timing = LinkTable.Timing(),
+        circuitIdleLimit: TimeSpan = .seconds(600),
+        exit: ExitSettings?,
+        random: consuming RandomGenerator,
+        now: Instant
+    ) {
+        var random = random
+        links = LinkTable(
+            linkLimit: linkLimit,
+            generated: ArenaLayout.generated,
+            timing: timing,
+            random: random.split()
+        )
+        circuits = Slab(limit: circuitLimit)
+        routes = IndexTable(limit: circuitLimit * 2, seed: (random.next(), random.next()))
+        names = IndexTable(limit: circuitLimit, seed: (random.next(), random.next()))
+        filler = FillerGenerator(key: random.secret(byteCount: 32))
+        idleLimit = circuitIdleLimit
+        nextSweep = now + Self.sweepInterval
+        if let exit { self.exit = ExitGate(exit, now: now) }
+    }
+
+    // MARK: Outputs
+
+    /// Takes the next event for the control plane.
+    public mutating func takeEvents() -> [RelayEvent] {
+        while let event = links.nextEvent() { note(event) }
+        defer { events.removeAll(keepingCapacity: true) }
+        return events
+    }
+
+    /// What the shell writes to the TUN device, valid until ``clearOutput()``.
+    public var tunnelWrites: TunWriteList? {
+        _read {
+            switch exit {
+            case .some(let gate): yield gate.coalescer.list
+            case .none: yield nil
+            }
+        }
+    }
+
+    /// Datagrams and packets that may still be made before the output must be sent.
+    public var remainingCapacity: Int {
+        links.output.remainingCapacity
+    }
+
+    /// Circuits, those that wait for key work included.
+    public var circuitCount: Int {
+        circuits.count
+    }
+
+    /// Leases that circuits hold or may take over.
+    public var leaseCount: Int {
+        switch exit {
+        case .some(let gate): gate.leases.count
+        case .none: 0
+        }
+    }
+
+    /// Closes half-filled cells and runs of packets: the output is complete then.
+    public mutating func finishBatch(_ bytes: inout MutableRawSpan, now: Instant) {
+        for slot in openCircuits where circuits.contains(slot) {
+            closeCell(slot, bytes: &bytes, now: now)
+        }
+        openCircuits.removeAll(keepingCapacity: true)
+        exit?.coalescer.flush(in: &bytes)
+        links.output.makeTrains()
+    }
+
+    /// Forgets the output after it was sent and written.
+    public mutating func clearOutput() {
+        links.output.clear()
+        exit?.coalescer.removeAll()
+        scratchUsed = 0
+    }
+
+    // MARK: Inputs
+
+    /// Takes a run of datagrams that lies in the arena.
+    public mutating func receive(_ bytes: inout MutableRawSpan, run: DatagramRun, now: Instant) {
+        guard run.segmentByteCount == Datagram.byteCount else { return links.noteWrongSize() }
+        var offset = run.offset
+        let end = run.offset + run.byteCount
+        while offset + Datagram.byteCount <= end {
+            receiveDatagram(&bytes, datagram: offset, source: run.source, now: now)
+            offset += Datagram.byteCount
+        }
+        if offset != end { links.noteWrongSize() }
+    }
+
+    /// Takes a packet of the TUN device, read to `ArenaLayout.tunnelInput` with its offload header.
+    public mutating func receiveFromTunnel(
+        _ bytes: inout MutableRawSpan,
+        byteCount: Int,
+        now: Instant
+    ) {
+        let start = ArenaLayout.tunnelInput.lowerBound
+        let packet = start + VirtioNetHeader.byteCount..<start + byteCount
+        guard byteCount > VirtioNetHeader.byteCount,
+            let offload = try? VirtioNetHeader(parsing: bytes.bytes, at: start),
+            let header = try? IPHeader(parsing: bytes.bytes, packet)
+        else {
+            counters.malformedPackets += 1
+            return
+        }
+        guard let holder = holder(of: header.destination) else {
+            counters.unknownLease += 1
+            return
+        }
+        do throws(FlowError) {
+            try holder.rewriter.rewriteBackward(packet, header: header, in: &bytes)
+            let tunnel = try TunPacket(parsing: bytes.bytes, header: offload, packet: packet)
+            counters.returnPackets += UInt64(tunnel.segmentCount)
+            for index in 0..<tunnel.segmentCount {
+                send(segment: index, of: tunnel, to: holder.slot, bytes: &bytes, now: now)
+            }
+        } catch {
+            counters.malformedPackets += 1
+        }
+    }
+
+    /// Does what the control plane wants.
+    public mutating func perform(
+        _ command: RelayCommand,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        switch command {
+        case .addLink(let link):
+            if !links.add(link, now: now) { note(LinkEvent.lost(link.id)) }
+        case .renewLink(let id, let session):
+            _ = links.renew(id, with: session, now: now)
+        case .removeLink(let id, let saysGoodbye):
+            links.remove(id, saysGoodbye: saysGoodbye, bytes: &bytes, now: now)
+        case .keepLinkAlive(let id, let isWanted):
+            links.setKeepsAlive(isWanted, link: id, now: now)
+        case .sendHandshake(let datagram, let destination):
+            if !links.sendHandshake(datagram, to: destination, bytes: &bytes) {
+                counters.overflow += 1
+            }
+        case .sendCell(let link, let number, let command, let body):
+            guard let slot = links.slot(of: link) else { return }
+            let header = LinkHeader(circuit: number, command: command)
+            if !links.sendSealed(&bytes, link: slot, header: header, body: body, now: now) {
+                counters.overflow += 1
+            }
+        case .sendLinkControl(let link, let message):
+            guard let slot = links.slot(of: link) else { return }
+            _ = links.sendControl(message, link: slot, bytes: &bytes, now: now)
+        case .installCircuit(let circuit):
+            install(circuit, bytes: &bytes, now: now)
+        case .refuseCircuit(let link, let number):
+            guard let slot = links.slot(of: link),
+                let place = routes.value(for: Self.key(slot, number)),
+                isPending(place >> 1)
+            else { return }
+            remove(place >> 1, now: now)
+        case .setNext(let id, let link, let number):
+            setNext(id, link: link, number: number, bytes: &bytes, now: now)
+        case .sendControl(let id, let record):
+            guard let slot = slot(of: id) else { return }
+            sendControl(record, to: slot, bytes: &bytes, now: now)
+        case .openTunnel(let id, let shown, let secret):
+            openTunnel(id, shown: shown, secret: secret, now: now)
+        case .removeCircuit(let id):
+            guard let slot = slot(of: id) else { return }
+            remove(slot, now: now)
+        }
+    }
+
+    // MARK: Time
+
+    /// When ``advance(to:bytes:)`` has something to do.
+    public var nextDeadline: Instant {
+        min(links.nextDeadline, nextSweep)
+    }
+
+    /// Lets time pass: pings, lost links, idle circuits.
+    public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
+        links.advance(to: now, bytes: &bytes)
+        guard now >= nextSweep else { return }
+        nextSweep = now + Self.sweepInterval
+        for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            let idle = now - circuits[slot].lastUsed
+            if isPending(slot) {
+                if idle >= Self.pendingLife { remove(slot, now: now) }
+            } else if idle >= idleLimit, let id = circuits[slot].path?.id {
+                note(.idle(id))
+            }
+        }
+        exit?.leases.expire(now: now)
+    }
+
+    // MARK: Datagrams
+
+    private mutating func receiveDatagram(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        source: SocketAddress,
+        now: Instant
+    ) {
+        switch links.open(&bytes, datagram: datagram, source: source, now: now) {
+        case .consumed, .dropped:
+            return
+        case .handshake:
+            let whole = bytes.bytes.copyBytes(datagram..<datagram + Datagram.byteCount)
+            note(.handshake(whole, from: source))
+        case .cell(let link, let header):
+            receiveCell(&bytes, datagram: datagram, link: link, header: header, now: now)
+        }
+    }
+
+    private mutating func receiveCell(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        link: Int,
+        header: LinkHeader,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        let place = routes.value(for: Self.key(link, header.circuit))
+        switch header.command {
+        case .forward:
+            guard let place, place & 1 == 0 else {
+                counters.unknownCircuit += 1
+                return
+            }
+            receiveForward(&bytes, datagram: datagram, slot: place >> 1, header: header, now: now)
+        case .backward:
+            guard let place, place & 1 == 1 else {
+                counters.unknownCircuit += 1
+                return
+            }
+            receiveBackward(&bytes, datagram: datagram, slot: place >> 1, header: header, now: now)
+        case .create:
+            if place == nil, !begin(link: link, number: header.circuit, now: now) { return }
+            // A neighbour may not create a circuit under a number it was given by us.
+            if let place, place & 1 == 1 { return }
+            let content = bytes.bytes.copyBytes(body..<body + CreateBody.circuitByteCount)
+            note(.create(links.id(at: link), header.circuit, content))
+        case .created:
+            guard let place, place & 1 == 1 else {
+                counters.unknownCircuit += 1
+                return
+            }
+            let content = bytes.bytes.copyBytes(body..<body + CreatedBody.byteCount)
+            note(.created(links.id(at: link), header.circuit, content))
+        case .destroy:
+            let reason = DestroyReason(rawValue: bytes.byte(at: body))
+            guard let place else {
+                note(.refused(links.id(at: link), header.circuit, reason))
+                return
+            }
+            let slot = place >> 1
+            if let id = circuits[slot].path?.id {
+                note(.destroyed(id, isFromNext: place & 1 == 1))
+            }
+            remove(slot, now: now)
+        case .padding, .linkControl:
+            return
+        }
+    }
+
+    private mutating func receiveForward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        header: LinkHeader,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        let counter = LayerCounter(rawValue: header.counter)
+        circuits[slot].lastUsed = now
+        guard let outcome = circuits[slot].path?.openForward(&bytes, body: body, counter: counter)
+        else {
+            wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: false)
+            return
+        }
+        handle(outcome, &bytes, datagram: datagram, slot: slot, now: now)
+    }
+
+    private mutating func handle(
+        _ outcome: RelayPath.Forwarded,
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        now: Instant
+    ) {
+        switch outcome {
+        case .pass(let counter):
+            pass(counter, &bytes, datagram: datagram, slot: slot, now: now)
+        case .records(let isEarly):
+            counters.deliveredCells += 1
+            receiveRecords(
+                &bytes,
+                body: datagram + Datagram.bodyOffset,
+                slot: slot,
+                isEarly: isEarly,
+                now: now
+            )
+        case .nothing:
+            return
+        case .dropped(let reason):
+            counters.drops[reason.rawValue] += 1
+        }
+    }
+
+    private mutating func pass(
+        _ counter: LayerCounter,
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        guard let next = circuits[slot].next else {
+            wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: true)
+            return
+        }
+        guard let hop = circuits[slot].path?.hop, isCurrent(next) else { return }
+        filler.fill(
+            &bytes,
+            range: body + OnionLayer.innerByteCount(at: hop)..<body + Datagram.bodyByteCount
+        )
+        let header = LinkHeader(
+            circuit: next.number,
+            counter: counter.rawValue,
+            command: .forward
+        )
+        if links.send(&bytes, datagram: datagram, link: next.slot, header: header, now: now) {
+            counters.forwardCells += 1
+        }
+    }
+
+    private mutating func receiveBackward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        header: LinkHeader,
+        now: Instant
+    ) {
+        circuits[slot].lastUsed = now
+        sendBackward(
+            &bytes,
+            datagram: datagram,
+            slot: slot,
+            header: LayerHeader(command: .forward, nextCounter: header.counter),
+            now: now
+        )
+    }
+
+    private mutating func sendBackward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        header: LayerHeader,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        let previous = circuits[slot].previous
+        guard isCurrent(previous), circuits[slot].path?.canSealBackward == true,
+            let hop = circuits[slot].path?.hop,
+            let counter = circuits[slot].path?.sealBackward(&bytes, body: body, header: header)
+        else { return }
+        filler.fill(
+            &bytes,
+            range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount
+        )
+        let link = LinkHeader(
+            circuit: previous.number,
+            counter: counter.rawValue,
+            command: .backward
+        )
+        if links.send(&bytes, datagram: datagram, link: previous.slot, header: link, now: now) {
+            counters.backwardCells += 1
+        }
+    }
+
+    // MARK: Records
+
+    private mutating func receiveRecords(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        slot: Int,
+        isEarly: Bool,
+        now: Instant
+    ) {
+        guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
+        var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        do throws(WireError) {
+            while let record = try cursor.next(in: bytes.bytes) {
+                switch record {
+                case .control(let range):
+                    note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
+                case .packet(let range):
+                    guard !isEarly else { continue }
+                    receivePacket(range, slot: slot, bytes: &bytes, now: now)
+                case .firstFragment, .furtherFragment:
+                    guard !isEarly else { continue }
+                    receiveFragment(record, slot: slot, bytes: &bytes, now: now)
+                }
+            }
+        } catch {
+            counters.drops[RelayPath.Drop.malformed.rawValue] += 1
+        }
+    }
+
+    private mutating func receivePacket(
+        _ packet: Range<Int>,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let lease = circuits[slot].lease else {
+            counters.malformedPackets += 1
+            return
+        }
+        switch exit?.send(packet, lease: lease, bytes: &bytes, now: now) {
+        case .written:
+            counters.exitPackets += 1
+        case .refused(let header, let mayAnswer):
+            counters.policyRefused += 1
+            if mayAnswer {
+                answerRefused(packet, header: header, slot: slot, bytes: &bytes, now: now)
+            }
+        case .malformed:
+            counters.malformedPackets += 1
+        case .full, nil:
+            counters.overflow += 1
+        }
+    }
+
+    private mutating func receiveFragment(
+        _ record: Record,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard circuits[slot].lease != nil else { return }
+        let free = ArenaLayout.scratch.lowerBound + scratchUsed..<ArenaLayout.scratch.upperBound
+        guard free.count >= 65_535 else {
+            counters.overflow += 1
+            return
+        }
+        if circuits[slot].reassembler == nil { circuits[slot].reassembler = Reassembler() }
+        do throws(FlowError) {
+            let whole = try circuits[slot].reassembler?.receive(record, in: &bytes, output: free)
+            guard let packet = whole ?? nil else { return }
+            scratchUsed += packet.count
+            receivePacket(packet, slot: slot, bytes: &bytes, now: now)
+        } catch {
+            counters.malformedPackets += 1
+        }
+    }
+
+    private mutating func answerRefused(
+        _ packet: Range<Int>,
+        header: IPHeader,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + ICMPReply.maximumByteCount <= ArenaLayout.scratch.upperBound,
+            let count = ICMPReply.administrativelyProhibited.write(
+                answering: packet,
+                header: header,
+                from: AddressPair.Tunnel.resolver,
+                in: &bytes,
+                to: start
+            ),
+            let place = room(for: count, slot: slot, bytes: &bytes, now: now)
+        else { return }
+        bytes.move(start..<start + count, to: place)
+    }
+
+    // MARK: Cells made here
+
+    private mutating func send(
+        segment index: Int,
+        of packet: TunPacket,
+        to slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let count = packet.byteCount(ofSegment: index)
+        if let place = room(for: count, slot: slot, bytes: &bytes, now: now) {
+            packet.writeSegment(index, in: &bytes, to: place)
+            return
+        }
+        guard count > OnionLayer.innerByteCount(at: .third) - RecordLayout.headerByteCount else {
+            counters.overflow += 1
+            return
+        }
+        // Larger than a cell: lay it out once, then cut it.
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        packet.writeSegment(index, in: &bytes, to: start)
+        circuits[slot].nextFragmentID &+= 1
+        var fragmenter = PacketFragmenter(
+            packet: start..<start + count,
+            id: circuits[slot].nextFragmentID
+        )
+        while !fragmenter.isFinished {
+            guard openCell(slot) else {
+                counters.overflow += 1
+                return
+            }
+            guard var open = circuits[slot].open else { return }
+            let isWritten = fragmenter.writeNext(into: &open.fill, in: &bytes)
+            circuits[slot].open = open
+            if !isWritten { closeCell(slot, bytes: &bytes, now: now) }
+        }
+    }
+
+    /// The place for a packet of `count` bytes in the circuit's open cell; `nil` if there is none.
+    private mutating func room(
+        for count: Int,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Int? {
+        if let open = circuits[slot].open, !open.fill.fits(packetByteCount: count) {
+            if open.fill.isEmpty { return nil }
+            closeCell(slot, bytes: &bytes, now: now)
+        }
+        guard openCell(slot), var open = circuits[slot].open,
+            open.fill.fits(packetByteCount: count)
+        else { return nil }
+        let place = open.fill.begin(packetByteCount: count, in: &bytes)
+        circuits[slot].open = open
+        return place
+    }
+
+    /// Makes sure the circuit has a cell to fill; false if none can be made.
+    private mutating func openCell(_ slot: Int) -> Bool {
+        if circuits[slot].open != nil { return true }
+        guard let hop = circuits[slot].path?.hop, let datagram = links.output.allocate() else {
+            return false
+        }
+        let body = datagram + Datagram.bodyOffset
+        circuits[slot].open = OpenCell(
+            datagram: datagram,
+            fill: CellFill(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        )
+        openCircuits.append(slot)
+        return true
+    }
+
+    /// Seals and queues the circuit's open cell, if it has one with something in it.
+    private mutating func closeCell(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard var open = circuits[slot].open else { return }
+        circuits[slot].open = nil
+        guard !open.fill.isEmpty else { return }
+        open.fill.close(in: &bytes)
+        circuits[slot].lastUsed = now
+        sendBackward(
+            &bytes,
+            datagram: open.datagram,
+            slot: slot,
+            header: LayerHeader(command: .deliver),
+            now: now
+        )
+    }
+
+    private mutating func sendControl(
+        _ record: [UInt8],
+        to slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let hop = circuits[slot].path?.hop, let datagram = links.output.allocate() else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(
+            RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
+            to: datagram + Datagram.bodyOffset
+        )
+        sendBackward(
+            &bytes,
+            datagram: datagram,
+            slot: slot,
+            header: LayerHeader(command: .deliver),
+            now: now
+        )
+    }
+
+    // MARK: Circuits
+
+    private static func key(_ link: Int, _ number: CircuitNumber) -> UInt64 {
+        UInt64(UInt32(truncatingIfNeeded: link)) << 32 | UInt64(number.rawValue)
+    }
+
+    private func slot(of id: CircuitID) -> Int? {
+        names.value(for: UInt64(id.rawValue))
+    }
+
+    private func isPending(_ slot: Int) -> Bool {
+        switch circuits[slot].path {
+        case .some: false
+        case .none: true
+        }
+    }
+
+    /// Whether the route's slot still belongs to its link: slots are used again.
+    private func isCurrent(_ route: Route) -> Bool {
+        links.slot(of: route.link) == route.slot
+    }
+
+    private mutating func begin(link: Int, number: CircuitNumber, now: Instant) -> Bool {
+        guard !circuits.isFull, pendingCount < Self.pendingLimit else {
+            counters.overflow += 1
+            return false
+        }
+        let route = Route(slot: link, link: links.id(at: link), number: number)
+        let slot = circuits.insert(Circuit(previous: route, now: now))
+        guard routes.set(route.key, to: slot << 1) else {
+            _ = circuits.remove(at: slot)
+            counters.overflow += 1
+            return false
+        }
+        pendingCount += 1
+        return true
+    }
+
+    private mutating func install(
+        _ new: NewRelayCircuit,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let link = links.slot(of: new.link),
+            let place = routes.value(for: Self.key(link, new.number)), place & 1 == 0,
+            isPending(place >> 1), names.set(UInt64(new.id.rawValue), to: place >> 1)
+        else { return note(.destroyed(new.id, isFromNext: false)) }
+        let slot = place >> 1
+        pendingCount -= 1
+        circuits[slot].path = RelayPath(
+            id: new.id,
+            hop: new.hop,
+            early: new.early?.forward,
+            forward: new.keys.forward,
+            backward: new.keys.backward,
+            start: new.start
+        )
+        circuits[slot].lastUsed = now
+        releaseWaiting(slot, bytes: &bytes, now: now)
+    }
+
+    private mutating func setNext(
+        _ id: CircuitID,
+        link: LinkID,
+        number: CircuitNumber,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let slot = slot(of: id), circuits[slot].next == nil,
+            let linkSlot = links.slot(of: link)
+        else { return }
+        let route = Route(slot: linkSlot, link: link, number: number)
+        guard routes.value(for: route.key) == nil, routes.set(route.key, to: slot << 1 | 1) else {
+            counters.overflow += 1
+            return
+        }
+        circuits[slot].next = route
+        releaseWaiting(slot, bytes: &bytes, now: now)
+    }
+
+    private mutating func remove(_ slot: Int, now: Instant) {
+        let circuit = circuits.remove(at: slot)
+        routes.remove(circuit.previous.key)
+        if let next = circuit.next { routes.remove(next.key) }
+        switch circuit.path {
+        case .some(let path): names.remove(UInt64(path.id.rawValue))
+        case .none: pendingCount -= 1
+        }
+        if circuit.lease != nil {
+            exit?.leases.release(owner: UInt32(truncatingIfNeeded: slot), now: now)
+        }
+    }
+
+    private mutating func wait(
+        _ slot: Int,
+        bytes: RawSpan,
+        body: Int,
+        counter: LayerCounter,
+        isOpened: Bool
+    ) {
+        guard circuits[slot].waiting.count < Self.waitingCellLimit else {
+            counters.drops[RelayPath.Drop.queueFull.rawValue] += 1
+            return
+        }
+        circuits[slot].waiting.append(
+            WaitingCell(
+                body: bytes.copyBytes(body..<body + Datagram.bodyByteCount),
+                counter: counter,
+                isOpened: isOpened
+            )
+        )
+    }
+
+    private mutating func releaseWaiting(
+        _ slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let waiting = circuits[slot].waiting
+        circuits[slot].waiting = []
+        for cell in waiting {
+            guard let datagram = links.output.allocate() else {
+                counters.overflow += 1
+                return
+            }
+            let body = datagram + Datagram.bodyOffset
+            bytes.copy(cell.body, to: body)
+            if cell.isOpened {
+                pass(cell.counter, &bytes, datagram: datagram, slot: slot, now: now)
+            } else if let outcome = circuits[slot].path?.openForward(
+                &bytes,
+                body: body,
+                counter: cell.counter
+            ) {
+                handle(outcome, &bytes, datagram: datagram, slot: slot, now: now)
+            }
+        }
+    }
+
+    // MARK: Exit
+
+    private func holder(of address: IPAddress) -> (slot: Int, rewriter: AddressRewriter)? {
+        switch exit {
+        case .some(let gate):
+            guard let holder = gate.leases.holder(of: address) else { return nil }
+            return (
+                Int(holder.owner),
+                AddressRewriter(lease: gate.leases.addresses(of: holder.lease))
+            )
+        case .none:
+            return nil
+        }
+    }
+
+    private mutating func openTunnel(
+        _ id: CircuitID,
+        shown: Bytes32,
+        secret: Bytes32,
+        now: Instant
+    ) {
+        guard let slot = slot(of: id) else { return }
+        let isLast = circuits[slot].next == nil
+        var answer = ControlMessage.TunnelOpened(
+            status: .notAnExit,
+            families: 0,
+            leaseSecret: .zero,
+            idleLimit: 0
+        )
+        if isLast, let idleLimit = exit?.leaseIdleLimit, let carriesV6 = exit?.carriesV6 {
+            answer.families = carriesV6 ? 3 : 1
+            answer.idleLimit = UInt16(clamping: idleLimit.nanoseconds / 1_000_000_000)
+            answer.leaseSecret = secret
+            answer.status = lease(slot, shown: shown, secret: secret, now: now)
+        }
+        note(.tunnelOpened(id, answer))
+    }
+
+    private mutating func lease(
+        _ slot: Int,
+        shown: Bytes32,
+        secret: Bytes32,
+        now: Instant
+    ) -> ControlMessage.TunnelOpened.Status {
+        let owner = UInt32(truncatingIfNeeded: slot)
+        if shown != .zero {
+            do throws(FlowError) {
+                guard
+                    let grant = try exit?.leases.takeOver(
+                        shown: shown,
+                        owner: owner,
+                        secret: secret,
+                        now: now
+                    )
+                else { return .notAnExit }
+                circuits[slot].lease = grant.lease
+                if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous) {
+                    circuits[previous].lease = nil
+                    if let id = circuits[previous].path?.id { note(.tunnelLost(id)) }
+                }
+                return .takenOver
+            } catch {
+                // The lease is gone: a new one is all there is to give.
+            }
+        }
+        do throws(FlowError) {
+            guard let lease = try exit?.leases.open(owner: owner, secret: secret, now: now) else {
+                return .notAnExit
+            }
+            circuits[slot].lease = lease
+            return .opened
+        } catch {
+            return .full
+        }
+    }
+
+    /// Link events always get through: they are bounded by the links themselves.
+    private mutating func note(_ event: LinkEvent) {
+        events.append(.link(event))
+    }
+
+    private mutating func note(_ event: RelayEvent) {
+        guard events.count < Self.eventLimit else {
+            counters.overflow += 1
+            return
+        }
+        events.append(event)
+    }
+}
