@@ -88,12 +88,13 @@ let package = Package(
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
-        module("Protocol", "Paths", ["Base", "Directory"]),
+        module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
 
         // Shells: one kind of input and output each
         module("Shells", "UDPTransport", ["Base", "CLinux"]),
         module("Shells", "TunDevice", ["Base", "CLinux"]),
 
         tests(of: "Base"),
+        tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
     ]
 )
