@@ -88,7 +88,7 @@ let package = Package(
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
-        module("Protocol", "Paths", ["Base", "Directory"]),
+        module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
 
         // Nodes: whole nodes as values
         module(
@@ -113,5 +113,6 @@ let package = Package(
         module("Shells", "TunDevice", ["Base", "CLinux"]),
 
         tests(of: "Base", resources: [.copy("Vectors")]),
+        tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
     ]
 )

@@ -208,7 +208,7 @@ public enum ControlMessage: Equatable, Sendable {
         var writer = ByteWriter()
         switch self {
         case .extend(let next, let create):
-            writer.write(next.bytes)
+            writer.write(next.rawValue)
             writer.write(create)
         case .extended(.created(let body)):
             writer.write(UInt8(0))

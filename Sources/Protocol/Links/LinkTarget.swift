@@ -52,9 +52,9 @@ enum LinkClientMessage {
         let signature = identity.signingKey.sign(
             transcript.bytes,
             label: .link,
-            network: identity.network.bytes
+            network: identity.network.rawValue
         )
-        return front + identity.relay.bytes.bytes + signature
+        return front + identity.relay.rawValue.bytes + signature
     }
 
     /// Who sent it: `nil` for a message that is none, or whose signature is not valid.
@@ -73,7 +73,7 @@ enum LinkClientMessage {
             of: transcript.bytes,
             by: identity,
             label: .link,
-            network: network.bytes
+            network: network.rawValue
         )
         return isValid ? .relay(NodeID(identity)) : nil
     }

@@ -29,8 +29,8 @@ public struct HandshakeTarget: Sendable {
         transcript = SHA256.digest(
             Self.protocolName,
             [role.rawValue, Self.suite],
-            network.bytes.bytes,
-            relay.bytes.bytes,
+            network.rawValue.bytes,
+            relay.rawValue.bytes,
             keyDigest.bytes
         )
     }
