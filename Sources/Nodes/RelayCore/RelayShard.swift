@@ -1,10 +1,10 @@
 public import Base
-public import Circuits
+import Circuits
 public import CryptoPrimitives
 public import Flows
 public import Links
-public import Onion
-public import Wire
+import Onion
+import Wire
 
 /// The packet path of a relay, or of one shard of it: links, circuits, exit leases.
 ///
@@ -24,7 +24,8 @@ public struct RelayShard: ~Copyable {
     private static let sweepInterval: TimeSpan = .seconds(5)
     private static let pendingLife: TimeSpan = .seconds(10)
 
-    private struct Route {
+    // Not private: code elsewhere that destroys a shard refers to the metadata of its circuits.
+    struct Route {
         var slot: Int
         var link: LinkID
         var number: CircuitNumber
@@ -34,19 +35,19 @@ public struct RelayShard: ~Copyable {
         }
     }
 
-    private struct WaitingCell {
+    struct WaitingCell {
         var body: [UInt8]
         var counter: LayerCounter
         /// Whether this hop's layer is open already and only the next hop is missing.
         var isOpened: Bool
     }
 
-    private struct OpenCell {
+    struct OpenCell {
         var datagram: Int
         var fill: CellFill
     }
 
-    private struct Circuit: ~Copyable {
+    struct Circuit: ~Copyable {
         let previous: Route
         var next: Route?
         var path: RelayPath?
@@ -117,11 +118,9 @@ public struct RelayShard: ~Copyable {
 
     /// What the shell writes to the TUN device, valid until ``clearOutput()``.
     public var tunnelWrites: TunWriteList? {
-        _read {
-            switch exit {
-            case .some(let gate): yield gate.coalescer.list
-            case .none: yield nil
-            }
+        switch exit {
+        case .some(let gate): gate.coalescer.list
+        case .none: nil
         }
     }
 

@@ -25,16 +25,16 @@ public enum SignatureLabel: String, CaseIterable, Sendable {
         return text + [UInt8](repeating: 0, count: 16 - text.count)
     }
 
-    /// All that is signed when `message` is signed for this purpose in `network`.
-    fileprivate func prefixing(_ message: [UInt8], network: Bytes32) -> [UInt8] {
-        bytes + network.bytes + message
+    /// All that is signed when `content` is signed for this purpose in `network`.
+    public func message(network: Bytes32, _ content: [UInt8]) -> [UInt8] {
+        bytes + network.bytes + content
     }
 }
 
 extension Ed25519.SigningKey {
     /// The signature over `message` for the purpose `label` in `network`.
     public func sign(_ message: [UInt8], label: SignatureLabel, network: Bytes32) -> [UInt8] {
-        sign(label.prefixing(message, network: network))
+        sign(label.message(network: network, message))
     }
 }
 
@@ -48,6 +48,6 @@ extension Ed25519 {
         label: SignatureLabel,
         network: Bytes32
     ) -> Bool {
-        isValid(signature, of: label.prefixing(message, network: network), by: publicKey)
+        isValid(signature, of: label.message(network: network, message), by: publicKey)
     }
 }

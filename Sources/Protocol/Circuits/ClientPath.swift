@@ -27,7 +27,7 @@ public struct ClientPath: ~Copyable {
         public let counter: LayerCounter
     }
 
-    private struct Hop: ~Copyable {
+    struct Hop: ~Copyable {
         var early: LayerSealer?
         var sealer: LayerSealer?
         var opener: LayerOpener?

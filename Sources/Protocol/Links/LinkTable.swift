@@ -49,7 +49,8 @@ public struct LinkTable: ~Copyable {
         case dropped(LinkDrop)
     }
 
-    private struct Session: ~Copyable {
+    // Not private: other modules' code that destroys a table refers to the metadata of its elements.
+    struct Session: ~Copyable {
         let local: SessionID
         let remote: SessionID
         let link: Int
@@ -78,7 +79,7 @@ public struct LinkTable: ~Copyable {
         }
     }
 
-    private struct Link {
+    struct Link {
         let id: LinkID
         let peer: LinkPeer
         let isInitiator: Bool

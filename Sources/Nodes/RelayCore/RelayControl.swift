@@ -1,0 +1,822 @@
+public import Base
+import Circuits
+public import CryptoPrimitives
+public import Directory
+import Links
+import Onion
+public import Wire
+
+/// The control plane of a relay: handshakes, extensions, conversations with clients.
+///
+/// Sans-IO. Feed ``RelayEvent``s, results of ``RelayJob``s and time; drain ``nextCommand()`` and
+/// ``nextJob()`` after each call. `now` never goes back; `wall` only judges minutes and documents.
+/// Not thread-safe: owned by one task.
+///
+/// Bounds: the shard's links and circuits; ``createWorkLimit`` CREATEs in work; 64 extensions wait
+/// for one link. Spec: PROTOCOL.md §B.3, §B.5, §C.4.
+public struct RelayControl: ~Copyable {
+    /// CREATEs that may be in work at a time.
+    public static let createWorkLimit = 1_024
+    private static let extendsWaitingLimit = 64
+    private static let earlyWait: TimeSpan = .milliseconds(300)
+    private static let createTryLimit = 5
+
+    /// What a relay is.
+    public struct Identity: Sendable {
+        /// The network it serves.
+        public let network: NetworkID
+        /// Its identity key.
+        public let signingKey: Ed25519.SigningKey
+        /// Its circuit keys, the newest first.
+        public let circuitKeys: [XWing.PrivateKey]
+
+        /// Puts an identity together.
+        public init(
+            network: NetworkID,
+            signingKey: Ed25519.SigningKey,
+            circuitKeys: [XWing.PrivateKey]
+        ) {
+            precondition(!circuitKeys.isEmpty, "a relay has a circuit key")
+            self.network = network
+            self.signingKey = signingKey
+            self.circuitKeys = circuitKeys
+        }
+
+        /// The relay's name.
+        public var relay: NodeID {
+            NodeID(signingKey.publicKey)
+        }
+    }
+
+    /// Addresses a relay reaches others by.
+    public struct Families: Sendable {
+        /// Whether it can send over IPv4.
+        public var v4: Bool
+        /// Whether it can send over IPv6.
+        public var v6: Bool
+
+        /// Says which families are usable.
+        public init(v4: Bool, v6: Bool) {
+            self.v4 = v4
+            self.v6 = v6
+        }
+
+        func address(of record: RelayRecord) -> SocketAddress? {
+            if v4, let address = record.addresses.v4 { return address }
+            return v6 ? record.addresses.v6 : nil
+        }
+    }
+
+    /// A circuit as one link numbers it.
+    public struct RouteKey: Hashable, Sendable {
+        let link: LinkID
+        let number: CircuitNumber
+    }
+
+    struct LinkState {
+        let peer: LinkPeer
+        let isInitiator: Bool
+        var creates: TokenBucket
+        var circuits: Set<CircuitID> = []
+    }
+
+    enum CreateState {
+        case working(mark: UInt64)
+        case established(CircuitID, mark: UInt64)
+    }
+
+    struct PendingExtend {
+        var next: NodeID
+        var create: [UInt8]
+        var tries = 0
+        var wait = RelayControl.earlyWait
+    }
+
+    struct CircuitState {
+        let id: CircuitID
+        let previous: RouteKey
+        let hop: HopIndex
+        let created: [UInt8]
+        var channel: ControlChannel
+        var next: RouteKey?
+        var extend: PendingExtend?
+        var extendDue: Instant = .distantFuture
+    }
+
+    private let identity: Identity
+    private let families: Families
+    private let target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
+    private var view: NetworkView?
+    private var responder: LinkResponder
+    private var dialer: LinkDialer
+    private var filter: CreateFilter
+    private let bootMinute: UInt32
+    private var random: RandomGenerator
+    private var commands: [RelayCommand] = []
+    private var jobs: [RelayJob] = []
+
+    private var nextLink: UInt32 = 1
+    private var links: [LinkID: LinkState] = [:]
+    private var relayLinks: [NodeID: LinkID] = [:]
+    private var dialing: [NodeID: LinkID] = [:]
+    private var waitingForLink: [NodeID: [CircuitID]] = [:]
+
+    private var nextCircuit: UInt32 = 1
+    private var circuits: [CircuitID: CircuitState] = [:]
+    private var byPrevious: [RouteKey: CreateState] = [:]
+    private var byNext: [RouteKey: CircuitID] = [:]
+    private var createsInWork = 0
+    private var timers = TimerTable()
+    // Timer places of circuits: dense, so that the table stays small.
+    private var timerPlaces: [CircuitID: Int] = [:]
+    private var placeOwners: [CircuitID?] = []
+    private var freePlaces: [Int] = []
+    /// What the control plane counted.
+    public private(set) var counters = Counters()
+
+    /// Counts of the control plane, for metrics and tests.
+    public struct Counters: Sendable, Equatable {
+        /// Links that stood.
+        public var links: UInt64 = 0
+        /// Circuits created.
+        public var circuits: UInt64 = 0
+        /// CREATEs of which a replay was dropped.
+        public var replayedCreates: UInt64 = 0
+        /// CREATEs refused for lack of capacity or budget.
+        public var busyCreates: UInt64 = 0
+        /// CREATEs that did not open.
+        public var failedCreates: UInt64 = 0
+        /// Circuits destroyed because a rule was broken.
+        public var violations: UInt64 = 0
+        /// Extensions that failed.
+        public var failedExtends: UInt64 = 0
+    }
+
+    /// Makes the control plane of a relay that starts now.
+    public init(
+        identity: Identity,
+        families: Families,
+        now: Instant,
+        wall: WallTime,
+        random: consuming RandomGenerator
+    ) {
+        var random = random
+        self.identity = identity
+        self.families = families
+        target = identity.circuitKeys.map { key in
+            (
+                HandshakeTarget(
+                    role: .circuit,
+                    network: identity.network,
+                    relay: identity.relay,
+                    publicKey: key.publicKey
+                ), key
+            )
+        }
+        responder = LinkResponder(
+            network: identity.network,
+            relay: identity.relay,
+            keys: identity.circuitKeys,
+            random: &random,
+            now: now
+        )
+        dialer = LinkDialer(
+            identity: LinkIdentity(network: identity.network, signingKey: identity.signingKey),
+            random: random.split()
+        )
+        filter = CreateFilter(random: &random)
+        bootMinute = wall.minute
+        self.random = random
+    }
+
+    // MARK: Outputs
+
+    /// Takes the next command for the shard.
+    public mutating func nextCommand() -> RelayCommand? {
+        commands.isEmpty ? nil : commands.removeFirst()
+    }
+
+    /// Takes the next job.
+    public mutating func nextJob() -> RelayJob? {
+        jobs.isEmpty ? nil : jobs.removeFirst()
+    }
+
+    /// When ``advance(to:)`` has something to do.
+    public var nextDeadline: Instant {
+        min(timers.nextDeadline, dialer.nextDeadline)
+    }
+
+    /// Links that stand.
+    public var linkCount: Int {
+        links.count
+    }
+
+    /// Circuits that stand.
+    public var circuitCount: Int {
+        circuits.count
+    }
+
+    // MARK: Inputs
+
+    /// Takes a newer view of the network.
+    public mutating func setView(_ view: NetworkView) {
+        self.view = view
+    }
+
+    /// Takes what the shard reports.
+    public mutating func receive(_ event: RelayEvent, now: Instant, wall: WallTime) {
+        switch event {
+        case .link(let event): receive(event, now: now)
+        case .handshake(let bytes, let source): receiveHandshake(bytes, source: source, now: now)
+        case .create(let link, let number, let body):
+            receiveCreate(RouteKey(link: link, number: number), body, now: now, wall: wall)
+        case .created(let link, let number, let body):
+            receiveCreated(RouteKey(link: link, number: number), body, now: now)
+        case .destroyed(let id, let isFromNext):
+            guard let circuit = circuits[id] else { return }
+            if isFromNext {
+                sendDestroy(circuit.previous, .finished)
+            } else if let next = circuit.next {
+                sendDestroy(next, .finished)
+            }
+            forget(id)
+        case .refused(let link, let number, _):
+            // A circuit that died before its CREATE was answered leaves nothing here but this.
+            byPrevious[RouteKey(link: link, number: number)] = nil
+        case .control(let id, let record, let isEarly):
+            receiveControl(id, record, isEarly: isEarly, now: now)
+        case .tunnelOpened(let id, let answer):
+            say(.tunnelOpened(answer), to: id, now: now)
+        case .tunnelLost:
+            break
+        case .idle(let id):
+            destroy(id, reason: .finished)
+        }
+        drainDialer(now: now)
+    }
+
+    /// Takes the result of a job.
+    public mutating func finish(_ result: RelayJob.Outcome, now: Instant, wall: WallTime) {
+        switch result {
+        case .dialer(let result):
+            dialer.finish(result, now: now)
+        case .responded(let request, let result):
+            finishResponse(request, result, now: now)
+        case .created(let key, let mark, let result):
+            finishCreate(key, mark: mark, result, now: now, wall: wall)
+        }
+        drainDialer(now: now)
+    }
+
+    /// Lets time pass: repetitions and what has waited for too long.
+    public mutating func advance(to now: Instant) {
+        dialer.advance(to: now)
+        while let place = timers.popDue(now: now) {
+            guard let id = placeOwners[place] else { continue }
+            tend(id, now: now)
+        }
+        drainDialer(now: now)
+    }
+
+    // MARK: Links
+
+    private mutating func receive(_ event: LinkEvent, now: Instant) {
+        switch event {
+        case .confirmed(let id):
+            guard let link = links[id] else { return }
+            counters.links += 1
+            if case .relay(let relay) = link.peer { standsFor(relay, id) }
+        case .lost(let id):
+            lose(id)
+        case .rekeyDue(let id):
+            guard case .relay(let relay)? = links[id]?.peer, let target = linkTarget(relay) else {
+                return
+            }
+            dialer.renew(id, target: target, now: now)
+        case .control(let id, .rekey(let session, let body)):
+            guard links[id] != nil, let work = responder.rekeyWork(body, random: &random) else {
+                return
+            }
+            jobs.append(.respond(.rekey(id, session), work))
+        case .control(_, .rekeyed(let session, let initiatorSession, let body)):
+            dialer.receiveRekeyed(session: session, initiatorSession: initiatorSession, body: body)
+        case .control, .roamed:
+            break
+        }
+    }
+
+    private mutating func receiveHandshake(
+        _ bytes: [UInt8],
+        source: SocketAddress,
+        now: Instant
+    ) {
+        guard let datagram = try? HandshakeDatagram(parsing: bytes) else { return }
+        switch datagram {
+        case .initiation(let initiation):
+            switch responder.admit(initiation, source: source, random: &random, now: now) {
+            case .silence: break
+            case .answer(let answer): commands.append(.sendHandshake(answer, to: source))
+            case .work(let work): jobs.append(.respond(.initiation(initiation, source), work))
+            }
+        case .response(let response): dialer.receive(response, now: now)
+        case .cookie(let cookie): dialer.receive(cookie, now: now)
+        }
+    }
+
+    private mutating func finishResponse(
+        _ request: RelayJob.LinkRequest,
+        _ result: Result<ResponseWork.Result, HandshakeError>,
+        now: Instant
+    ) {
+        responder.workEnded()
+        guard case .success(let answer) = result else { return }
+        let local = drawSession()
+        switch request {
+        case .initiation(let initiation, let source):
+            let id = drawLink()
+            links[id] = LinkState(
+                peer: answer.peer,
+                isInitiator: false,
+                creates: createBudget(for: answer.peer, now: now)
+            )
+            let session = NewSession(
+                local: local,
+                remote: initiation.session,
+                keys: answer.keys,
+                isConfirmed: false
+            )
+            commands.append(
+                .addLink(
+                    NewLink(
+                        id: id,
+                        address: source,
+                        peer: answer.peer,
+                        isInitiator: false,
+                        session: session
+                    )
+                )
+            )
+            let datagram = responder.answered(
+                answer,
+                initiation: initiation,
+                session: local,
+                source: source,
+                random: &random,
+                now: now
+            )
+            commands.append(.sendHandshake(datagram, to: source))
+        case .rekey(let id, let remote):
+            guard links[id] != nil else { return }
+            let session = NewSession(
+                local: local,
+                remote: remote,
+                keys: answer.keys,
+                isConfirmed: false
+            )
+            commands.append(.renewLink(id, session))
+            let message = LinkControlMessage.rekeyed(
+                session: local,
+                initiatorSession: remote,
+                body: answer.answer
+            )
+            commands.append(.sendLinkControl(id, message))
+        }
+    }
+
+    private mutating func drainDialer(now: Instant) {
+        while let step = dialer.nextStep() {
+            switch step {
+            case .job(let job):
+                jobs.append(.dialer(job))
+            case .send(let datagram, let destination):
+                commands.append(.sendHandshake(datagram, to: destination))
+            case .sendControl(let id, let message):
+                commands.append(.sendLinkControl(id, message))
+            case .renewed(let id, let session):
+                commands.append(.renewLink(id, session))
+            case .established(let link):
+                establish(link, now: now)
+            case .failed(let id, let relay):
+                if dialing[relay] == id { dialing[relay] = nil }
+                for circuit in waitingForLink.removeValue(forKey: relay) ?? [] {
+                    failExtend(circuit, .unreachable, now: now)
+                }
+            }
+        }
+    }
+
+    private mutating func establish(_ link: NewLink, now: Instant) {
+        guard case .relay(let relay) = link.peer else { return }
+        counters.links += 1
+        links[link.id] = LinkState(
+            peer: link.peer,
+            isInitiator: true,
+            creates: createBudget(for: link.peer, now: now)
+        )
+        commands.append(.addLink(link))
+        if dialing[relay] == link.id { dialing[relay] = nil }
+        standsFor(relay, link.id)
+        for circuit in waitingForLink.removeValue(forKey: relay) ?? [] {
+            beginExtend(circuit, over: link.id, now: now)
+        }
+    }
+
+    /// Makes `id` the link by which `relay` is reached, unless a better one stands.
+    private mutating func standsFor(_ relay: NodeID, _ id: LinkID) {
+        if let other = relayLinks[relay], let standing = links[other], other != id {
+            // Crossed initiations: the one of the smaller identity stays in use.
+            let smallerInitiated = standing.isInitiator == (identity.relay < relay)
+            if smallerInitiated { return }
+        }
+        relayLinks[relay] = id
+    }
+
+    private mutating func lose(_ id: LinkID) {
+        guard let link = links.removeValue(forKey: id) else { return }
+        if case .relay(let relay) = link.peer, relayLinks[relay] == id { relayLinks[relay] = nil }
+        for circuit in link.circuits.sorted() {
+            guard let state = circuits[circuit] else { continue }
+            if state.previous.link == id {
+                if let next = state.next { sendDestroy(next, .linkLost) }
+            } else {
+                sendDestroy(state.previous, .linkLost)
+            }
+            commands.append(.removeCircuit(circuit))
+            forget(circuit)
+        }
+    }
+
+    private func linkTarget(_ relay: NodeID) -> LinkTarget? {
+        guard let record = view?.relay(relay), let address = families.address(of: record) else {
+            return nil
+        }
+        return LinkTarget(
+            network: identity.network,
+            relay: relay,
+            address: address,
+            publicKey: record.circuitKey
+        )
+    }
+
+    private func createBudget(for peer: LinkPeer, now: Instant) -> TokenBucket {
+        switch peer {
+        case .client: TokenBucket(perSecond: 4, burst: 12, now: now)
+        case .relay: TokenBucket(perSecond: 50, burst: 200, now: now)
+        }
+    }
+
+    // MARK: Circuits
+
+    private mutating func receiveCreate(
+        _ key: RouteKey,
+        _ bytes: [UInt8],
+        now: Instant,
+        wall: WallTime
+    ) {
+        guard links[key.link] != nil, let body = try? CreateBody(parsing: bytes) else { return }
+        let mark = filter.mark(of: body)
+        switch byPrevious[key] {
+        case .working: return
+        case .established(let id, let known):
+            guard known == mark, let circuit = circuits[id] else { return }
+            commands.append(.sendCell(key.link, key.number, .created, circuit.created))
+            return
+        case nil: break
+        }
+        guard let holder = target.first(where: { $0.target.keyID == body.keyID }) else {
+            return refuse(key, .staleKey)
+        }
+        guard !filter.contains(mark) else {
+            counters.replayedCreates += 1
+            commands.append(.refuseCircuit(key.link, key.number))
+            return
+        }
+        guard createsInWork < Self.createWorkLimit, links[key.link]?.creates.take(now: now) == true
+        else {
+            counters.busyCreates += 1
+            return refuse(key, .busy)
+        }
+        createsInWork += 1
+        byPrevious[key] = .working(mark: mark)
+        let work = CreateWork(
+            body: body,
+            target: holder.target,
+            key: holder.key,
+            ephemeral: random.secret(byteCount: 32),
+            policy: policy(wall: wall)
+        )
+        jobs.append(.create(key.link, key.number, mark, work))
+    }
+
+    private func policy(wall: WallTime) -> CreatePolicy {
+        var answer = ServerMessage(status: .accepted)
+        answer.minute = wall.minute
+        answer.bootMinute = bootMinute
+        if let view {
+            answer.consensusValidAfter = UInt32(clamping: view.validAfter.seconds)
+            answer.consensusDigest = view.shortDigest
+            answer.logSize = view.logSize
+        }
+        return CreatePolicy(
+            minute: wall.minute,
+            uncleanBootMinute: 0,
+            canJudgeReplays: filter.canJudge(minute: wall.minute),
+            answer: answer
+        )
+    }
+
+    private mutating func finishCreate(
+        _ key: RouteKey,
+        mark: UInt64,
+        _ result: Result<CreateWork.Result, HandshakeError>,
+        now: Instant,
+        wall: WallTime
+    ) {
+        createsInWork -= 1
+        guard case .working(mark)? = byPrevious[key] else { return }
+        byPrevious[key] = nil
+        guard let link = links[key.link] else { return }
+        guard case .success(let answer) = result else {
+            counters.failedCreates += 1
+            commands.append(.refuseCircuit(key.link, key.number))
+            return
+        }
+        // Two copies may have been in work at once.
+        guard !filter.contains(mark) else {
+            counters.replayedCreates += 1
+            commands.append(.refuseCircuit(key.link, key.number))
+            return
+        }
+        filter.insert(mark, minute: wall.minute)
+        guard let hop = HopIndex(rawValue: answer.message.hop),
+            (hop == .first) == (link.peer == .client)
+        else {
+            counters.violations += 1
+            return refuse(key, .violation)
+        }
+        let id = CircuitID(rawValue: nextCircuit)
+        nextCircuit += 1
+        let created = answer.answer.encoded
+        circuits[id] = CircuitState(
+            id: id,
+            previous: key,
+            hop: hop,
+            created: created,
+            channel: ControlChannel(hop: hop)
+        )
+        byPrevious[key] = .established(id, mark: mark)
+        links[key.link]?.circuits.insert(id)
+        counters.circuits += 1
+        commands.append(
+            .installCircuit(
+                NewRelayCircuit(
+                    id: id,
+                    link: key.link,
+                    number: key.number,
+                    hop: hop,
+                    early: answer.early,
+                    keys: answer.keys,
+                    start: UInt32(truncatingIfNeeded: random.next(below: 1 << 29))
+                )
+            )
+        )
+        commands.append(.sendCell(key.link, key.number, .created, created))
+    }
+
+    private mutating func receiveCreated(_ key: RouteKey, _ body: [UInt8], now: Instant) {
+        guard let id = byNext[key], circuits[id]?.extend != nil else { return }
+        circuits[id]?.extend = nil
+        circuits[id]?.extendDue = .distantFuture
+        say(.extended(.created(body)), to: id, now: now)
+    }
+
+    private mutating func receiveControl(
+        _ id: CircuitID,
+        _ bytes: [UInt8],
+        isEarly: Bool,
+        now: Instant
+    ) {
+        guard circuits[id] != nil else { return }
+        let messages: [ControlChannel.Message]
+        do throws(WireError) {
+            let record = try ControlRecord(parsing: bytes)
+            guard !isEarly || record.type <= 1 else { return violate(id) }
+            messages = try circuits[id]?.channel.receive(record, now: now) ?? []
+        } catch {
+            return violate(id)
+        }
+        for message in messages {
+            guard
+                let content = try? ControlMessage(
+                    type: message.type,
+                    parsing: message.bytes,
+                    fromClient: true
+                )
+            else { return violate(id) }
+            guard circuits[id] != nil else { return }
+            handle(content, from: id, now: now)
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func handle(_ message: ControlMessage, from id: CircuitID, now: Instant) {
+        switch message {
+        case .extend(let next, let create):
+            extend(id, to: next, create: create, now: now)
+        case .openTunnel(let request):
+            commands.append(
+                .openTunnel(id, shown: request.leaseSecret, secret: random.bytes32())
+            )
+        case .echo(false, let nonce):
+            say(.echo(isAnswer: true, nonce: nonce), to: id, now: now)
+        case .close:
+            if let next = circuits[id]?.next { sendDestroy(next, .finished) }
+            commands.append(.removeCircuit(id))
+            forget(id)
+        case .echo, .extended, .tunnelOpened:
+            violate(id)
+        }
+    }
+
+    private mutating func extend(
+        _ id: CircuitID,
+        to next: NodeID,
+        create: [UInt8],
+        now: Instant
+    ) {
+        guard let circuit = circuits[id] else { return }
+        let isBack = links[circuit.previous.link]?.peer == .relay(next)
+        guard circuit.hop != .third, next != identity.relay, !isBack, circuit.next == nil,
+            circuit.extend == nil
+        else { return failExtend(id, .refused, now: now) }
+        circuits[id]?.extend = PendingExtend(next: next, create: create)
+        if let link = relayLinks[next] {
+            return beginExtend(id, over: link, now: now)
+        }
+        guard let target = linkTarget(next) else {
+            return failExtend(id, .unknownRelay, now: now)
+        }
+        guard waitingForLink[next, default: []].count < Self.extendsWaitingLimit else {
+            return failExtend(id, .busy, now: now)
+        }
+        waitingForLink[next, default: []].append(id)
+        guard dialing[next] == nil else { return }
+        let link = drawLink()
+        guard dialer.dial(target, as: link, now: now) else {
+            waitingForLink[next]?.removeAll { $0 == id }
+            return failExtend(id, .busy, now: now)
+        }
+        dialing[next] = link
+    }
+
+    private mutating func beginExtend(_ id: CircuitID, over link: LinkID, now: Instant) {
+        guard let extend = circuits[id]?.extend, let state = links[link] else { return }
+        var key: RouteKey
+        repeat {
+            let drawn = UInt32(truncatingIfNeeded: random.next()) & 0x7fff_ffff
+            key = RouteKey(
+                link: link,
+                number: CircuitNumber(rawValue: state.isInitiator ? drawn | 1 << 31 : drawn)
+            )
+        } while byNext[key] != nil || key.number.rawValue & 0x7fff_ffff == 0
+        byNext[key] = id
+        circuits[id]?.next = key
+        links[link]?.circuits.insert(id)
+        if state.isInitiator { commands.append(.keepLinkAlive(link, true)) }
+        commands.append(.setNext(id, link, key.number))
+        commands.append(.sendCell(link, key.number, .create, extend.create))
+        noteCreateTry(id, now: now)
+    }
+
+    private mutating func noteCreateTry(_ id: CircuitID, now: Instant) {
+        guard var extend = circuits[id]?.extend else { return }
+        extend.tries += 1
+        circuits[id]?.extendDue = now + extend.wait
+        extend.wait = extend.wait * 3 / 2
+        circuits[id]?.extend = extend
+        schedule(id)
+    }
+
+    private mutating func failExtend(
+        _ id: CircuitID,
+        _ failure: ControlMessage.ExtendFailure,
+        now: Instant
+    ) {
+        guard circuits[id] != nil else { return }
+        counters.failedExtends += 1
+        if failure != .refused {
+            circuits[id]?.extend = nil
+            circuits[id]?.extendDue = .distantFuture
+        }
+        say(.extended(.failed(failure)), to: id, now: now)
+    }
+
+    private mutating func tend(_ id: CircuitID, now: Instant) {
+        guard let circuit = circuits[id] else { return }
+        if circuit.extendDue <= now, let extend = circuit.extend, let next = circuit.next {
+            if extend.tries >= Self.createTryLimit {
+                failExtend(id, .unreachable, now: now)
+            } else {
+                commands.append(.sendCell(next.link, next.number, .create, extend.create))
+                noteCreateTry(id, now: now)
+            }
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
+        guard circuits[id] != nil else { return }
+        do throws(ControlChannel.SendError) {
+            try circuits[id]?.channel.send(message)
+        } catch {
+            return violate(id)
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func pump(_ id: CircuitID, now: Instant) {
+        guard circuits[id] != nil else { return }
+        while let record = circuits[id]?.channel.nextRecord(now: now) {
+            commands.append(.sendControl(id, record))
+        }
+        if circuits[id]?.channel.hasFailed == true {
+            // The client hears nothing any more: the circuit is of no use to it.
+            return destroy(id, reason: .linkLost)
+        }
+        schedule(id)
+    }
+
+    private mutating func violate(_ id: CircuitID) {
+        counters.violations += 1
+        destroy(id, reason: .violation)
+    }
+
+    private mutating func destroy(_ id: CircuitID, reason: DestroyReason) {
+        guard let circuit = circuits[id] else { return }
+        sendDestroy(circuit.previous, reason)
+        if let next = circuit.next { sendDestroy(next, .finished) }
+        commands.append(.removeCircuit(id))
+        forget(id)
+    }
+
+    private mutating func refuse(_ key: RouteKey, _ reason: DestroyReason) {
+        commands.append(.refuseCircuit(key.link, key.number))
+        sendDestroy(key, reason)
+    }
+
+    private mutating func sendDestroy(_ key: RouteKey, _ reason: DestroyReason) {
+        commands.append(.sendCell(key.link, key.number, .destroy, [reason.rawValue]))
+    }
+
+    private mutating func forget(_ id: CircuitID) {
+        guard let circuit = circuits.removeValue(forKey: id) else { return }
+        byPrevious[circuit.previous] = nil
+        leave(circuit.previous.link, id)
+        if let next = circuit.next {
+            byNext[next] = nil
+            leave(next.link, id)
+        }
+        if let place = timerPlaces.removeValue(forKey: id) {
+            timers.cancel(place)
+            placeOwners[place] = nil
+            freePlaces.append(place)
+        }
+    }
+
+    private mutating func leave(_ link: LinkID, _ id: CircuitID) {
+        links[link]?.circuits.remove(id)
+        guard let state = links[link], state.isInitiator, state.circuits.isEmpty else { return }
+        commands.append(.keepLinkAlive(link, false))
+    }
+
+    private mutating func schedule(_ id: CircuitID) {
+        guard let circuit = circuits[id] else { return }
+        let deadline = min(circuit.extendDue, circuit.channel.nextDeadline)
+        let place: Int
+        if let known = timerPlaces[id] {
+            place = known
+        } else {
+            guard deadline != .distantFuture else { return }
+            place = freePlaces.popLast() ?? placeOwners.count
+            if place == placeOwners.count { placeOwners.append(nil) }
+            placeOwners[place] = id
+            timerPlaces[id] = place
+        }
+        timers.set(place, to: deadline)
+    }
+
+    // MARK: Numbers
+
+    private mutating func drawLink() -> LinkID {
+        defer { nextLink += 1 }
+        return LinkID(rawValue: nextLink)
+    }
+
+    private mutating func drawSession() -> SessionID {
+        while true {
+            if let session = SessionID(rawValue: UInt32(truncatingIfNeeded: random.next())) {
+                return session
+            }
+        }
+    }
+}
