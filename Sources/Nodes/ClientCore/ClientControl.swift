@@ -1,0 +1,944 @@
+public import Base
+public import Circuits
+public import CryptoPrimitives
+public import Directory
+public import Flows
+public import Links
+public import Onion
+public import Paths
+public import Wire
+
+/// The control plane of a client: guard links, circuits, leases and what keeps them alive.
+///
+/// Sans-IO. Commands come by ``open(_:wanting:offload:now:wall:)``, ``close(_:now:)`` and
+/// ``ping(_:hop:token:now:)``; feed ``ClientEvent``s, results of ``ClientJob``s and time; drain
+/// ``nextCommand()``, ``nextJob()`` and ``nextNotice()`` after each call. `now` never goes back.
+/// Not thread-safe: owned by one task.
+///
+/// For each open tunnel it keeps one current lease on a circuit, and a spare circuit to the same
+/// exit by another middle. A circuit that dies is replaced under the flows' feet: the spare, or a
+/// new circuit, shows the lease's secret to the exit. Only where the exit is gone flows end.
+/// Bounds: eight tunnels, of each four circuits in the making.
+public struct ClientControl: ~Copyable {
+    /// What a client is set to.
+    public struct Settings: Sendable {
+        /// How circuits are built.
+        public var method: BuildMethod = .pipelined
+        /// Whether relays can be reached over IPv4.
+        public var reachesV4 = true
+        /// Whether relays can be reached over IPv6.
+        public var reachesV6 = true
+        /// Age at which a lease takes no new flows and another one does.
+        public var rotation: TimeSpan = .seconds(600)
+        /// Whether a spare circuit stands ready.
+        public var keepsSpare = true
+
+        /// The usual settings.
+        public init() {}
+    }
+
+    /// Something the shell may want to know.
+    public enum Notice: Sendable {
+        /// A tunnel's state changed.
+        case tunnel(TunnelID, TunnelState)
+        /// A hop answered a ping, or did not (`nil`).
+        case pong(token: UInt64, HopIndex, TimeSpan?)
+        /// Guards or middles changed and want to be stored.
+        case pathsChanged
+    }
+
+    /// How a tunnel stands.
+    public enum TunnelState: Equatable, Sendable {
+        /// A circuit is in the making; the reason tells what went wrong last.
+        case connecting(reason: String?)
+        /// New flows have a circuit.
+        case connected
+        /// The lease has lost its circuit; another one is to take it over.
+        case recovering(reason: String)
+    }
+
+    struct Circuit {
+        enum Stage: Equatable {
+            case waitingForLink, waitingForKeys, building, ready, opening, active
+        }
+
+        let id: CircuitID
+        let tunnel: TunnelID
+        let path: Path
+        let begun: Instant
+        var stage = Stage.waitingForLink
+        var link: LinkID?
+        var number = CircuitNumber(rawValue: 0)
+        var build: CircuitBuild?
+        var channels = HopIndex.all.map { ControlChannel(hop: $0) }
+        var lease: LeaseID?
+        var buildTime: TimeSpan?
+        var isProbed = false
+        var roundTrips = [TimeSpan?](repeating: nil, count: 3)
+    }
+
+    struct Lease {
+        let id: LeaseID
+        let exit: NodeID
+        var secret: Bytes32
+        var circuit: CircuitID?
+        let opened: Instant
+        var families: UInt8
+        var failures = 0
+    }
+
+    struct Tunnel {
+        let id: TunnelID
+        var wanted: PathConstraints
+        var leases: [LeaseID: Lease] = [:]
+        var current: LeaseID?
+        var state = TunnelState.connecting(reason: nil)
+        var failures = 0
+        var retryAt: Instant = .zero
+        var connectedSince: Instant?
+    }
+
+    struct Ping {
+        let token: UInt64
+        let circuit: CircuitID
+        let hop: HopIndex
+        let sent: Instant
+    }
+
+    private static let silenceLimit: TimeSpan = .milliseconds(2_500)
+    private static let pingLimit: TimeSpan = .seconds(3)
+    private static let leaseFailureLimit = 4
+
+    private let network: NetworkID
+    private let settings: Settings
+    private var selector: PathSelector
+    private var dialer: LinkDialer
+    private var random: RandomGenerator
+    private var commands: [ClientCommand] = []
+    private var jobs: [ClientJob] = []
+    private var notices: [Notice] = []
+
+    private var nextLink: UInt32 = 1
+    private var nextCircuit: UInt32 = 1
+    private var nextLease: UInt32 = 1
+    private var links: [LinkID: NodeID] = [:]
+    private var guardLinks: [NodeID: LinkID] = [:]
+    private var dialing: [NodeID: LinkID] = [:]
+    private var circuits: [CircuitID: Circuit] = [:]
+    private var tunnels: [TunnelID: Tunnel] = [:]
+    private var pings: [UInt64: Ping] = [:]
+    private var wall: WallTime
+
+    /// Makes the control plane of a client with the network `view` and the guards it had before.
+    public init(
+        view: NetworkView,
+        guards: GuardSample = GuardSample(),
+        middles: MiddleSet = MiddleSet(),
+        settings: Settings = Settings(),
+        wall: WallTime,
+        random: consuming RandomGenerator
+    ) {
+        var random = random
+        network = view.network
+        self.settings = settings
+        self.wall = wall
+        selector = PathSelector(
+            view: view,
+            guards: guards,
+            middles: middles,
+            at: wall,
+            using: &random
+        )
+        dialer = LinkDialer(identity: nil, random: random.split())
+        self.random = random
+    }
+
+    // MARK: Outputs
+
+    /// Takes the next command for the shard.
+    public mutating func nextCommand() -> ClientCommand? {
+        commands.isEmpty ? nil : commands.removeFirst()
+    }
+
+    /// Takes the next job.
+    public mutating func nextJob() -> ClientJob? {
+        jobs.isEmpty ? nil : jobs.removeFirst()
+    }
+
+    /// Takes the next notice.
+    public mutating func nextNotice() -> Notice? {
+        notices.isEmpty ? nil : notices.removeFirst()
+    }
+
+    /// Guards and middles, to store.
+    public var paths: (guards: GuardSample, middles: MiddleSet) {
+        (selector.guards, selector.middles)
+    }
+
+    /// When ``advance(to:wall:)`` has something to do.
+    public var nextDeadline: Instant {
+        var deadline = dialer.nextDeadline
+        for circuit in circuits.values {
+            deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
+            for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
+        }
+        for tunnel in tunnels.values {
+            if tunnel.retryAt > .zero, needsCircuit(tunnel) {
+                deadline = min(deadline, tunnel.retryAt)
+            }
+            if let lease = tunnel.current.flatMap({ tunnel.leases[$0] }) {
+                deadline = min(deadline, lease.opened + settings.rotation)
+            }
+        }
+        for ping in pings.values { deadline = min(deadline, ping.sent + Self.pingLimit) }
+        return deadline
+    }
+
+    // MARK: Commands
+
+    /// Begins to keep the tunnel `id` connected as `wanted` says.
+    public mutating func open(
+        _ id: TunnelID,
+        wanting wanted: PathConstraints,
+        offload: TunCoalescer.Offload,
+        now: Instant,
+        wall: WallTime
+    ) {
+        self.wall = max(self.wall, wall)
+        var wanted = wanted
+        wanted.reachesV4 = settings.reachesV4
+        wanted.reachesV6 = settings.reachesV6
+        tunnels[id] = Tunnel(id: id, wanted: wanted)
+        commands.append(.addTunnel(id, offload))
+        notices.append(.tunnel(id, .connecting(reason: nil)))
+        maintain(now: now)
+    }
+
+    /// Closes a tunnel and its circuits.
+    public mutating func close(_ id: TunnelID, now: Instant) {
+        guard tunnels.removeValue(forKey: id) != nil else { return }
+        for circuit in circuits.keys.sorted() where circuits[circuit]?.tunnel == id {
+            drop(circuit)
+        }
+        commands.append(.removeTunnel(id))
+        guard tunnels.isEmpty else { return }
+        for link in links.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            commands.append(.removeLink(link, saysGoodbye: true))
+        }
+        links = [:]
+        guardLinks = [:]
+        for link in dialing.values { dialer.cancel(link) }
+        dialing = [:]
+    }
+
+    /// Replaces the circuit of the tunnel's current lease as if it had failed.
+    public mutating func renew(_ id: TunnelID, now: Instant) {
+        guard let tunnel = tunnels[id], let lease = tunnel.current,
+            let circuit = tunnel.leases[lease]?.circuit
+        else { return }
+        fail(circuit, culprit: nil, reason: "asked for", now: now)
+        maintain(now: now)
+    }
+
+    /// Sends an echo to `hop`; a ``Notice/pong(token:_:_:)`` tells how long it took.
+    ///
+    /// - Returns: false if there is no such circuit, or its key for that hop is not there yet.
+    public mutating func ping(
+        _ id: CircuitID,
+        hop: HopIndex,
+        token: UInt64,
+        now: Instant
+    ) -> Bool {
+        guard let stage = circuits[id]?.stage, stage == .ready || stage == .active,
+            pings.count < 1_024
+        else { return false }
+        let nonce = random.next()
+        pings[nonce] = Ping(token: token, circuit: id, hop: hop, sent: now)
+        say(.echo(isAnswer: false, nonce: nonce), to: hop, over: id, now: now)
+        return true
+    }
+
+    /// Takes a newer view of the network.
+    public mutating func setView(_ view: NetworkView, now: Instant, wall: WallTime) {
+        self.wall = max(self.wall, wall)
+        selector.update(to: view, at: self.wall, using: &random)
+        notices.append(.pathsChanged)
+        maintain(now: now)
+    }
+
+    // MARK: Inputs
+
+    /// Takes what the shard reports.
+    public mutating func receive(_ event: ClientEvent, now: Instant, wall: WallTime) {
+        self.wall = max(self.wall, wall)
+        switch event {
+        case .link(let event): receive(event, now: now)
+        case .handshake(let bytes, _): receiveHandshake(bytes, now: now)
+        case .created(let id, let body):
+            step(id, now: now) { build throws(CircuitBuild.Failure) in
+                try build.receive(created: body)
+            }
+        case .destroyed(let id, let reason):
+            // The guard itself says which side it lost; what comes from further on says nothing.
+            let culprit: PathPosition? = reason == .linkLost ? .middle : nil
+            fail(id, culprit: culprit, reason: "the circuit was destroyed", now: now)
+        case .control(let id, let hop, let record):
+            receiveControl(id, hop: hop, record, now: now)
+        case .silent(let id, let silence):
+            receiveSilence(id, silence, now: now)
+        case .exhausted(let id):
+            fail(id, culprit: nil, reason: "its keys are used up", now: now)
+        case .leaseUnused(let id):
+            endLease(id)
+        }
+        drainDialer(now: now)
+        maintain(now: now)
+    }
+
+    /// Takes the result of a job.
+    public mutating func finish(_ outcome: ClientJob.Outcome, now: Instant, wall: WallTime) {
+        self.wall = max(self.wall, wall)
+        switch outcome {
+        case .dialer(let result):
+            dialer.finish(result, now: now)
+        case .built(let id, .success(let handshakes)):
+            startBuild(id, handshakes: handshakes, now: now)
+        case .built(let id, .failure):
+            fail(id, culprit: .guardRelay, reason: "a relay's key is none", now: now)
+        case .finished(let id, let work, let result):
+            step(id, now: now) { build throws(CircuitBuild.Failure) in
+                try build.finished(result, hop: work.hop)
+            }
+        }
+        drainDialer(now: now)
+        maintain(now: now)
+    }
+
+    /// Lets time pass: repetitions, retries, rotation.
+    public mutating func advance(to now: Instant, wall: WallTime) {
+        self.wall = max(self.wall, wall)
+        dialer.advance(to: now)
+        drainDialer(now: now)
+        for id in circuits.keys.sorted() {
+            if let deadline = circuits[id]?.build?.nextDeadline, deadline <= now {
+                step(id, now: now) { build throws(CircuitBuild.Failure) in
+                    try build.advance(to: now)
+                }
+            }
+            pump(id, now: now)
+        }
+        for (nonce, ping) in pings.sorted(by: { $0.key < $1.key })
+        where now >= ping.sent + Self.pingLimit {
+            pings[nonce] = nil
+            notices.append(.pong(token: ping.token, ping.hop, nil))
+        }
+        maintain(now: now)
+    }
+
+    // MARK: Links
+
+    private mutating func receive(_ event: LinkEvent, now: Instant) {
+        switch event {
+        case .lost(let id):
+            guard let relay = links.removeValue(forKey: id) else { return }
+            if guardLinks[relay] == id { guardLinks[relay] = nil }
+            for circuit in circuits.keys.sorted() where circuits[circuit]?.link == id {
+                fail(circuit, culprit: nil, reason: "the guard \(relay) is silent", now: now)
+            }
+            selector.noteFailure(of: relay, at: .guardRelay, now: now)
+        case .rekeyDue(let id):
+            guard let relay = links[id], let target = linkTarget(relay) else { return }
+            dialer.renew(id, target: target, now: now)
+        case .control(_, .rekeyed(let session, let initiatorSession, let body)):
+            dialer.receiveRekeyed(session: session, initiatorSession: initiatorSession, body: body)
+        case .confirmed, .control, .roamed:
+            break
+        }
+    }
+
+    private mutating func receiveHandshake(_ bytes: [UInt8], now: Instant) {
+        guard let datagram = try? HandshakeDatagram(parsing: bytes) else { return }
+        switch datagram {
+        case .response(let response): dialer.receive(response, now: now)
+        case .cookie(let cookie): dialer.receive(cookie, now: now)
+        // A client answers nobody.
+        case .initiation: break
+        }
+    }
+
+    private mutating func drainDialer(now: Instant) {
+        while let step = dialer.nextStep() {
+            switch step {
+            case .job(let job): jobs.append(.dialer(job))
+            case .send(let datagram, let destination):
+                commands.append(.sendHandshake(datagram, to: destination))
+            case .sendControl(let id, let message):
+                commands.append(.sendLinkControl(id, message))
+            case .renewed(let id, let session): commands.append(.renewLink(id, session))
+            case .established(let link):
+                guard case .relay(let relay) = link.peer else { continue }
+                commands.append(.addLink(link))
+                links[link.id] = relay
+                guardLinks[relay] = link.id
+                dialing[relay] = nil
+                for id in circuits.keys.sorted()
+                where circuits[id]?.stage == .waitingForLink
+                    && circuits[id]?.path.guardRelay.id == relay
+                {
+                    begin(id, over: link.id, now: now)
+                }
+            case .failed(_, let relay):
+                dialing[relay] = nil
+                selector.noteFailure(of: relay, at: .guardRelay, now: now)
+                for id in circuits.keys.sorted()
+                where circuits[id]?.stage == .waitingForLink
+                    && circuits[id]?.path.guardRelay.id == relay
+                {
+                    let reason = "the guard \(relay) does not answer"
+                    fail(id, culprit: nil, reason: reason, now: now)
+                }
+            }
+        }
+    }
+
+    private func linkTarget(_ relay: NodeID) -> LinkTarget? {
+        guard let record = selector.view.relay(relay), let address = address(of: record) else {
+            return nil
+        }
+        return LinkTarget(
+            network: network,
+            relay: relay,
+            address: address,
+            publicKey: record.circuitKey
+        )
+    }
+
+    private func address(of record: RelayRecord) -> SocketAddress? {
+        if settings.reachesV4, let address = record.addresses.v4 { return address }
+        return settings.reachesV6 ? record.addresses.v6 : nil
+    }
+
+    // MARK: Building
+
+    private mutating func startCircuit(
+        for tunnel: TunnelID,
+        wanting wanted: PathConstraints,
+        now: Instant
+    ) throws(PathError) {
+        let path = try selector.path(wanted, now: now, date: wall, using: &random)
+        let id = CircuitID(rawValue: nextCircuit)
+        nextCircuit += 1
+        circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
+        let relay = path.guardRelay.id
+        if let link = guardLinks[relay] { return begin(id, over: link, now: now) }
+        guard dialing[relay] == nil, let target = linkTarget(relay) else { return }
+        let link = LinkID(rawValue: nextLink)
+        nextLink += 1
+        if dialer.dial(target, as: link, now: now) { dialing[relay] = link }
+        drainDialer(now: now)
+    }
+
+    private mutating func begin(_ id: CircuitID, over link: LinkID, now: Instant) {
+        guard let path = circuits[id]?.path else { return }
+        circuits[id]?.stage = .waitingForKeys
+        circuits[id]?.link = link
+        jobs.append(.build(id, work(for: path)))
+    }
+
+    private mutating func work(for path: Path) -> BuildWork {
+        var targets: [HopTarget] = []
+        for hop in path.hops {
+            targets.append(
+                HopTarget(network: network, relay: hop.id, publicKey: hop.circuitKey)
+            )
+        }
+        return BuildWork(targets: targets, minute: wall.minute, random: &random)
+    }
+
+    private mutating func startBuild(
+        _ id: CircuitID,
+        handshakes: [ClientHandshake],
+        now: Instant
+    ) {
+        guard let circuit = circuits[id], let link = circuit.link else { return }
+        var targets: [HopTarget] = []
+        for hop in circuit.path.hops {
+            targets.append(
+                HopTarget(network: network, relay: hop.id, publicKey: hop.circuitKey)
+            )
+        }
+        var build = CircuitBuild(
+            targets: targets,
+            handshakes: handshakes,
+            method: settings.method,
+            now: now
+        )
+        // Clients open their links: their numbers have the top bit.
+        let number = CircuitNumber(rawValue: UInt32(truncatingIfNeeded: random.next()) | 1 << 31)
+        circuits[id]?.number = number
+        circuits[id]?.stage = .building
+        commands.append(.addCircuit(id, link, number, circuit.tunnel))
+        let actions = build.start(now: now)
+        circuits[id]?.build = build
+        perform(actions, for: id, now: now)
+    }
+
+    /// Moves the build of `id` on, and does what it asks for.
+    private mutating func step(
+        _ id: CircuitID,
+        now: Instant,
+        _ body: (inout CircuitBuild) throws(CircuitBuild.Failure) -> [CircuitBuild.Action]
+    ) {
+        guard var build = circuits[id]?.build else { return }
+        do throws(CircuitBuild.Failure) {
+            let actions = try body(&build)
+            circuits[id]?.build = build
+            perform(actions, for: id, now: now)
+            if build.isComplete { complete(id, now: now) }
+        } catch {
+            switch error {
+            case .guardSilent:
+                fail(id, culprit: .guardRelay, reason: "the guard does not answer", now: now)
+            case .extendFailed(let hop, let failure):
+                noteExtend(id, hop: hop, isAnswered: false)
+                let next: PathPosition = hop == .first ? .middle : .exit
+                let reason = "hop \(hop.rawValue) could not extend: \(failure)"
+                fail(id, culprit: next, reason: reason, now: now)
+            case .notAuthentic(let hop), .violation(let hop):
+                let reason = "hop \(hop.rawValue) broke the protocol"
+                fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
+            }
+        }
+    }
+
+    private mutating func perform(
+        _ actions: [CircuitBuild.Action],
+        for id: CircuitID,
+        now: Instant
+    ) {
+        for action in actions {
+            guard let circuit = circuits[id], let link = circuit.link else { return }
+            switch action {
+            case .sendCreate(let body):
+                commands.append(.sendCell(link, circuit.number, .create, body))
+            case .setEarly(let keys, let hop):
+                commands.append(.setEarly(id, hop, key: keys.forward, start: drawStart()))
+            case .setKeys(let keys, let hop):
+                commands.append(
+                    .setKeys(
+                        id,
+                        hop,
+                        forward: keys.forward,
+                        backward: keys.backward,
+                        start: drawStart()
+                    )
+                )
+            case .send(let message, let hop):
+                say(message, to: hop, over: id, now: now)
+            case .sayAgain(let hop):
+                circuits[id]?.channels[hop.offset].repeatAll(now: now)
+                pump(id, now: now)
+            case .finish(let work):
+                jobs.append(.finish(id, work))
+            }
+        }
+    }
+
+    private mutating func drawStart() -> UInt32 {
+        UInt32(truncatingIfNeeded: random.next(below: UInt64(LayerSealer.cellLimit)))
+    }
+
+    private mutating func complete(_ id: CircuitID, now: Instant) {
+        guard let circuit = circuits[id] else { return }
+        circuits[id]?.build = nil
+        circuits[id]?.stage = .ready
+        circuits[id]?.buildTime = now - circuit.begun
+        selector.noteSuccess(of: circuit.path, on: wall)
+        selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
+        notices.append(.pathsChanged)
+    }
+
+    private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
+        guard hop == .first, let relay = circuits[id]?.path.guardRelay.id else { return }
+        selector.noteExtend(by: relay, isAnswered: isAnswered)
+    }
+
+    private static func position(of hop: HopIndex) -> PathPosition {
+        switch hop {
+        case .first: .guardRelay
+        case .second: .middle
+        default: .exit
+        }
+    }
+
+    // MARK: Conversations
+
+    private mutating func say(
+        _ message: ControlMessage,
+        to hop: HopIndex,
+        over id: CircuitID,
+        now: Instant
+    ) {
+        do throws(ControlChannel.SendError) {
+            try circuits[id]?.channels[hop.offset].send(message)
+        } catch {
+            return fail(id, culprit: nil, reason: "a hop answers nothing", now: now)
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func pump(_ id: CircuitID, now: Instant) {
+        for hop in HopIndex.all {
+            while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
+                commands.append(.sendControl(id, hop, record))
+            }
+            if circuits[id]?.channels[hop.offset].hasFailed == true {
+                let reason = "hop \(hop.rawValue) answers nothing"
+                return fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
+            }
+        }
+    }
+
+    private mutating func receiveControl(
+        _ id: CircuitID,
+        hop: HopIndex,
+        _ bytes: [UInt8],
+        now: Instant
+    ) {
+        guard circuits[id] != nil else { return }
+        circuits[id]?.isProbed = false
+        let violation = "hop \(hop.rawValue) broke the protocol"
+        do throws(WireError) {
+            let record = try ControlRecord(parsing: bytes)
+            let messages =
+                try circuits[id]?.channels[hop.offset].receive(record, now: now) ?? []
+            for message in messages {
+                let content = try ControlMessage(
+                    type: message.type,
+                    parsing: message.bytes,
+                    fromClient: false
+                )
+                handle(content, from: hop, of: id, now: now)
+            }
+        } catch {
+            return fail(id, culprit: Self.position(of: hop), reason: violation, now: now)
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func handle(
+        _ message: ControlMessage,
+        from hop: HopIndex,
+        of id: CircuitID,
+        now: Instant
+    ) {
+        switch message {
+        case .extended(let result):
+            if case .created = result { noteExtend(id, hop: hop, isAnswered: true) }
+            step(id, now: now) { build throws(CircuitBuild.Failure) in
+                try build.receive(result, from: hop)
+            }
+        case .tunnelOpened(let answer) where hop == .third:
+            receiveOpened(answer, over: id, now: now)
+        case .echo(true, let nonce):
+            guard let ping = pings[nonce], ping.circuit == id, ping.hop == hop else { return }
+            pings[nonce] = nil
+            circuits[id]?.roundTrips[hop.offset] = now - ping.sent
+            notices.append(.pong(token: ping.token, hop, now - ping.sent))
+        case .close:
+            fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
+        case .extend, .openTunnel, .tunnelOpened, .echo:
+            let reason = "hop \(hop.rawValue) broke the protocol"
+            fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
+        }
+    }
+
+    private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
+        guard let circuit = circuits[id],
+            circuit.stage == .ready || circuit.stage == .active || circuit.stage == .opening
+        else { return }
+        guard silence < Self.silenceLimit else {
+            return fail(id, culprit: .middle, reason: "nothing comes back", now: now)
+        }
+        guard !circuit.isProbed else { return }
+        circuits[id]?.isProbed = true
+        say(.echo(isAnswer: false, nonce: random.next()), to: .third, over: id, now: now)
+    }
+
+    // MARK: Leases
+
+    /// Whether the tunnel has a lease without a circuit, or none at all.
+    private func needsCircuit(_ tunnel: Tunnel) -> Bool {
+        tunnel.current == nil || tunnel.leases.values.contains { $0.circuit == nil }
+    }
+
+    /// Brings every tunnel as near to what it should be as can be done now.
+    private mutating func maintain(now: Instant) {
+        for id in tunnels.keys.sorted() {
+            rotate(id, now: now)
+            assign(id, now: now)
+            startMissing(id, now: now)
+        }
+        drainDialer(now: now)
+    }
+
+    /// Gives ready circuits to leases that lost theirs, or to new flows.
+    private mutating func assign(_ id: TunnelID, now: Instant) {
+        for circuitID in circuits.keys.sorted() {
+            guard let circuit = circuits[circuitID], circuit.tunnel == id, circuit.stage == .ready,
+                let tunnel = tunnels[id]
+            else { continue }
+            let exit = circuit.path.exit.id
+            let lost = tunnel.leases.values.filter { $0.circuit == nil && $0.exit == exit }
+                .min { $0.id < $1.id }
+            if let lost {
+                openTunnel(circuitID, lease: lost, now: now)
+            } else if tunnel.current == nil,
+                !circuits.values.contains(where: { $0.tunnel == id && $0.stage == .opening })
+            {
+                openTunnel(circuitID, lease: nil, now: now)
+            }
+        }
+    }
+
+    private mutating func openTunnel(_ id: CircuitID, lease: Lease?, now: Instant) {
+        circuits[id]?.stage = .opening
+        circuits[id]?.lease = lease?.id
+        if let lease, let tunnel = circuits[id]?.tunnel {
+            tunnels[tunnel]?.leases[lease.id]?.circuit = id
+        }
+        let request = ControlMessage.OpenTunnel(
+            families: 3,
+            leaseSecret: lease?.secret ?? .zero
+        )
+        say(.openTunnel(request), to: .third, over: id, now: now)
+    }
+
+    private mutating func receiveOpened(
+        _ answer: ControlMessage.TunnelOpened,
+        over id: CircuitID,
+        now: Instant
+    ) {
+        guard let circuit = circuits[id], circuit.stage == .opening,
+            tunnels[circuit.tunnel] != nil
+        else { return }
+        switch answer.status {
+        case .notAnExit, .full:
+            let reason = answer.status == .full ? "the exit is full" : "the exit carries nothing"
+            return fail(id, culprit: .exit, reason: reason, now: now)
+        case .opened, .takenOver:
+            break
+        }
+        circuits[id]?.stage = .active
+        if answer.status == .takenOver, let lease = circuit.lease {
+            tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
+            tunnels[circuit.tunnel]?.leases[lease]?.failures = 0
+            commands.append(.bind(lease, circuit.tunnel, id))
+        } else {
+            // A new lease; flows of one that could not be taken over end.
+            let wasCurrent = circuit.lease == nil || tunnels[circuit.tunnel]?.current == circuit.lease
+            if let old = circuit.lease { endLease(old, keeping: id) }
+            let lease = LeaseID(rawValue: nextLease)
+            nextLease += 1
+            tunnels[circuit.tunnel]?.leases[lease] = Lease(
+                id: lease,
+                exit: circuit.path.exit.id,
+                secret: answer.leaseSecret,
+                circuit: id,
+                opened: now,
+                families: answer.families
+            )
+            circuits[id]?.lease = lease
+            commands.append(.bind(lease, circuit.tunnel, id))
+            if wasCurrent {
+                tunnels[circuit.tunnel]?.current = lease
+                commands.append(.setCurrent(circuit.tunnel, lease))
+            }
+        }
+        tunnels[circuit.tunnel]?.failures = 0
+        setState(circuit.tunnel, .connected)
+        if tunnels[circuit.tunnel]?.connectedSince == nil {
+            tunnels[circuit.tunnel]?.connectedSince = now
+        }
+    }
+
+    private mutating func endLease(_ id: LeaseID, keeping circuit: CircuitID? = nil) {
+        for tunnel in tunnels.keys.sorted() {
+            guard let lease = tunnels[tunnel]?.leases.removeValue(forKey: id) else { continue }
+            if tunnels[tunnel]?.current == id { tunnels[tunnel]?.current = nil }
+            commands.append(.endLease(id))
+            if let used = lease.circuit, used != circuit { drop(used) }
+        }
+    }
+
+    private mutating func rotate(_ id: TunnelID, now: Instant) {
+        guard let tunnel = tunnels[id], let current = tunnel.current,
+            let lease = tunnel.leases[current], now >= lease.opened + settings.rotation,
+            lease.circuit != nil
+        else { return }
+        // Its flows go on; new ones begin on another lease. Until that stands they begin here.
+        tunnels[id]?.current = nil
+    }
+
+    /// Begins the circuits the tunnel lacks: for leases without one, for new flows, as a spare.
+    private mutating func startMissing(_ id: TunnelID, now: Instant) {
+        guard let tunnel = tunnels[id], now >= tunnel.retryAt else { return }
+        let making = circuits.values.filter {
+            $0.tunnel == id && $0.stage != .active && $0.stage != .opening
+        }
+        let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
+        for lease in lost where !making.contains(where: { $0.path.exit.id == lease.exit }) {
+            guard lease.failures < Self.leaseFailureLimit else {
+                endLease(lease.id)
+                continue
+            }
+            tunnels[id]?.leases[lease.id]?.failures += 1
+            var wanted = tunnel.wanted
+            wanted.exit = lease.exit
+            start(id, wanting: wanted, now: now)
+        }
+        guard let tunnel = tunnels[id], lost.isEmpty, making.isEmpty else { return }
+        let isOpening = circuits.values.contains { $0.tunnel == id && $0.stage == .opening }
+        if tunnel.current == nil, !isOpening {
+            start(id, wanting: tunnel.wanted, now: now)
+        } else if settings.keepsSpare, let lease = tunnel.current.flatMap({ tunnel.leases[$0] }),
+            let active = lease.circuit.flatMap({ circuits[$0] }), active.stage == .active
+        {
+            var wanted = tunnel.wanted
+            wanted.exit = lease.exit
+            wanted.excluded.insert(active.path.middle.id)
+            // Without another middle there is no spare; the circuit in use is not disturbed by it.
+            do throws(PathError) {
+                try startCircuit(for: id, wanting: wanted, now: now)
+            } catch {
+                tunnels[id]?.retryAt = now + .seconds(30)
+            }
+        }
+    }
+
+    private mutating func start(
+        _ id: TunnelID,
+        wanting wanted: PathConstraints,
+        now: Instant
+    ) {
+        do throws(PathError) {
+            try startCircuit(for: id, wanting: wanted, now: now)
+        } catch {
+            backOff(id, reason: "\(error)", now: now)
+        }
+    }
+
+    /// Takes a circuit that failed away from its lease and the shard.
+    private mutating func fail(
+        _ id: CircuitID,
+        culprit: PathPosition?,
+        reason: String,
+        now: Instant
+    ) {
+        guard let circuit = circuits[id] else { return }
+        if let culprit {
+            let relay =
+                switch culprit {
+                case .guardRelay: circuit.path.guardRelay.id
+                case .middle: circuit.path.middle.id
+                case .exit: circuit.path.exit.id
+                }
+            selector.noteFailure(of: relay, at: culprit, now: now)
+        }
+        drop(id)
+        guard let tunnel = tunnels[circuit.tunnel] else { return }
+        if let lease = circuit.lease, tunnel.leases[lease] != nil {
+            tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
+            setState(circuit.tunnel, .recovering(reason: reason))
+        } else if tunnel.current == nil {
+            backOff(circuit.tunnel, reason: reason, now: now)
+        }
+        if circuit.stage != .active { backOff(circuit.tunnel, reason: reason, now: now) }
+    }
+
+    /// Removes a circuit here, in the shard and at the guard.
+    private mutating func drop(_ id: CircuitID) {
+        guard let circuit = circuits.removeValue(forKey: id) else { return }
+        if let link = circuit.link, links[link] != nil, circuit.stage != .waitingForKeys {
+            let reason = [DestroyReason.finished.rawValue]
+            commands.append(.sendCell(link, circuit.number, .destroy, reason))
+        }
+        commands.append(.removeCircuit(id))
+    }
+
+    private mutating func backOff(_ id: TunnelID, reason: String, now: Instant) {
+        guard let tunnel = tunnels[id] else { return }
+        let failures = tunnel.failures
+        tunnels[id]?.failures = failures + 1
+        let step = TimeSpan.milliseconds(100 << UInt64(min(failures, 8)))
+        let jitter = TimeSpan(nanoseconds: random.next(below: step.nanoseconds / 2 + 1))
+        tunnels[id]?.retryAt = now + (failures == 0 ? .milliseconds(1) : step / 2 + jitter)
+        if tunnel.current == nil { setState(id, .connecting(reason: reason)) }
+    }
+
+    private mutating func setState(_ id: TunnelID, _ state: TunnelState) {
+        guard let tunnel = tunnels[id], tunnel.state != state else { return }
+        tunnels[id]?.state = state
+        notices.append(.tunnel(id, state))
+    }
+}
+
+extension ClientControl {
+    /// A circuit as people look at it.
+    public struct CircuitReport: Sendable {
+        /// How far it is.
+        public enum Stage: String, Sendable {
+            /// Being built.
+            case building
+            /// Built, carrying nothing.
+            case spare
+            /// Carrying a lease.
+            case active
+        }
+
+        /// The circuit.
+        public let id: CircuitID
+        /// The tunnel it serves.
+        public let tunnel: TunnelID
+        /// How far it is.
+        public let stage: Stage
+        /// Its relays, the guard first.
+        public let hops: [RelayRecord]
+        /// When it was begun.
+        public let begun: Instant
+        /// How long it took to build.
+        public let buildTime: TimeSpan?
+        /// Last measured round trip to each hop.
+        public let roundTrips: [TimeSpan?]
+        /// Whether new flows begin on it.
+        public let isCurrent: Bool
+    }
+
+    /// All circuits, the oldest first.
+    public func circuitReports() -> [CircuitReport] {
+        circuits.values.sorted { $0.id < $1.id }.map { circuit in
+            CircuitReport(
+                id: circuit.id,
+                tunnel: circuit.tunnel,
+                stage: circuit.stage == .active
+                    ? .active : circuit.stage == .ready ? .spare : .building,
+                hops: circuit.path.hops,
+                begun: circuit.begun,
+                buildTime: circuit.buildTime,
+                roundTrips: circuit.roundTrips,
+                isCurrent: circuit.lease != nil
+                    && tunnels[circuit.tunnel]?.current == circuit.lease
+            )
+        }
+    }
+
+    /// How the tunnel `id` stands; `nil` if there is none.
+    public func state(of id: TunnelID) -> TunnelState? {
+        tunnels[id]?.state
+    }
+
+    /// Since when the tunnel `id` is connected.
+    public func connectedSince(_ id: TunnelID) -> Instant? {
+        tunnels[id]?.connectedSince
+    }
+}

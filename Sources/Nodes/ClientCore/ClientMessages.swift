@@ -1,0 +1,124 @@
+public import Base
+public import Circuits
+public import CryptoPrimitives
+public import Flows
+public import Links
+public import Wire
+
+/// A tunnel of a client: one TUN device with circuits of its own.
+public struct TunnelID: Hashable, Comparable, Sendable {
+    /// Counts up from 1.
+    public let rawValue: UInt32
+
+    /// Takes the number over.
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// Whether `lhs` is older.
+    public static func < (lhs: Self, rhs: Self) -> Bool {
+        lhs.rawValue < rhs.rawValue
+    }
+}
+
+/// A lease at an exit as the client numbers it: what flows are pinned to.
+public struct LeaseID: Hashable, Comparable, Sendable {
+    /// Counts up from 1.
+    public let rawValue: UInt32
+
+    /// Takes the number over.
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// Whether `lhs` is older.
+    public static func < (lhs: Self, rhs: Self) -> Bool {
+        lhs.rawValue < rhs.rawValue
+    }
+}
+
+/// What the control plane tells the client's shard to do.
+public enum ClientCommand: Sendable {
+    /// Take an established link.
+    case addLink(NewLink)
+    /// Use the new session of a link.
+    case renewLink(LinkID, NewSession)
+    /// Forget a link, with or without a goodbye.
+    case removeLink(LinkID, saysGoodbye: Bool)
+    /// Send a handshake datagram.
+    case sendHandshake([UInt8], to: SocketAddress)
+    /// Send a cell whose body is sealed under the link's key.
+    case sendCell(LinkID, CircuitNumber, CellCommand, [UInt8])
+    /// Send a control message to the guard.
+    case sendLinkControl(LinkID, LinkControlMessage)
+    /// Take a circuit that is being built.
+    case addCircuit(CircuitID, LinkID, CircuitNumber, TunnelID)
+    /// Install the early key of a hop.
+    case setEarly(CircuitID, HopIndex, key: Secret, start: UInt32)
+    /// Install the main keys of a hop.
+    case setKeys(CircuitID, HopIndex, forward: Secret, backward: Secret, start: UInt32)
+    /// Say something to a hop: the body of a CTRL record.
+    case sendControl(CircuitID, HopIndex, [UInt8])
+    /// Forget a circuit.
+    case removeCircuit(CircuitID)
+    /// Take a TUN device.
+    case addTunnel(TunnelID, TunCoalescer.Offload)
+    /// Forget a TUN device and the flows of its leases.
+    case removeTunnel(TunnelID)
+    /// Let a lease's packets go over this circuit.
+    case bind(LeaseID, TunnelID, CircuitID)
+    /// Let new flows of a tunnel begin on this lease; `nil` stops them.
+    case setCurrent(TunnelID, LeaseID?)
+    /// Forget a lease and its flows.
+    case endLease(LeaseID)
+}
+
+/// What the client's shard reports to the control plane.
+public enum ClientEvent: Sendable {
+    /// Something about a link.
+    case link(LinkEvent)
+    /// A handshake datagram came.
+    case handshake([UInt8], from: SocketAddress)
+    /// CREATED came: 112 bytes.
+    case created(CircuitID, [UInt8])
+    /// DESTROY came.
+    case destroyed(CircuitID, DestroyReason?)
+    /// A hop says something: the body of a CTRL record.
+    case control(CircuitID, HopIndex, [UInt8])
+    /// Cells went out and nothing came back for this long.
+    case silent(CircuitID, TimeSpan)
+    /// A layer's key has come to its end.
+    case exhausted(CircuitID)
+    /// No flow is left on a lease that is not current.
+    case leaseUnused(LeaseID)
+}
+
+/// Counts of a client's shard, for status and tests.
+public struct ClientCounters: Sendable, Equatable {
+    /// Packets taken from TUN devices and put into cells.
+    public var sentPackets: UInt64 = 0
+    /// Bytes of those packets.
+    public var sentBytes: UInt64 = 0
+    /// Packets handed to TUN devices.
+    public var receivedPackets: UInt64 = 0
+    /// Bytes of those packets.
+    public var receivedBytes: UInt64 = 0
+    /// Packets dropped since no circuit could carry them: blocked, not leaked.
+    public var blockedPackets: UInt64 = 0
+    /// Packets that are none, or not from or for the tunnel's addresses.
+    public var malformedPackets: UInt64 = 0
+    /// Cells that did not open.
+    public var droppedCells: UInt64 = 0
+    /// Cells of circuits the client does not know.
+    public var unknownCircuit: UInt64 = 0
+    /// Datagrams not made or events not reported because a bound was reached.
+    public var overflow: UInt64 = 0
+}
+
+/// What a circuit's shard side counted, for status.
+public struct CircuitTraffic: Sendable, Equatable {
+    /// Cells sent.
+    public var sentCells: UInt64
+    /// Cells received.
+    public var receivedCells: UInt64
+}

@@ -1,0 +1,681 @@
+public import Base
+public import Circuits
+public import CryptoPrimitives
+public import Flows
+public import Links
+import Onion
+import Wire
+
+/// The packet path of a client: links to guards, circuits, tunnels and the flows in them.
+///
+/// Sans-IO. Hand received runs to ``receive(_:run:now:)`` and TUN packets to
+/// ``receiveFromTunnel(_:tunnel:byteCount:now:)``, commands to ``perform(_:bytes:now:)``, wake it at
+/// ``nextDeadline``; end a batch with ``finishBatch(_:now:)``, then send the trains of ``links``,
+/// write ``tunnelWrites(of:)``, ``clearOutput()`` and ``takeEvents()``. `now` never goes back. All
+/// bytes lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
+///
+/// Bounds: 64 links, 1,024 circuits, ``tunnelLimit`` tunnels of 65,536 flows, four cells that wait
+/// for a hop's key, 1,024 events.
+public struct ClientShard: ~Copyable {
+    /// Tunnels at a time.
+    public static let tunnelLimit = 8
+    private static let waitingCellLimit = 4
+    private static let eventLimit = 1_024
+    private static let sweepInterval: TimeSpan = .milliseconds(250)
+    private static let silenceLimit: TimeSpan = .seconds(1)
+
+    struct Route {
+        var slot: Int
+        var link: LinkID
+        var number: CircuitNumber
+
+        var key: UInt64 {
+            UInt64(UInt32(truncatingIfNeeded: slot)) << 32 | UInt64(number.rawValue)
+        }
+    }
+
+    struct WaitingCell {
+        var body: [UInt8]
+        var position: ClientPath.Position
+    }
+
+    struct OpenCell {
+        var datagram: Int
+        var fill: CellFill
+    }
+
+    struct Circuit: ~Copyable {
+        let route: Route
+        let tunnel: TunnelID
+        var path: ClientPath
+        var waiting: [WaitingCell] = []
+        var open: OpenCell?
+        var reassembler = Reassembler()
+        var nextFragmentID: UInt16 = 0
+        var unansweredSince: Instant?
+    }
+
+    struct Tunnel: ~Copyable {
+        let id: TunnelID
+        let headerStart: Int
+        var flows: FlowTable
+        var coalescer: TunCoalescer
+        var current: LeaseID?
+    }
+
+    struct Lease {
+        let id: LeaseID
+        let tunnel: TunnelID
+        var circuit: Int
+    }
+
+    /// The shard's links; its output holds the datagrams to send.
+    public private(set) var links: LinkTable
+    private var circuits: Slab<Circuit>
+    private var routes: IndexTable
+    private var names: IndexTable
+    private var tunnels: Slab<Tunnel>
+    private var leases: [Lease] = []
+    private var openCircuits: [Int] = []
+    private var filler: FillerGenerator
+    private var random: RandomGenerator
+    private var events: [ClientEvent] = []
+    private var scratchUsed = 0
+    private var nextSweep: Instant
+    /// What the shard counted.
+    public private(set) var counters = ClientCounters()
+
+    /// Makes a shard without links.
+    public init(
+        timing: LinkTable.Timing = LinkTable.Timing(),
+        random: consuming RandomGenerator,
+        now: Instant
+    ) {
+        var random = random
+        links = LinkTable(
+            linkLimit: 64,
+            generated: ArenaLayout.generated,
+            timing: timing,
+            random: random.split()
+        )
+        circuits = Slab(limit: 1_024)
+        routes = IndexTable(limit: 1_024, seed: (random.next(), random.next()))
+        names = IndexTable(limit: 1_024, seed: (random.next(), random.next()))
+        tunnels = Slab(limit: Self.tunnelLimit)
+        filler = FillerGenerator(key: random.secret(byteCount: 32))
+        self.random = random
+        nextSweep = now + Self.sweepInterval
+    }
+
+    // MARK: Outputs
+
+    /// Takes the events for the control plane.
+    public mutating func takeEvents() -> [ClientEvent] {
+        while let event = links.nextEvent() { events.append(.link(event)) }
+        defer { events.removeAll(keepingCapacity: true) }
+        return events
+    }
+
+    /// What the shell writes to the TUN device of `tunnel`, valid until ``clearOutput()``.
+    public func tunnelWrites(of tunnel: TunnelID) -> TunWriteList? {
+        guard let slot = slot(of: tunnel) else { return nil }
+        return tunnels[slot].coalescer.list
+    }
+
+    /// Datagrams that may still be made before the output must be sent.
+    public var remainingCapacity: Int {
+        links.output.remainingCapacity
+    }
+
+    /// Cells sent and received by `id`; `nil` if there is no such circuit.
+    public func traffic(of id: CircuitID) -> CircuitTraffic? {
+        guard let slot = slot(of: id) else { return nil }
+        return CircuitTraffic(
+            sentCells: circuits[slot].path.sentCells,
+            receivedCells: circuits[slot].path.receivedCells
+        )
+    }
+
+    /// Closes half-filled cells and runs of packets: the output is complete then.
+    public mutating func finishBatch(_ bytes: inout MutableRawSpan, now: Instant) {
+        for slot in openCircuits where circuits.contains(slot) {
+            closeCell(slot, bytes: &bytes, now: now)
+        }
+        openCircuits.removeAll(keepingCapacity: true)
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            tunnels[slot].coalescer.flush(in: &bytes)
+        }
+        links.output.makeTrains()
+    }
+
+    /// Forgets the output after it was sent and written.
+    public mutating func clearOutput() {
+        links.output.clear()
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            tunnels[slot].coalescer.removeAll()
+        }
+        scratchUsed = 0
+    }
+
+    // MARK: Inputs
+
+    /// Takes a run of datagrams that lies in the arena.
+    public mutating func receive(_ bytes: inout MutableRawSpan, run: DatagramRun, now: Instant) {
+        guard run.segmentByteCount == Datagram.byteCount else { return links.noteWrongSize() }
+        var offset = run.offset
+        let end = run.offset + run.byteCount
+        while offset + Datagram.byteCount <= end {
+            receiveDatagram(&bytes, datagram: offset, source: run.source, now: now)
+            offset += Datagram.byteCount
+        }
+        if offset != end { links.noteWrongSize() }
+    }
+
+    /// Takes a packet of `tunnel`, read to `ArenaLayout.tunnelInput` with its offload header.
+    public mutating func receiveFromTunnel(
+        _ bytes: inout MutableRawSpan,
+        tunnel id: TunnelID,
+        byteCount: Int,
+        now: Instant
+    ) {
+        let start = ArenaLayout.tunnelInput.lowerBound
+        guard byteCount > VirtioNetHeader.byteCount, let tunnel = slot(of: id),
+            let offload = try? VirtioNetHeader(parsing: bytes.bytes, at: start),
+            let packet = try? TunPacket(
+                parsing: bytes.bytes,
+                header: offload,
+                packet: start + VirtioNetHeader.byteCount..<start + byteCount
+            ), isOwn(packet.header.source)
+        else {
+            counters.malformedPackets += 1
+            return
+        }
+        guard let slot = route(packet.flowKey, tunnel: tunnel, now: now) else {
+            counters.blockedPackets += UInt64(packet.segmentCount)
+            return
+        }
+        for index in 0..<packet.segmentCount {
+            send(segment: index, of: packet, over: slot, bytes: &bytes, now: now)
+        }
+        counters.sentPackets += UInt64(packet.segmentCount)
+        counters.sentBytes += UInt64(byteCount - VirtioNetHeader.byteCount)
+    }
+
+    /// Does what the control plane wants.
+    public mutating func perform(
+        _ command: ClientCommand,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        switch command {
+        case .addLink(let link):
+            if !links.add(link, now: now) { events.append(.link(.lost(link.id))) }
+        case .renewLink(let id, let session):
+            _ = links.renew(id, with: session, now: now)
+        case .removeLink(let id, let saysGoodbye):
+            links.remove(id, saysGoodbye: saysGoodbye, bytes: &bytes, now: now)
+        case .sendHandshake(let datagram, let destination):
+            if !links.sendHandshake(datagram, to: destination, bytes: &bytes) {
+                counters.overflow += 1
+            }
+        case .sendCell(let link, let number, let command, let body):
+            guard let slot = links.slot(of: link) else { return }
+            let header = LinkHeader(circuit: number, command: command)
+            if !links.sendSealed(&bytes, link: slot, header: header, body: body, now: now) {
+                counters.overflow += 1
+            }
+        case .sendLinkControl(let link, let message):
+            guard let slot = links.slot(of: link) else { return }
+            _ = links.sendControl(message, link: slot, bytes: &bytes, now: now)
+        case .addCircuit(let id, let link, let number, let tunnel):
+            addCircuit(id, link: link, number: number, tunnel: tunnel)
+        case .setEarly(let id, let hop, let key, let start):
+            guard let slot = slot(of: id) else { return }
+            circuits[slot].path.setEarly(key, start: start, at: hop)
+        case .setKeys(let id, let hop, let forward, let backward, let start):
+            guard let slot = slot(of: id) else { return }
+            circuits[slot].path.setKeys(
+                forward: forward,
+                backward: backward,
+                start: start,
+                at: hop
+            )
+            releaseWaiting(slot, bytes: &bytes, now: now)
+        case .sendControl(let id, let hop, let record):
+            guard let slot = slot(of: id) else { return }
+            sendControl(record, over: slot, to: hop, bytes: &bytes, now: now)
+        case .removeCircuit(let id):
+            guard let slot = slot(of: id) else { return }
+            removeCircuit(slot)
+        case .addTunnel(let id, let offload):
+            addTunnel(id, offload: offload)
+        case .removeTunnel(let id):
+            guard let slot = slot(of: id) else { return }
+            _ = tunnels.remove(at: slot)
+            leases.removeAll { $0.tunnel == id }
+        case .bind(let lease, let tunnel, let circuit):
+            guard let slot = slot(of: circuit) else { return }
+            if let index = leases.firstIndex(where: { $0.id == lease }) {
+                leases[index].circuit = slot
+            } else {
+                leases.append(Lease(id: lease, tunnel: tunnel, circuit: slot))
+            }
+        case .setCurrent(let tunnel, let lease):
+            guard let slot = slot(of: tunnel) else { return }
+            tunnels[slot].current = lease
+        case .endLease(let lease):
+            guard let index = leases.firstIndex(where: { $0.id == lease }) else { return }
+            if let slot = slot(of: leases[index].tunnel) {
+                tunnels[slot].flows.removeAll(of: lease.rawValue)
+                if tunnels[slot].current == lease { tunnels[slot].current = nil }
+            }
+            leases.remove(at: index)
+        }
+    }
+
+    // MARK: Time
+
+    /// When ``advance(to:bytes:)`` has something to do.
+    public var nextDeadline: Instant {
+        min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture)
+    }
+
+    /// Lets time pass: pings, lost links, silent circuits, flows that ended.
+    public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
+        links.advance(to: now, bytes: &bytes)
+        guard now >= nextSweep else { return }
+        nextSweep = now + Self.sweepInterval
+        for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            guard let since = circuits[slot].unansweredSince else { continue }
+            let silence = now - since
+            if silence >= Self.silenceLimit { note(.silent(circuits[slot].path.id, silence)) }
+        }
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            tunnels[slot].flows.expire(now: now)
+            let id = tunnels[slot].id
+            let current = tunnels[slot].current
+            for lease in leases where lease.tunnel == id && lease.id != current {
+                if tunnels[slot].flows.flowCount(of: lease.id.rawValue) == 0 {
+                    note(.leaseUnused(lease.id))
+                }
+            }
+        }
+    }
+
+    // MARK: Datagrams
+
+    private mutating func receiveDatagram(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        source: SocketAddress,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        switch links.open(&bytes, datagram: datagram, source: source, now: now) {
+        case .consumed, .dropped:
+            return
+        case .handshake:
+            let whole = bytes.bytes.copyBytes(datagram..<datagram + Datagram.byteCount)
+            note(.handshake(whole, from: source))
+        case .cell(let link, let header):
+            let key = UInt64(UInt32(truncatingIfNeeded: link)) << 32
+            guard let slot = routes.value(for: key | UInt64(header.circuit.rawValue)) else {
+                counters.unknownCircuit += 1
+                return
+            }
+            switch header.command {
+            case .backward:
+                let counter = LayerCounter(rawValue: header.counter)
+                let outcome = circuits[slot].path.open(&bytes, body: body, counter: counter)
+                handle(outcome, slot: slot, body: body, bytes: &bytes, now: now)
+            case .created:
+                let content = bytes.bytes.copyBytes(body..<body + CreatedBody.byteCount)
+                note(.created(circuits[slot].path.id, content))
+            case .destroy:
+                let reason = DestroyReason(rawValue: bytes.byte(at: body))
+                note(.destroyed(circuits[slot].path.id, reason))
+                removeCircuit(slot)
+            case .forward, .create, .padding, .linkControl:
+                counters.droppedCells += 1
+            }
+        }
+    }
+
+    private mutating func handle(
+        _ outcome: ClientPath.Opened,
+        slot: Int,
+        body: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        switch outcome {
+        case .records(let hop, _):
+            circuits[slot].unansweredSince = nil
+            receiveRecords(from: hop, slot: slot, body: body, bytes: &bytes, now: now)
+        case .nothing:
+            circuits[slot].unansweredSince = nil
+        case .dropped:
+            counters.droppedCells += 1
+        case .waiting(let position):
+            guard circuits[slot].waiting.count < Self.waitingCellLimit else {
+                counters.droppedCells += 1
+                return
+            }
+            circuits[slot].waiting.append(
+                WaitingCell(
+                    body: bytes.bytes.copyBytes(body..<body + Datagram.bodyByteCount),
+                    position: position
+                )
+            )
+        }
+    }
+
+    private mutating func releaseWaiting(
+        _ slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let waiting = circuits[slot].waiting
+        circuits[slot].waiting = []
+        for cell in waiting {
+            // Opened where cells are made; the place is not used for anything else afterwards.
+            guard let datagram = links.output.allocate() else {
+                counters.overflow += 1
+                return
+            }
+            let body = datagram + Datagram.bodyOffset
+            bytes.copy(cell.body, to: body)
+            let outcome = circuits[slot].path.resume(&bytes, body: body, from: cell.position)
+            handle(outcome, slot: slot, body: body, bytes: &bytes, now: now)
+        }
+    }
+
+    private mutating func receiveRecords(
+        from hop: HopIndex,
+        slot: Int,
+        body: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        do throws(WireError) {
+            while let record = try cursor.next(in: bytes.bytes) {
+                switch record {
+                case .control(let range):
+                    note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
+                case .packet(let range):
+                    // Only the exit speaks to the tunnel.
+                    guard hop == .third else { continue }
+                    deliver(range, slot: slot, bytes: &bytes)
+                case .firstFragment, .furtherFragment:
+                    guard hop == .third else { continue }
+                    receiveFragment(record, slot: slot, bytes: &bytes)
+                }
+            }
+        } catch {
+            counters.droppedCells += 1
+        }
+    }
+
+    private mutating func deliver(
+        _ packet: Range<Int>,
+        slot: Int,
+        bytes: inout MutableRawSpan
+    ) {
+        guard let tunnel = self.slot(of: circuits[slot].tunnel),
+            let header = try? IPHeader(parsing: bytes.bytes, packet), isOwn(header.destination)
+        else {
+            counters.malformedPackets += 1
+            return
+        }
+        guard tunnels[tunnel].coalescer.append(packet, in: &bytes) else {
+            counters.overflow += 1
+            return
+        }
+        counters.receivedPackets += 1
+        counters.receivedBytes += UInt64(packet.count)
+    }
+
+    private mutating func receiveFragment(
+        _ record: Record,
+        slot: Int,
+        bytes: inout MutableRawSpan
+    ) {
+        let free = ArenaLayout.scratch.lowerBound + scratchUsed..<ArenaLayout.scratch.upperBound
+        guard free.count >= 65_535 else {
+            counters.overflow += 1
+            return
+        }
+        do throws(FlowError) {
+            guard
+                let packet = try circuits[slot].reassembler.receive(
+                    record,
+                    in: &bytes,
+                    output: free
+                )
+            else { return }
+            scratchUsed += packet.count
+            deliver(packet, slot: slot, bytes: &bytes)
+        } catch {
+            counters.malformedPackets += 1
+        }
+    }
+
+    // MARK: Flows
+
+    private func isOwn(_ address: IPAddress) -> Bool {
+        let own = AddressPair.Tunnel.client
+        return address == own.v4 || address == own.v6
+    }
+
+    /// The circuit a flow's packets go over; `nil` if there is none now.
+    private mutating func route(_ key: FlowKey, tunnel: Int, now: Instant) -> Int? {
+        let lease: LeaseID
+        if let known = tunnels[tunnel].flows.handle(for: key, now: now) {
+            lease = LeaseID(rawValue: known)
+        } else {
+            guard let current = tunnels[tunnel].current else { return nil }
+            _ = tunnels[tunnel].flows.insert(key, handle: current.rawValue, now: now)
+            lease = current
+        }
+        guard let index = leases.firstIndex(where: { $0.id == lease }),
+            leases[index].circuit >= 0
+        else { return nil }
+        return leases[index].circuit
+    }
+
+    private mutating func send(
+        segment index: Int,
+        of packet: TunPacket,
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let count = packet.byteCount(ofSegment: index)
+        if let place = room(for: count, slot: slot, bytes: &bytes, now: now) {
+            packet.writeSegment(index, in: &bytes, to: place)
+            return
+        }
+        guard count > OnionLayer.innerByteCount(at: .third) - RecordLayout.headerByteCount else {
+            counters.overflow += 1
+            return
+        }
+        // Larger than a cell: lay it out once, then cut it.
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        packet.writeSegment(index, in: &bytes, to: start)
+        circuits[slot].nextFragmentID &+= 1
+        var fragmenter = PacketFragmenter(
+            packet: start..<start + count,
+            id: circuits[slot].nextFragmentID
+        )
+        while !fragmenter.isFinished {
+            guard openCell(slot), var open = circuits[slot].open else {
+                counters.overflow += 1
+                return
+            }
+            let isWritten = fragmenter.writeNext(into: &open.fill, in: &bytes)
+            circuits[slot].open = open
+            if !isWritten { closeCell(slot, bytes: &bytes, now: now) }
+        }
+    }
+
+    /// The place for a packet of `count` bytes in the circuit's open cell; `nil` if there is none.
+    private mutating func room(
+        for count: Int,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Int? {
+        if let open = circuits[slot].open, !open.fill.fits(packetByteCount: count) {
+            if open.fill.isEmpty { return nil }
+            closeCell(slot, bytes: &bytes, now: now)
+        }
+        guard openCell(slot), var open = circuits[slot].open,
+            open.fill.fits(packetByteCount: count)
+        else { return nil }
+        let place = open.fill.begin(packetByteCount: count, in: &bytes)
+        circuits[slot].open = open
+        return place
+    }
+
+    private mutating func openCell(_ slot: Int) -> Bool {
+        if circuits[slot].open != nil { return true }
+        guard circuits[slot].path.canSend(to: .third), let datagram = links.output.allocate() else {
+            return false
+        }
+        let body = datagram + Datagram.bodyOffset
+        circuits[slot].open = OpenCell(
+            datagram: datagram,
+            fill: CellFill(payload: body..<body + OnionLayer.innerByteCount(at: .third))
+        )
+        openCircuits.append(slot)
+        return true
+    }
+
+    private mutating func closeCell(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard var open = circuits[slot].open else { return }
+        circuits[slot].open = nil
+        guard !open.fill.isEmpty else { return }
+        open.fill.close(in: &bytes)
+        sendCell(slot, datagram: open.datagram, to: .third, bytes: &bytes, now: now)
+    }
+
+    // MARK: Cells
+
+    private mutating func sendControl(
+        _ record: [UInt8],
+        over slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard circuits[slot].path.canSend(to: hop), let datagram = links.output.allocate() else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(
+            RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
+            to: datagram + Datagram.bodyOffset
+        )
+        sendCell(slot, datagram: datagram, to: hop, bytes: &bytes, now: now)
+    }
+
+    private mutating func sendCell(
+        _ slot: Int,
+        datagram: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let route = circuits[slot].route
+        guard links.slot(of: route.link) == route.slot else { return }
+        guard circuits[slot].path.canSend(to: hop) else {
+            return note(.exhausted(circuits[slot].path.id))
+        }
+        let body = datagram + Datagram.bodyOffset
+        let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
+        if circuits[slot].unansweredSince == nil { circuits[slot].unansweredSince = now }
+        _ = links.send(&bytes, datagram: datagram, link: route.slot, header: header, now: now)
+    }
+
+    // MARK: Tables
+
+    private func slot(of id: CircuitID) -> Int? {
+        names.value(for: UInt64(id.rawValue))
+    }
+
+    private func slot(of id: TunnelID) -> Int? {
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            if tunnels[slot].id == id { return slot }
+        }
+        return nil
+    }
+
+    private mutating func addCircuit(
+        _ id: CircuitID,
+        link: LinkID,
+        number: CircuitNumber,
+        tunnel: TunnelID
+    ) {
+        guard !circuits.isFull, let linkSlot = links.slot(of: link) else {
+            return note(.destroyed(id, .linkLost))
+        }
+        let route = Route(slot: linkSlot, link: link, number: number)
+        let slot = circuits.insert(
+            Circuit(route: route, tunnel: tunnel, path: ClientPath(id: id, number: number))
+        )
+        _ = routes.set(route.key, to: slot)
+        _ = names.set(UInt64(id.rawValue), to: slot)
+    }
+
+    private mutating func removeCircuit(_ slot: Int) {
+        let circuit = circuits.remove(at: slot)
+        routes.remove(circuit.route.key)
+        names.remove(UInt64(circuit.path.id.rawValue))
+        // Packets of its leases are blocked until another circuit takes them over.
+        for index in leases.indices where leases[index].circuit == slot {
+            leases[index].circuit = -1
+        }
+    }
+
+    private mutating func addTunnel(_ id: TunnelID, offload: TunCoalescer.Offload) {
+        guard !tunnels.isFull, slot(of: id) == nil else {
+            counters.overflow += 1
+            return
+        }
+        // Each tunnel makes its headers in a part of the region of its own.
+        let width = ArenaLayout.tunnelHeaders.count / Self.tunnelLimit
+        var taken = Set<Int>()
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            taken.insert(tunnels[slot].headerStart)
+        }
+        for place in 0..<Self.tunnelLimit {
+            let start = ArenaLayout.tunnelHeaders.lowerBound + place * width
+            guard !taken.contains(start) else { continue }
+            _ = tunnels.insert(
+                Tunnel(
+                    id: id,
+                    headerStart: start,
+                    flows: FlowTable(capacity: 65_536, seed: (random.next(), random.next())),
+                    coalescer: TunCoalescer(
+                        offload: offload,
+                        headerRegion: start..<start + width
+                    )
+                )
+            )
+            return
+        }
+    }
+
+    private mutating func note(_ event: ClientEvent) {
+        guard events.count < Self.eventLimit else {
+            counters.overflow += 1
+            return
+        }
+        events.append(event)
+    }
+}
