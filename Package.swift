@@ -95,5 +95,6 @@ let package = Package(
         module("Shells", "TunDevice", ["Base", "CLinux"]),
 
         tests(of: "Base"),
+        tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
     ]
 )
