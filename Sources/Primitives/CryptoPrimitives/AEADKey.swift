@@ -122,6 +122,8 @@ public struct AEADKey: ~Copyable, Sendable {
                         base + authenticating.lowerBound,
                         authenticating.count
                     )
+                #else
+                    break
                 #endif
             case .sodium:
                 unsafe umbel_sodium_gcm_seal(
