@@ -15,8 +15,7 @@ public enum XWing {
 
     /// The key that opens ciphertexts.
     ///
-    /// Held by swift-crypto, which does not wipe its copy of the seed when the key ends: what is
-    /// worth protecting after its day should not outlive it in the same process's memory dumps.
+    /// Held by swift-crypto, which does not wipe its copy of the seed when the key ends.
     public struct PrivateKey: Sendable {
         private let key: XWingMLKEM768X25519.PrivateKey
         /// What senders encapsulate to: 1216 bytes.
