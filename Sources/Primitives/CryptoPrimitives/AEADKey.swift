@@ -18,6 +18,11 @@ public struct AEADKey: ~Copyable, Sendable {
     /// Bytes of a key.
     public static let keyByteCount = 32
 
+    /// Bytes of memory the expanded key takes.
+    var storageByteCount: Int {
+        block.byteCount
+    }
+
     /// Expands `key` for `provider`.
     ///
     /// - Precondition: `key` has 32 bytes and `provider` is available.
@@ -117,6 +122,8 @@ public struct AEADKey: ~Copyable, Sendable {
                         base + authenticating.lowerBound,
                         authenticating.count
                     )
+                #else
+                    break
                 #endif
             case .sodium:
                 unsafe umbel_sodium_gcm_seal(

@@ -64,7 +64,13 @@ public enum BLAKE2b {
                 guard let mac = expected.baseAddress, let base = all.baseAddress else {
                     return false
                 }
-                unsafe compute(bytes, range, key, mac.assumingMemoryBound(to: UInt8.self), macByteCount)
+                unsafe compute(
+                    bytes,
+                    range,
+                    key,
+                    mac.assumingMemoryBound(to: UInt8.self),
+                    macByteCount
+                )
                 return unsafe sodium_memcmp(mac, base + macOffset, macByteCount) == 0
             }
         }

@@ -1,6 +1,6 @@
 import Base
-import Crypto
 import CSodium
+import Crypto
 import FoundationEssentials
 
 /// AES-256-GCM by swift-crypto, for machines neither C library serves; allocates on each call.

@@ -1,6 +1,6 @@
 public import Base
-import Crypto
 import CSodium
+import Crypto
 import FoundationEssentials
 
 /// Agreement on Curve25519, RFC 7748.

@@ -14,6 +14,8 @@ public enum XWing {
     public static let ciphertextByteCount = 1120
 
     /// The key that opens ciphertexts.
+    ///
+    /// Held by swift-crypto, which does not wipe its copy of the seed when the key ends.
     public struct PrivateKey: Sendable {
         private let key: XWingMLKEM768X25519.PrivateKey
         /// What senders encapsulate to: 1216 bytes.
