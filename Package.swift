@@ -96,5 +96,6 @@ let package = Package(
 
         tests(of: "Base"),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
+        tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
     ]
 )
