@@ -36,17 +36,22 @@ struct GuardSampleTests {
         var selector = PathSelector(view: view, at: start, using: &generator)
         let guards = selector.guards.members.map(\.id)
         let middles = selector.middles.members.map(\.id)
-        for round in 0..<2_000 {
-            let now = Instant.seconds(UInt64(round))
-            guard let path = try? selector.path(now: now, date: start, using: &generator) else {
-                continue
+        var failures: [NodeID: Int] = [:]
+        for round in 0..<600 {
+            let now = Instant.seconds(UInt64(round) * 60)
+            if let path = try? selector.path(now: now, date: start, using: &generator) {
+                let hop = round % 3
+                failures[path.hops[hop].id, default: 0] += 1
+                let position = PathPosition.allCases[hop]
+                selector.noteFailure(of: path.hops[hop].id, at: position, now: now)
             }
-            let position = PathPosition.allCases[round % 3]
-            selector.noteFailure(of: path.hops[round % 3].id, at: position, now: now)
-            if round.isMultiple(of: 100) {
-                selector.update(to: view, at: start + UInt64(round), using: &generator)
+            if round.isMultiple(of: 50) {
+                let date = start + UInt64(round) * 60
+                selector.update(to: view, at: date, using: &generator)
             }
         }
+        #expect(guards.count { failures[$0, default: 0] > 5 } > 5)
+        #expect(middles.allSatisfy { failures[$0, default: 0] > 5 })
         #expect(selector.guards.members.map(\.id) == guards)
         #expect(selector.middles.members.map(\.id) == middles)
     }

@@ -12,10 +12,10 @@ public struct PathSelector: Sendable {
     /// The guards, to store when they change.
     public private(set) var guards: GuardSample
     /// The middles, to store when they change.
-    public private(set) var middles: MiddleSet
-    private var failures = FailureTable()
-    private var weights: PositionWeights
-    private var exits: [Int]
+    public internal(set) var middles: MiddleSet
+    var failures = FailureTable()
+    private(set) var weights: PositionWeights
+    private(set) var exits: [Int]
 
     /// Starts with the guards and middles the client had before, if any.
     public init(
@@ -58,7 +58,7 @@ public struct PathSelector: Sendable {
         date: WallTime,
         using generator: inout RandomGenerator
     ) throws(PathError) -> Path {
-        var search = Search()
+        var search = PathSearch()
         let exits = suitableExits(wanted, now, date, &search)
         guard !exits.isEmpty else {
             throw .noExit(wanted, exitCount: self.exits.count, search.exitRefusals)
@@ -70,6 +70,9 @@ public struct PathSelector: Sendable {
                 search.guardRefusals,
                 retry: self.guards.nextRetry(after: now)
             )
+        }
+        guard hasUsableMiddle(wanted, now, date, &search) else {
+            throw .noMiddle(setCount: middles.members.count, search.middleRefusals)
         }
         for first in guards {
             if let path = path(from: first, to: exits, wanted, now, date, &search, &generator) {
@@ -84,7 +87,7 @@ public struct PathSelector: Sendable {
                 search.pairRefusals
             )
         }
-        var second = Search(mayWiden: true)
+        var second = PathSearch(mayWiden: true)
         for first in guards {
             if let path = path(from: first, to: exits, wanted, now, date, &second, &generator) {
                 return path
@@ -118,195 +121,5 @@ public struct PathSelector: Sendable {
     public mutating func retryAll() {
         guards.retryAll()
         failures.forget()
-    }
-
-    private static let exitTries = 32
-}
-
-extension PathSelector {
-    /// What one search found out, for its error.
-    private struct Search {
-        /// Whether the set of middles may grow.
-        var mayWiden = false
-        var exitRefusals = PathRefusals()
-        var guardRefusals = PathRefusals()
-        var pairRefusals = PathRefusals()
-        var middleRefusals = PathRefusals()
-        /// Pairs of guard and exit that keep the rules.
-        var pairCount = 0
-    }
-
-    private func suitableExits(
-        _ wanted: PathConstraints,
-        _ now: Instant,
-        _ date: WallTime,
-        _ search: inout Search
-    ) -> [Int] {
-        var suitable: [Int] = []
-        for index in exits {
-            if let rule = exitRule(view.relays[index], wanted, now, date) {
-                search.exitRefusals.add(rule)
-            } else {
-                suitable.append(index)
-            }
-        }
-        return suitable
-    }
-
-    private func exitRule(
-        _ relay: RelayRecord,
-        _ wanted: PathConstraints,
-        _ now: Instant,
-        _ date: WallTime
-    ) -> PathRule? {
-        if let exit = wanted.exit, exit != relay.id { return .otherExit }
-        if let country = wanted.exitCountry, country != relay.country { return .otherCountry }
-        if wanted.needsIPv6, !relay.flags.contains(.exitsIPv6) { return .noIPv6 }
-        for port in wanted.ports
-        where !relay.policy.mayAccept(port: port.number, transport: port.transport) {
-            return .portRefused
-        }
-        return generalRule(relay, wanted, date)
-            ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
-    }
-
-    private func generalRule(
-        _ relay: RelayRecord,
-        _ wanted: PathConstraints,
-        _ date: WallTime
-    ) -> PathRule? {
-        if wanted.excluded.contains(relay.id) { return .excluded }
-        return relay.circuitKeyExpiryMinute <= date.minute ? .keyExpired : nil
-    }
-
-    /// Indexes of the guards that may be used, the best first.
-    private func suitableGuards(
-        _ wanted: PathConstraints,
-        _ now: Instant,
-        _ date: WallTime,
-        _ search: inout Search
-    ) -> [Int] {
-        let usable = guards.usable(
-            primaryCount: Int(view.parameters.guardPrimaryCount),
-            at: now
-        )
-        for member in guards.members where !usable.contains(member.id) {
-            search.guardRefusals.add(member.unlistedSince == nil ? .failed : .notListed)
-        }
-        var suitable: [Int] = []
-        for id in usable {
-            guard let index = view.index(of: id) else { continue }
-            let addresses = view.relays[index].addresses
-            let isReachable =
-                (wanted.reachesV4 && addresses.v4 != nil)
-                || (wanted.reachesV6 && addresses.v6 != nil)
-            if let rule = generalRule(view.relays[index], wanted, date) {
-                search.guardRefusals.add(rule)
-            } else if !isReachable {
-                search.guardRefusals.add(.unreachable)
-            } else {
-                suitable.append(index)
-            }
-        }
-        return suitable
-    }
-
-    private mutating func path(
-        from first: Int,
-        to exits: [Int],
-        _ wanted: PathConstraints,
-        _ now: Instant,
-        _ date: WallTime,
-        _ search: inout Search,
-        _ generator: inout RandomGenerator
-    ) -> Path? {
-        let rules = PathRules(parameters: view.parameters)
-        let guardRelay = view.relays[first]
-        var left: [Int] = []
-        for index in exits {
-            if let rule = rules.conflict(guardRelay: guardRelay, exit: view.relays[index]) {
-                search.pairRefusals.add(rule)
-            } else {
-                left.append(index)
-            }
-        }
-        search.pairCount += left.count
-        for _ in 0..<min(left.count, Self.exitTries) {
-            guard
-                let chosen = weights.choose(
-                    from: left,
-                    of: view.relays,
-                    for: .exit,
-                    using: &generator
-                )
-            else { return nil }
-            let exit = view.relays[left.remove(at: chosen)]
-            let between = (guardRelay, exit)
-            if search.mayWiden { widen(between, rules, wanted, date, &generator) }
-            if let middle = middle(between, rules, wanted, now, date, &search, &generator) {
-                return Path(guardRelay: guardRelay, middle: middle, exit: exit)
-            }
-        }
-        return nil
-    }
-
-    /// One of the kept middles that may stand between the two.
-    private func middle(
-        _ ends: (RelayRecord, RelayRecord),
-        _ rules: PathRules,
-        _ wanted: PathConstraints,
-        _ now: Instant,
-        _ date: WallTime,
-        _ search: inout Search,
-        _ generator: inout RandomGenerator
-    ) -> RelayRecord? {
-        var fitting: [RelayRecord] = []
-        for member in middles.members {
-            guard let relay = view.relay(member.id) else { continue }
-            if let rule = rules.conflict(middle: relay, between: ends.0, and: ends.1)
-                ?? generalRule(relay, wanted, date)
-                ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
-            {
-                search.middleRefusals.add(rule)
-            } else {
-                fitting.append(relay)
-            }
-        }
-        guard !fitting.isEmpty else { return nil }
-        return fitting[Int(generator.next(below: UInt64(fitting.count)))]
-    }
-
-    /// Adds a middle if the rules, and nothing that may pass or be brought about, refuse all.
-    private mutating func widen(
-        _ ends: (RelayRecord, RelayRecord),
-        _ rules: PathRules,
-        _ wanted: PathConstraints,
-        _ date: WallTime,
-        _ generator: inout RandomGenerator
-    ) {
-        let isServed = middles.members.contains { member in
-            guard let relay = view.relay(member.id) else { return false }
-            return rules.conflict(middle: relay, between: ends.0, and: ends.1) == nil
-        }
-        guard !isServed else { return }
-        let candidates = view.relays.indices.filter { index in
-            let relay = view.relays[index]
-            return rules.conflict(middle: relay, between: ends.0, and: ends.1) == nil
-                && generalRule(relay, wanted, date) == nil
-        }
-        guard
-            let chosen = weights.choose(
-                from: candidates,
-                of: view.relays,
-                for: .middle,
-                using: &generator
-            )
-        else { return }
-        _ = middles.widen(
-            by: view.relays[candidates[chosen]].id,
-            view.parameters,
-            at: date,
-            using: &generator
-        )
     }
 }
