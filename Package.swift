@@ -115,5 +115,6 @@ let package = Package(
         tests(of: "Base", resources: [.copy("Vectors")]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
+        tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
     ]
 )

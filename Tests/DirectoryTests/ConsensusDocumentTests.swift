@@ -189,13 +189,12 @@ struct ConsensusDocumentTests {
         }
     }
 
-    @Test("a document of 10,000 relays is read, and its relays are found")
+    @Test("a document of 10,000 relays is read in less than a second")
     func large() throws {
         let document = try LargeDocument.make(relayCount: 10_000)
         let clock = ContinuousClock()
         var parsed: ConsensusDocument?
         let duration = try clock.measure { parsed = try ConsensusDocument(parsing: document) }
-        print("10,000 relays, \(document.count) bytes: read in \(duration)")
         #expect(parsed?.consensus.relays.count == 10_000)
         #if !DEBUG
             #expect(duration < .seconds(1))

@@ -70,7 +70,9 @@ public struct NetworkView: Sendable {
         return now < consensus.freshUntil ? .fresh : .stale
     }
 
-    /// The relay `id`; `nil` when it is not listed. Logarithmic in the number of relays.
+    /// The relay `id`; `nil` when it is not listed.
+    ///
+    /// Logarithmic in the number of relays.
     public func relay(_ id: NodeID) -> RelayRecord? {
         index(of: id).map { relays[$0] }
     }

@@ -1,0 +1,125 @@
+public import Base
+public import CryptoPrimitives
+public import Directory
+public import Wire
+
+/// Chooses paths for one client: keeps its guards and middles, and what failed lately.
+///
+/// The same seed and the same calls give the same paths. `now` never goes back.
+public struct PathSelector: Sendable {
+    /// The network paths are chosen from.
+    public private(set) var view: NetworkView
+    /// The guards, to store when they change.
+    public private(set) var guards: GuardSample
+    /// The middles, to store when they change.
+    public internal(set) var middles: MiddleSet
+    var failures = FailureTable()
+    private(set) var weights: PositionWeights
+    private(set) var exits: [Int]
+
+    /// Starts with the guards and middles the client had before, if any.
+    public init(
+        view: NetworkView,
+        guards: GuardSample = GuardSample(),
+        middles: MiddleSet = MiddleSet(),
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) {
+        self.view = view
+        self.guards = guards
+        self.middles = middles
+        weights = PositionWeights(view.relays)
+        exits = []
+        update(to: view, at: date, using: &generator)
+    }
+
+    /// Takes over a newer view, and lets go of guards and middles whose time is over.
+    public mutating func update(
+        to view: NetworkView,
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) {
+        self.view = view
+        weights = PositionWeights(view.relays)
+        exits = view.relays.indices.filter { view.relays[$0].flags.contains(.exit) }
+        guards.update(to: view, weights: weights, at: date, using: &generator)
+        middles.update(to: view, weights: weights, at: date, using: &generator)
+    }
+
+    /// Chooses three relays that suit `wanted` and keep every rule.
+    ///
+    /// The first usable guard with which there is a path is taken, an exit by weight, and one of the
+    /// kept middles evenly. At most 32 exits are tried with each guard. The set of middles grows
+    /// where the rules, not failures, let none of it stand between any guard and exit.
+    /// - Throws: ``PathError`` with the rules that left no path.
+    public mutating func path(
+        _ wanted: PathConstraints = PathConstraints(),
+        now: Instant,
+        date: WallTime,
+        using generator: inout RandomGenerator
+    ) throws(PathError) -> Path {
+        var search = PathSearch()
+        let exits = suitableExits(wanted, now, date, &search)
+        guard !exits.isEmpty else {
+            throw .noExit(wanted, exitCount: self.exits.count, search.exitRefusals)
+        }
+        let guards = suitableGuards(wanted, now, date, &search)
+        guard !guards.isEmpty else {
+            throw .noGuard(
+                sampleCount: self.guards.members.count,
+                search.guardRefusals,
+                retry: self.guards.nextRetry(after: now)
+            )
+        }
+        guard hasUsableMiddle(wanted, now, date, &search) else {
+            throw .noMiddle(setCount: middles.members.count, search.middleRefusals)
+        }
+        for first in guards {
+            if let path = path(from: first, to: exits, wanted, now, date, &search, &generator) {
+                return path
+            }
+        }
+        guard search.pairCount > 0 else {
+            throw .noExitForGuard(
+                wanted,
+                exitCount: exits.count,
+                guardCount: guards.count,
+                search.pairRefusals
+            )
+        }
+        var second = PathSearch(mayWiden: true)
+        for first in guards {
+            if let path = path(from: first, to: exits, wanted, now, date, &second, &generator) {
+                return path
+            }
+        }
+        throw .noMiddle(setCount: middles.members.count, search.middleRefusals)
+    }
+
+    /// Notes that every hop of `path` answered; the first time confirms the guard.
+    public mutating func noteSuccess(of path: Path, on date: WallTime) {
+        guards.noteSuccess(of: path.guardRelay.id, on: date)
+        failures.noteSuccess(of: path.middle.id)
+        failures.noteSuccess(of: path.exit.id)
+    }
+
+    /// Notes that the relay `id` failed at `position`; it is left alone for a while.
+    public mutating func noteFailure(of id: NodeID, at position: PathPosition, now: Instant) {
+        let limit = view.parameters.guardRetrySeconds
+        switch position {
+        case .guardRelay: guards.noteFailure(of: id, at: now, limitSeconds: limit)
+        case .middle, .exit: failures.noteFailure(of: id, at: now, limitSeconds: limit)
+        }
+    }
+
+    /// Notes whether the guard `id` answered an EXTEND; see ``GuardSample``.
+    public mutating func noteExtend(by id: NodeID, isAnswered: Bool) {
+        guards.noteExtend(by: id, isAnswered: isAnswered)
+    }
+
+    /// Makes every relay worth a try at once, for when this machine's own network is back.
+    public mutating func retryAll() {
+        guards.retryAll()
+        failures.forget()
+    }
+}
