@@ -91,9 +91,21 @@ let package = Package(
         module("Protocol", "Paths", ["Base", "Directory"]),
 
         // Shells: one kind of input and output each
-        module("Shells", "UDPTransport", ["Base", "CLinux"]),
-        module("Shells", "TunDevice", ["Base", "CLinux"]),
+        module("Shells", "EventLoop", ["Base", "CLinux"]),
+        module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),
+        module("Shells", "TunDevice", ["Base", "CLinux", "EventLoop"]),
 
         tests(of: "Base"),
+
+        // Network namespaces for the tests of shells that need them.
+        .target(
+            name: "NamespaceSupport",
+            dependencies: ["CLinux", "EventLoop"],
+            path: "Tests/NamespaceSupport",
+            swiftSettings: settings
+        ),
+        tests(of: "EventLoop", ["Base"]),
+        tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
+        tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
     ]
 )

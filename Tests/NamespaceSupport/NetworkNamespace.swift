@@ -1,0 +1,81 @@
+import CLinux
+import EventLoop
+import Foundation
+import Synchronization
+
+/// A network namespace of its own for one test, deleted with the value.
+///
+/// Needs root and `ip` of iproute2; see ``whyUnavailable``.
+public final class NetworkNamespace: Sendable {
+    /// Its name, as `ip netns` lists it.
+    public let name: String
+
+    private static let count = Atomic(0)
+
+    /// Why namespaces cannot be made here; `nil` where they can.
+    public static let whyUnavailable: String? = {
+        guard geteuid() == 0 else { return "network namespaces need root" }
+        guard FileManager.default.isExecutableFile(atPath: "/sbin/ip") else {
+            return "no /sbin/ip: install iproute2"
+        }
+        return nil
+    }()
+
+    /// Makes a namespace whose loopback is up.
+    ///
+    /// - Throws: ``CommandFailure`` when `ip` does.
+    public init() throws {
+        let number = Self.count.add(1, ordering: .relaxed).newValue
+        name = "umbel-\(getpid())-\(number)"
+        try Command.run("ip", "netns", "add", name)
+        try ip("link", "set", "lo", "up")
+    }
+
+    deinit {
+        _ = try? Command.run("ip", "netns", "delete", name)
+    }
+
+    /// Runs `ip` with `arguments` in the namespace.
+    ///
+    /// - Throws: ``CommandFailure`` when it fails.
+    public func ip(_ arguments: String...) throws {
+        try Command.run(["ip", "-n", name] + arguments)
+    }
+
+    /// Starts `arguments` in the namespace; the caller waits for it.
+    ///
+    /// - Throws: when the program cannot be started.
+    public func spawn(_ arguments: String...) throws -> Command {
+        try Command(["ip", "netns", "exec", name] + arguments)
+    }
+
+    /// Runs `body` on a thread of its own inside the namespace and hands back what it returns.
+    ///
+    /// What `body` opens stays in the namespace wherever it is used later.
+    /// - Throws: what `body` throws.
+    public func inside<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) throws -> Value {
+        let outcome = Outcome<Value>()
+        let path = "/run/netns/\(name)"
+        let thread = try LoopThread.start(name: "in-namespace") {
+            outcome.result.withLock { result in
+                result = Result {
+                    let fd = try OwnedDescriptor(open(path, O_RDONLY | O_CLOEXEC), "open", path)
+                    let code = clinux_enter_network_namespace(fd.number)
+                    guard code == 0 else { throw IOError("enter", path, code: -code) }
+                    return try body()
+                }
+            }
+        }
+        thread.join()
+        guard let result = outcome.result.withLock({ $0 }) else {
+            throw IOError("run a thread in", path, code: ECANCELED)
+        }
+        return try result.get()
+    }
+
+    private final class Outcome<Value: Sendable>: Sendable {
+        let result = Mutex<Result<Value, any Error>?>(nil)
+    }
+}
