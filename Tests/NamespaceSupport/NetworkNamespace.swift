@@ -53,29 +53,40 @@ public final class NetworkNamespace: Sendable {
     ///
     /// What `body` opens stays in the namespace wherever it is used later.
     /// - Throws: what `body` throws.
-    public func inside<Value: Sendable>(
+    public func inside<Value: ~Copyable & Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) throws -> Value {
         let outcome = Outcome<Value>()
         let path = "/run/netns/\(name)"
         let thread = try LoopThread.start(name: "in-namespace") {
-            outcome.result.withLock { result in
-                result = Result {
-                    let fd = try OwnedDescriptor(open(path, O_RDONLY | O_CLOEXEC), "open", path)
-                    let code = clinux_enter_network_namespace(fd.number)
-                    guard code == 0 else { throw IOError("enter", path, code: -code) }
-                    return try body()
-                }
+            do {
+                let fd = try OwnedDescriptor(open(path, O_RDONLY | O_CLOEXEC), "open", path)
+                let code = clinux_enter_network_namespace(fd.number)
+                guard code == 0 else { throw IOError("enter", path, code: -code) }
+                outcome.put(try body())
+            } catch {
+                outcome.error.withLock { $0 = error }
             }
         }
         thread.join()
-        guard let result = outcome.result.withLock({ $0 }) else {
+        if let error = outcome.error.withLock({ $0 }) { throw error }
+        guard let value = outcome.take() else {
             throw IOError("run a thread in", path, code: ECANCELED)
         }
-        return try result.get()
+        return value
     }
 
-    private final class Outcome<Value: Sendable>: Sendable {
-        let result = Mutex<Result<Value, any Error>?>(nil)
+    private final class Outcome<Value: ~Copyable & Sendable>: Sendable {
+        let error = Mutex<(any Error)?>(nil)
+        private let value = Mutex<Value?>(nil)
+
+        func put(_ value: consuming sending Value) {
+            var value: Value? = consume value
+            self.value.withLock { $0 = value.take() }
+        }
+
+        func take() -> Value? {
+            value.withLock { $0.take() }
+        }
     }
 }

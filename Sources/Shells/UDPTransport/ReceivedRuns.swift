@@ -8,7 +8,7 @@ public struct ReceivedRun: Hashable, Sendable, BitwiseCopyable {
     public let offset: Int
     /// Bytes of all of them; zero for an empty datagram.
     public let byteCount: Int
-    /// Bytes of each; the last may be shorter. At least 1.
+    /// Bytes of each but the last, which may be shorter; at least 1.
     public let segmentByteCount: Int
 
     @usableFromInline

@@ -2,9 +2,9 @@ public import Base
 
 /// How a ``UDPSocket`` is set up.
 public struct UDPOptions: Hashable, Sendable {
-    /// Room for datagrams not yet received; the kernel books twice as much. 1 to 64 MiB.
+    /// Room for datagrams not yet received, in bytes.
     ///
-    /// Without CAP_NET_ADMIN the kernel caps it at `net.core.rmem_max`.
+    /// The kernel books twice as much, to cover its overhead. Without CAP_NET_ADMIN the kernel caps it at `net.core.rmem_max`.
     public var receiveBufferByteCount = 2 << 20
     /// Room for datagrams not yet on the wire; as ``receiveBufferByteCount``.
     public var sendBufferByteCount = 4 << 20
