@@ -57,12 +57,10 @@ public final class NetworkNamespace: Sendable {
         _ body: @escaping @Sendable () throws -> Value
     ) throws -> Value {
         let outcome = Outcome<Value>()
-        let path = "/run/netns/\(name)"
+        let name = name
         let thread = try LoopThread.start(name: "in-namespace") {
             do {
-                let fd = try OwnedDescriptor(open(path, O_RDONLY | O_CLOEXEC), "open", path)
-                let code = clinux_enter_network_namespace(fd.number)
-                guard code == 0 else { throw IOError("enter", path, code: -code) }
+                try Self.enter(name)
                 outcome.put(try body())
             } catch {
                 outcome.error.withLock { $0 = error }
@@ -71,9 +69,20 @@ public final class NetworkNamespace: Sendable {
         thread.join()
         if let error = outcome.error.withLock({ $0 }) { throw error }
         guard let value = outcome.take() else {
-            throw IOError("run a thread in", path, code: ECANCELED)
+            throw IOError("run a thread in", name, code: ECANCELED)
         }
         return value
+    }
+
+    /// Moves the calling thread into the namespace `name`, for good.
+    ///
+    /// - Throws: ``IOError`` when there is no such namespace, or no privilege.
+    public static func enter(_ name: String) throws {
+        let path = "/run/netns/\(name)"
+        let number = open(path, O_RDONLY | O_CLOEXEC)
+        let fd = try OwnedDescriptor(number >= 0 ? number : -errno, "open", path)
+        let code = clinux_enter_network_namespace(fd.number)
+        guard code == 0 else { throw IOError("enter", path, code: -code) }
     }
 
     private final class Outcome<Value: ~Copyable & Sendable>: Sendable {

@@ -5,7 +5,7 @@ import NamespaceSupport
 import Testing
 import UDPTransport
 
-/// Two namespaces joined by a veth pair:
+/// Two namespaces joined by a veth pair.
 ///
 ///     sender  10.99.0.1, fd99::1  ──veth, mtu──  receiver  10.99.0.2, fd99::2
 struct VethPair {

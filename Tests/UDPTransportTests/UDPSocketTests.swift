@@ -210,7 +210,8 @@ struct UDPSocketTests {
     @Test("a datagram outside the arena stops the program, not the kernel's reading")
     func outside() async {
         await #expect(processExitsWith: .failure) {
-            var sender = try Peer("127.0.0.1:0")
+            // An error is not the stop that is asked for.
+            guard var sender = try? Peer("127.0.0.1:0") else { exit(EXIT_SUCCESS) }
             let address = sender.address
             var trains = DatagramTrains(
                 datagramByteCount: 100,
