@@ -109,12 +109,24 @@ let package = Package(
         ),
 
         // Shells: one kind of input and output each
-        module("Shells", "UDPTransport", ["Base", "CLinux"]),
-        module("Shells", "TunDevice", ["Base", "CLinux"]),
+        module("Shells", "EventLoop", ["Base", "CLinux"]),
+        module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),
+        module("Shells", "TunDevice", ["Base", "CLinux", "EventLoop"]),
 
         tests(of: "Base", resources: [.copy("Vectors")]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+
+        // Network namespaces for the tests of shells that need them.
+        .target(
+            name: "NamespaceSupport",
+            dependencies: ["CLinux", "EventLoop"],
+            path: "Tests/NamespaceSupport",
+            swiftSettings: settings
+        ),
+        tests(of: "EventLoop", ["Base"]),
+        tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
+        tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
     ]
 )

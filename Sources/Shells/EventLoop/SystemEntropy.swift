@@ -1,0 +1,57 @@
+import CLinux
+import Glibc
+
+/// Random bytes from the kernel, all of those asked for or none.
+///
+/// A program that cannot have them makes no keys: it ends with the error thrown here.
+public struct SystemEntropy: Sendable {
+    /// Fills the span; returns how many bytes came, or a negated errno.
+    public typealias Source = @Sendable (inout MutableRawSpan) -> Int
+
+    /// The kernel's generator.
+    public static let kernel = Self { bytes in
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            guard let base = buffer.baseAddress else { return 0 }
+            return unsafe Int(clinux_random(base, buffer.count))
+        }
+    }
+
+    /// getrandom never cuts requests of this size short.
+    private static let chunkByteCount = 256
+    private static let interruptionLimit = 64
+    private let source: Source
+
+    /// Draws from `source`, in requests of at most 256 bytes.
+    public init(from source: @escaping Source) {
+        self.source = source
+    }
+
+    /// Draws `byteCount` random bytes.
+    ///
+    /// - Throws: ``IOError`` when the source fails, and `EIO` when it gives fewer than asked.
+    public func read(byteCount: Int) throws(IOError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(byteCount)
+        while bytes.count < byteCount {
+            bytes += try chunk(byteCount: min(byteCount - bytes.count, Self.chunkByteCount))
+        }
+        return bytes
+    }
+
+    private func chunk(byteCount: Int) throws(IOError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: byteCount)
+        for _ in 0..<Self.interruptionLimit {
+            var span = bytes.mutableSpan
+            var raw = unsafe span.mutableBytes
+            let result = source(&raw)
+            if result == byteCount { return bytes }
+            if result == -Int(EINTR) { continue }
+            let code = result < 0 ? CInt(clamping: -result) : EIO
+            let got = result < 0 ? "" : ", got \(result)"
+            throw IOError("read", "\(byteCount) random bytes\(got)", code: code, hint: Self.hint)
+        }
+        throw IOError("read", "\(byteCount) random bytes", code: EINTR, hint: Self.hint)
+    }
+
+    private static let hint = "without random numbers no key is made; check getrandom and seccomp"
+}
