@@ -3,8 +3,8 @@ public import Circuits
 public import CryptoPrimitives
 public import Directory
 public import Flows
-public import Links
-public import Onion
+import Links
+import Onion
 public import Paths
 public import Wire
 
