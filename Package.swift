@@ -95,5 +95,7 @@ let package = Package(
         module("Shells", "TunDevice", ["Base", "CLinux"]),
 
         tests(of: "Base"),
+        tests(of: "Wire", ["Base"]),
+        tests(of: "Flows", ["Base", "Wire"]),
     ]
 )
