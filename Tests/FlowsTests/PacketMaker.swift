@@ -199,7 +199,7 @@ struct PacketMaker {
     /// The packet with right checksums.
     var bytes: [UInt8] {
         var transport = transportHeader + payload
-        if let checksumOffset {
+        if let checksumOffset, checksumOffset + 2 <= transport.count {
             let pseudo = protocolNumber == 1 ? [] : pseudoHeader
             var checksum = ~naiveSum(pseudo + transport)
             if protocolNumber == 17, checksum == 0 { checksum = 0xffff }
