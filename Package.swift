@@ -128,5 +128,7 @@ let package = Package(
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
+        tests(of: "Wire", ["Base"]),
+        tests(of: "Flows", ["Base", "Wire"]),
     ]
 )
