@@ -271,14 +271,9 @@ struct TunDeviceTests {
             do {
                 try NetworkNamespace.enter(name)
                 var device = try TunDevice(name: "tun%d", options: TunOptions())
-                let header = [UInt8](repeating: 0, count: 10)
                 let arena = [UInt8](repeating: 0, count: 100)
-                let pieces = [TunPiece(offset: 90, byteCount: 11)]
-                _ = try device.write(
-                    header: header.span.bytes,
-                    pieces: pieces.span,
-                    of: arena.span.bytes
-                )
+                let pieces = [ArenaPiece(offset: 90, byteCount: 11)]
+                _ = try device.write(pieces: pieces.span, of: arena.span.bytes)
             } catch {
                 // An error is not the stop that is asked for.
                 exit(EXIT_SUCCESS)

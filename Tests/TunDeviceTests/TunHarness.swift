@@ -74,16 +74,17 @@ struct TunHarness: ~Copyable {
     mutating func write(_ packet: Packet, pieceByteCount: Int = 1_000) throws -> Bool {
         let starts = Array(stride(from: 0, to: packet.bytes.count, by: pieceByteCount))
         var arena: [UInt8] = []
-        var pieces: [TunPiece] = []
+        var pieces: [ArenaPiece] = []
         for start in starts.reversed() {
             let bytes = packet.bytes[start..<min(start + pieceByteCount, packet.bytes.count)]
             arena.append(0xee)
-            pieces.append(TunPiece(offset: arena.count, byteCount: bytes.count))
+            pieces.append(ArenaPiece(offset: arena.count, byteCount: bytes.count))
             arena += bytes
         }
         pieces.reverse()
+        pieces.insert(ArenaPiece(offset: arena.count, byteCount: packet.header.count), at: 0)
+        arena += packet.header
         return try device.write(
-            header: packet.header.span.bytes,
             pieces: pieces.span,
             of: arena.span.bytes
         )

@@ -736,7 +736,8 @@ public struct ClientControl: ~Copyable {
             commands.append(.bind(lease, circuit.tunnel, id))
         } else {
             // A new lease; flows of one that could not be taken over end.
-            let wasCurrent = circuit.lease == nil || tunnels[circuit.tunnel]?.current == circuit.lease
+            let wasCurrent =
+                circuit.lease == nil || tunnels[circuit.tunnel]?.current == circuit.lease
             if let old = circuit.lease { endLease(old, keeping: id) }
             let lease = LeaseID(rawValue: nextLease)
             nextLease += 1

@@ -869,7 +869,8 @@ public struct RelayShard: ~Copyable {
                     )
                 else { return .notAnExit }
                 circuits[slot].lease = grant.lease
-                if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous) {
+                if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous)
+                {
                     circuits[previous].lease = nil
                     if let id = circuits[previous].path?.id { note(.tunnelLost(id)) }
                 }

@@ -41,3 +41,18 @@ public struct DatagramRun: Sendable, BitwiseCopyable {
         self.segmentByteCount = segmentByteCount
     }
 }
+
+/// A part of the arena, to be gathered with others into one write.
+public struct ArenaPiece: Hashable, Sendable, BitwiseCopyable {
+    /// Where it begins.
+    public var offset: Int
+    /// Its length.
+    public var byteCount: Int
+
+    /// Names the `byteCount` bytes from `offset` on.
+    @inlinable
+    public init(offset: Int, byteCount: Int) {
+        self.offset = offset
+        self.byteCount = byteCount
+    }
+}

@@ -104,7 +104,8 @@ public struct ControlChannel: Sendable {
             }
             if outgoing[index].tries == 0 {
                 outgoing[index].firstSent = now
-                outgoing[index].wait = smoothedRoundTrip.map { max(Self.leastWait, $0 * 2) }
+                outgoing[index].wait =
+                    smoothedRoundTrip.map { max(Self.leastWait, $0 * 2) }
                     ?? Self.firstWait
             } else {
                 outgoing[index].wait = outgoing[index].wait * 2

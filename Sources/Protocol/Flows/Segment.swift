@@ -169,8 +169,8 @@ struct Segment: BitwiseCopyable {
     }
 
     /// The payload's place.
-    var payloadPiece: TunPiece {
-        TunPiece(offset: start &+ headerByteCount, byteCount: payloadByteCount)
+    var payloadPiece: ArenaPiece {
+        ArenaPiece(offset: start &+ headerByteCount, byteCount: payloadByteCount)
     }
 
     /// TCP's sequence number; of a UDP segment nothing meaningful.

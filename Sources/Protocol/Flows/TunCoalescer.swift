@@ -52,7 +52,7 @@ public struct TunCoalescer: ~Copyable {
     private var usedSlotCount = 0
     private var runs: [Run] = []
     /// ``segmentLimit`` pieces for each run.
-    private var store: [TunPiece]
+    private var store: [ArenaPiece]
     /// A bit for each part of the store that no run has.
     private var freeStores: UInt32 = (1 << UInt32(runLimit)) - 1
 
@@ -68,7 +68,7 @@ public struct TunCoalescer: ~Copyable {
         list = TunWriteList(writeCapacity: slotCount)
         runs.reserveCapacity(Self.runLimit)
         store = Array(
-            repeating: TunPiece(offset: 0, byteCount: 0),
+            repeating: ArenaPiece(offset: 0, byteCount: 0),
             count: Self.runLimit * Self.segmentLimit
         )
     }
@@ -138,8 +138,8 @@ public struct TunCoalescer: ~Copyable {
     ) {
         VirtioNetHeader(isDataValid: isVerified).store(to: &arena, at: slot)
         list.append(
-            TunPiece(offset: slot, byteCount: VirtioNetHeader.byteCount),
-            TunPiece(offset: packet.lowerBound, byteCount: packet.count)
+            ArenaPiece(offset: slot, byteCount: VirtioNetHeader.byteCount),
+            ArenaPiece(offset: packet.lowerBound, byteCount: packet.count)
         )
     }
 
@@ -211,7 +211,7 @@ public struct TunCoalescer: ~Copyable {
         }
         patchTransport(run, in: &arena, at: headers)
         list.append(
-            TunPiece(
+            ArenaPiece(
                 offset: run.headerOffset,
                 byteCount: VirtioNetHeader.byteCount &+ first.headerByteCount
             ),

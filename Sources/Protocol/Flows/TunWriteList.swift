@@ -1,15 +1,4 @@
-/// A piece of the arena.
-public struct TunPiece: Hashable, Sendable, BitwiseCopyable {
-    /// Where it begins.
-    public let offset: Int
-    /// Its length.
-    public let byteCount: Int
-
-    init(offset: Int, byteCount: Int) {
-        self.offset = offset
-        self.byteCount = byteCount
-    }
-}
+public import Base
 
 /// One write to the TUN device: its offload header and packet, in pieces to gather.
 public struct TunWrite: Hashable, Sendable {
@@ -28,7 +17,7 @@ public struct TunWriteList: Sendable {
     /// The writes, each for one `writev`.
     public private(set) var writes: [TunWrite] = []
     /// The pieces of all writes one after the other; at most ``maximumPieceCount`` a write.
-    public private(set) var pieces: [TunPiece] = []
+    public private(set) var pieces: [ArenaPiece] = []
 
     /// Pieces of one write at most: headers and 64 payloads.
     public static let maximumPieceCount = TunCoalescer.segmentLimit + 1
@@ -43,7 +32,7 @@ public struct TunWriteList: Sendable {
     public var isEmpty: Bool { writes.isEmpty }
 
     /// Appends the write of a packet as it is.
-    mutating func append(_ header: TunPiece, _ packet: TunPiece) {
+    mutating func append(_ header: ArenaPiece, _ packet: ArenaPiece) {
         pieces.append(header)
         pieces.append(packet)
         writes.append(
@@ -56,7 +45,7 @@ public struct TunWriteList: Sendable {
     }
 
     /// Appends the write of a super-packet: its headers, and a piece for each packet in it.
-    mutating func append(_ first: TunPiece, _ rest: ArraySlice<TunPiece>) {
+    mutating func append(_ first: ArenaPiece, _ rest: ArraySlice<ArenaPiece>) {
         let start = pieces.count
         var byteCount = first.byteCount
         pieces.append(first)

@@ -10,6 +10,7 @@
 // of the arena, `nil` says the queue is empty. A packet into it: `write` hands the kernel a header
 // and pieces of the arena, gathered by one writev, so payloads are never copied together.
 
+public import Base
 import CLinux
 public import EventLoop
 import Glibc
@@ -26,7 +27,7 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
     /// Room one read needs: the header and the largest packet.
     public static let readByteCount = headerByteCount + 65_536
     /// Pieces of a packet one write takes at most.
-    public static let pieceCapacity = 1_023
+    public static let pieceCapacity = 1_024
 
     /// The interface's name as the kernel completed it.
     public let name: String
@@ -65,7 +66,7 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
         offloads = tcp
         supportsUDPSegmentation = udp
         self.owned = owned
-        unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity + 1)
+        unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity)
     }
 
     /// What to watch for readability; valid as long as the device lives.
@@ -107,30 +108,26 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
         return nil
     }
 
-    /// Writes one packet: the virtio header `header`, then `pieces` of `arena` one after the other.
+    /// Writes one packet: `pieces` of `arena` one after the other, the first of which begins with
+    /// the virtio header.
     ///
     /// A packet the kernel does not take is dropped and counted in ``counters``.
     /// - Returns: whether the kernel took it.
     /// - Throws: ``IOError`` when the interface is gone or the device unusable.
-    /// - Precondition: the header has ``headerByteCount`` bytes; there are at most
-    ///   ``pieceCapacity`` pieces, all of them within the arena.
+    /// - Precondition: there are at most ``pieceCapacity`` pieces, all of them within the arena.
     public mutating func write(
-        header: RawSpan,
-        pieces: Span<TunPiece>,
+        pieces: Span<ArenaPiece>,
         of arena: RawSpan
     ) throws(IOError) -> Bool {
-        precondition(header.byteCount == Self.headerByteCount, "not a virtio header")
         precondition(pieces.count <= Self.pieceCapacity, "too many pieces")
         let fd = owned.number
-        let result = unsafe header.withUnsafeBytes { header in
-            unsafe arena.withUnsafeBytes { buffer in
-                unsafe gather(header, pieces, buffer)
-                for _ in 0..<Self.interruptionLimit {
-                    let result = unsafe writev(fd, vectors, CInt(pieces.count + 1))
-                    if result >= 0 || errno != EINTR { return result }
-                }
-                return -1
+        let result = unsafe arena.withUnsafeBytes { buffer in
+            unsafe gather(pieces, buffer)
+            for _ in 0..<Self.interruptionLimit {
+                let result = unsafe writev(fd, vectors, CInt(pieces.count))
+                if result >= 0 || errno != EINTR { return result }
             }
+            return -1
         }
         guard result < 0 else {
             counters.writtenPacketCount += 1
@@ -149,14 +146,9 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
 
     @unsafe
     private mutating func gather(
-        _ header: UnsafeRawBufferPointer,
-        _ pieces: Span<TunPiece>,
+        _ pieces: Span<ArenaPiece>,
         _ arena: UnsafeRawBufferPointer
     ) {
-        unsafe vectors[0] = iovec(
-            iov_base: UnsafeMutableRawPointer(mutating: header.baseAddress),
-            iov_len: header.count
-        )
         for index in pieces.indices {
             let piece = pieces[index]
             precondition(
@@ -165,7 +157,7 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
                     && piece.offset <= arena.count - piece.byteCount,
                 "piece out of arena"
             )
-            unsafe vectors[index + 1] = iovec(
+            unsafe vectors[index] = iovec(
                 iov_base: UnsafeMutableRawPointer(
                     mutating: arena.baseAddress.map { unsafe $0 + piece.offset }
                 ),

@@ -31,18 +31,3 @@ public struct TunCounters: Hashable, Sendable {
     /// An empty account.
     public init() {}
 }
-
-/// A part of a packet: bytes of an arena.
-public struct TunPiece: Hashable, Sendable, BitwiseCopyable {
-    /// Where it begins.
-    public var offset: Int
-    /// How long it is.
-    public var byteCount: Int
-
-    /// Names the `byteCount` bytes from `offset` on.
-    @inlinable
-    public init(offset: Int, byteCount: Int) {
-        self.offset = offset
-        self.byteCount = byteCount
-    }
-}
