@@ -1,0 +1,1 @@
+@main struct Umbel { static func main() {} }
