@@ -58,7 +58,22 @@ let package = Package(
     name: "umbel",
     dependencies: [
         // X-Wing, X25519, HKDF, SHA-256; AES-GCM where neither C library serves.
-        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2")
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        // The command line, its help and its completions.
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        // Log lines of daemons and servers.
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        // The daemon's HTTP API on a Unix socket, and the client that asks it.
+        .package(
+            url: "https://github.com/hummingbird-project/hummingbird.git",
+            from: "2.28.1",
+            traits: []
+        ),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
+        // Sockets where they are not the packet path.
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        // Configuration files.
+        .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
     ],
     targets: packetCryptoTargets + [
         // Bindings: C that Swift's Glibc does not show.
@@ -130,5 +145,33 @@ let package = Package(
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
         tests(of: "Wire", ["Base"]),
         tests(of: "Flows", ["Base", "Wire"]),
+        module("Shells", "UDPTransport", ["Base", "CLinux"]),
+        module("Shells", "TunDevice", ["Base", "CLinux"]),
+        module("Shells", "HostNetwork", ["Base", "CLinux"]),
+        module(
+            "Shells",
+            "ControlAPI",
+            [
+                "Base",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        // Programs
+        module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
+        .executableTarget(
+            name: "umbel",
+            dependencies: [
+                "Base", "ControlAPI", "HostNetwork", "NodeConfiguration",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/Programs/umbel",
+        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
+        tests(of: "HostNetwork", ["Base"]),
+        tests(of: "NodeConfiguration", ["Base"]),
     ]
 )

@@ -3,6 +3,7 @@
 // A function that can fail returns a negated errno. None allocates but clinux_batch_create.
 #pragma once
 
+<<<<<<< HEAD
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -142,3 +143,6 @@ int clinux_tun_set_header(int fd);
 int clinux_tun_set_offload(int fd, bool tcp, bool udp);
 
 #pragma clang assume_nonnull end
+=======
+#include "namespace.h"
+>>>>>>> cli

@@ -1,0 +1,71 @@
+// A command in network and mount namespaces of its own, whose only way out is one interface.
+//
+// The calling program has threads, and a process with threads may not make a user namespace: so
+// the new process forks here, does all its work in C, and execs the command at the end.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#pragma clang assume_nonnull begin
+
+/// What a starting process does, in order; a failure names the step it happened in.
+enum {
+    CLINUX_STEP_FORK,
+    CLINUX_STEP_NAMESPACES,
+    CLINUX_STEP_USER_MAP,
+    CLINUX_STEP_PRIVATE_MOUNTS,
+    CLINUX_STEP_LOOPBACK,
+    CLINUX_STEP_INTERFACE,
+    CLINUX_STEP_IPV4,
+    CLINUX_STEP_IPV6,
+    CLINUX_STEP_RESOLVER,
+    CLINUX_STEP_EXEC,
+};
+
+/// The step a process failed in and the errno; `code` 0 for none.
+typedef struct {
+    int32_t step;
+    int32_t code;
+} clinux_step_failure;
+
+/// A process that waits in its namespaces to be told its interface.
+typedef struct {
+    pid_t pid;
+    int channel;
+} clinux_isolated;
+
+enum { CLINUX_RESOLVER_LIMIT = 1024, CLINUX_SWITCH_LIMIT = 4096 };
+
+/// The interface the process shall use, which is in its namespace already, and its files.
+typedef struct {
+    char interface[16];
+    uint8_t ipv4[4];
+    uint8_t ipv6[16];
+    int32_t mtu;
+    /// Contents of /etc/resolv.conf, ended by 0.
+    char resolver[CLINUX_RESOLVER_LIMIT];
+    /// Contents of /etc/nsswitch.conf, ended by 0; empty to leave the file alone.
+    char name_switch[CLINUX_SWITCH_LIMIT];
+} clinux_isolated_setup;
+
+/// Forks the process that will become `argv` (ended by NULL) and waits until it has its
+/// namespaces; a user namespace too where this user may not make the others without.
+clinux_step_failure clinux_isolated_start(
+    char *_Nullable const *_Nonnull argv, clinux_isolated *process);
+
+/// Has the process set its interface up and become its command. From success on this process
+/// ignores SIGINT and SIGQUIT, which the terminal sends to both, and passes SIGTERM and SIGHUP on.
+clinux_step_failure clinux_isolated_run(
+    clinux_isolated *process, const clinux_isolated_setup *setup);
+
+/// Waits for the end of the process: its status as waitpid gives it, or a negated errno.
+int clinux_isolated_wait(clinux_isolated *process);
+
+/// Kills a process that has not become its command, and waits for its end.
+void clinux_isolated_abandon(clinux_isolated *process);
+
+/// Ends this process by `signal`, as its child ended; returns only where that is impossible.
+void clinux_die_by_signal(int signal);
+
+#pragma clang assume_nonnull end

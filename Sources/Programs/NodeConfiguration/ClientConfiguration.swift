@@ -1,0 +1,86 @@
+public import Base
+
+/// What a client's owner decides: `client.toml`, read by `umbel daemon`.
+public struct ClientConfiguration: Hashable, Sendable {
+    /// The file this was read from.
+    public var file: String
+    /// Folder of the client's state, guards above all, mode 0700.
+    public var stateFolder: String
+    /// The directory to trust.
+    public var directory: DirectoryFiles
+    /// How paths are chosen and built.
+    public var path: Path
+    /// The tunnel interface.
+    public var tunnel: Tunnel
+    /// Where the daemon answers the command line.
+    public var control: ControlSocket
+
+    /// How circuits come to be.
+    public enum Build: String, CaseIterable, Sendable {
+        /// All three hops in one round trip.
+        case pipelined
+        /// One hop after the other.
+        case telescoped
+    }
+
+    /// How paths are chosen and built.
+    public struct Path: Hashable, Sendable {
+        /// Country of the exit, two capitals; `nil` for any.
+        public var exitCountry: String?
+        /// How circuits are built.
+        public var build: Build
+        /// Relays never to use.
+        public var excluded: [Bytes32]
+    }
+
+    /// The tunnel interface.
+    public struct Tunnel: Hashable, Sendable {
+        /// Largest IP packet the tunnel takes, in bytes.
+        public var mtu: Int
+        /// Name of the interface.
+        public var name: String
+    }
+
+    /// Where the daemon answers unless its file says otherwise.
+    public static let defaultSocket = "/run/umbel/control.sock"
+
+    /// Reads `file`, with the overrides of `environment`.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem found.
+    public init(file: String, environment: [String: String] = [:]) throws(ConfigurationError) {
+        let document = try Document(file: file, environment: environment)
+        let stateFolder = document.section("client").requiredPath("state")
+        let directory = DirectoryFiles.read(document.section("directory"))
+
+        let path = document.section("path")
+        self.path = Path(
+            exitCountry: path.optional("exit_country", .country),
+            build: path.value("build", .choice(Build.self), default: .pipelined),
+            excluded: path.value("exclude", .list(.bytes32, limit: 256), default: [])
+        )
+
+        let tunnel = document.section("tunnel")
+        self.tunnel = Tunnel(
+            mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
+            name: tunnel.value("name", .interface, default: "umbel0")
+        )
+        control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
+
+        try document.finish()
+        guard let stateFolder, let directory else { throw document.failure }
+        self.file = file
+        self.stateFolder = stateFolder
+        self.directory = directory
+    }
+
+    /// What is wrong with the files this configuration names; empty when the daemon can start.
+    public func fileProblems() -> [ConfigurationProblem] {
+        let network = ConfigurationProblem.missing(
+            directory.network,
+            key: "network",
+            in: file,
+            hint: "take the network.toml of the network you want to join"
+        )
+        return [network].compactMap(\.self) + SecretFile.problems(inFolder: stateFolder)
+    }
+}

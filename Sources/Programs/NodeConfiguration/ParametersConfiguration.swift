@@ -1,0 +1,63 @@
+public import Base
+
+/// The parameters an authority puts into the consensus: `parameters.toml`.
+///
+/// Spec: protocol text §J. Every key has the default of a large network.
+public struct ParametersConfiguration: Hashable, Sendable {
+    /// The file this was read from.
+    public var file: String
+    /// Time from one consensus to the next.
+    public var interval: TimeSpan
+    /// Intervals a consensus stays valid.
+    public var validIntervals: Int
+    /// No two relays of a path share this many leading bits of their IPv4 addresses.
+    public var ipv4SubnetBits: Int
+    /// No two relays of a path share this many leading bits of their IPv6 addresses.
+    public var ipv6SubnetBits: Int
+    /// Whether guard and exit must be in different countries.
+    public var hasDistinctCountries: Bool
+    /// Guards a client samples, at least.
+    public var guardSample: Int
+    /// Guards a client tries first.
+    public var guardPrimary: Int
+    /// Middles in a client's second layer.
+    public var middleLayer: Int
+    /// Minutes a CREATE may be off, to either side.
+    public var minuteWindow: Int
+
+    /// Reads `file`, with the overrides of `environment`.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem found.
+    public init(file: String, environment: [String: String] = [:]) throws(ConfigurationError) {
+        let document = try Document(file: file, environment: environment)
+        let directory = document.section("directory")
+        interval = directory.value(
+            "interval",
+            .duration(.seconds(5)...TimeSpan.seconds(86_400)),
+            default: .seconds(3600)
+        )
+        validIntervals = directory.value("valid_intervals", .integer(2...48), default: 3)
+
+        let path = document.section("path")
+        ipv4SubnetBits = path.value("ipv4_subnet", .integer(8...32), default: 16)
+        ipv6SubnetBits = path.value("ipv6_subnet", .integer(16...128), default: 32)
+        hasDistinctCountries = path.value("distinct_countries", .flag, default: true)
+        guardSample = path.value("guard_sample", .integer(1...60), default: 20)
+        guardPrimary = path.value("guard_primary", .integer(1...20), default: 3)
+        middleLayer = path.value("middle_layer", .integer(1...32), default: 4)
+        if guardPrimary > guardSample {
+            path.note(
+                "guard_primary",
+                what: "`guard_primary` is \(guardPrimary), `guard_sample` only \(guardSample)",
+                why: "primary guards are taken from the sample",
+                hint: "set `guard_primary` to at most \(guardSample)"
+            )
+        }
+
+        let circuit = document.section("circuit")
+        minuteWindow = circuit.value("minute_window", .integer(1...10), default: 2)
+
+        try document.finish()
+        self.file = file
+    }
+}

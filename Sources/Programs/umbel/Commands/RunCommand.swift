@@ -1,0 +1,138 @@
+import ArgumentParser
+import Base
+import ControlAPI
+import Glibc
+import HostNetwork
+
+/// `umbel run`: one command, all of whose traffic goes through a circuit.
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run a command whose only way to the network is a circuit.",
+        usage: "umbel run [--exit <country>] [--socket <path>] -- <command> ...",
+        discussion: """
+            The command gets a network namespace with one interface, the tunnel's, and resolvers \
+            inside the tunnel. Its exit status, or the signal that ended it, is passed on; 126 and \
+            127 say that it could not be run or found.
+            """
+    )
+
+    @OptionGroup var exit: ExitOptions
+    @OptionGroup var socket: SocketOptions
+    @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
+    var command: [String]
+
+    func run() async throws {
+        let command = command.first == "--" ? Array(command.dropFirst()) : command
+        guard !command.isEmpty else { throw ValidationError("Missing the command to run.") }
+
+        // First of all, while this program has no sockets the command could inherit.
+        let process: IsolatedProcess
+        do throws(IsolationError) {
+            process = try IsolatedProcess(command)
+        } catch {
+            throw Self.failure(error)
+        }
+        let client = socket.client
+        let grant: TunnelGrant
+        do {
+            grant = try await client.openTunnel(
+                TunnelRequest(pid: process.pid, exit: exit.country)
+            )
+        } catch {
+            process.abandon()
+            throw error
+        }
+
+        let ending: IsolatedProcess.Ending
+        do throws(Failure) {
+            ending = try Self.finish(process, grant)
+        } catch {
+            try? await client.closeTunnel(grant.id)
+            throw error
+        }
+        do {
+            try await client.closeTunnel(grant.id)
+        } catch {
+            Output.note(Output.lines(error.what, error.why, error.hint))
+        }
+        switch ending {
+        case .exited(let status): Glibc.exit(status)
+        case .killed(let signal): RunningProcess.die(bySignal: signal)
+        }
+    }
+
+    private static func finish(
+        _ process: consuming IsolatedProcess,
+        _ grant: TunnelGrant
+    ) throws(Failure) -> IsolatedProcess.Ending {
+        guard let interface = IsolatedProcess.Interface(grant) else {
+            process.abandon()
+            throw Failure(
+                "the tunnel cannot be used",
+                why: "the daemon granted addresses that are none",
+                hint: "run the same version of `umbel` here and there: restart the daemon",
+                exit: .unavailable
+            )
+        }
+        do throws(IsolationError) {
+            return try process.run(through: interface).wait()
+        } catch {
+            guard error.step == .exec else { throw failure(error) }
+            // As a shell does whose command cannot be found or run.
+            Output.note(Output.lines("cannot run the command", "\(error)", "check name and PATH"))
+            return .exited(error.code == ENOENT ? 127 : 126)
+        }
+    }
+
+    private static func failure(_ error: IsolationError) -> Failure {
+        switch (error.step, error.code) {
+        case (.namespaces, EPERM), (.namespaces, EACCES), (.userMap, _), (.privateMounts, _):
+            Failure(
+                "this user may not make network namespaces",
+                why: "\(error)",
+                hint:
+                    "run it with sudo, or allow user namespaces (sysctl user.max_user_namespaces)",
+                exit: .permission
+            )
+        case (.namespaces, ENOSPC):
+            Failure(
+                "no further network namespace can be made",
+                why: "\(error)",
+                hint: "raise sysctl user.max_net_namespaces",
+                exit: .temporary
+            )
+        case (.resolver, ENOENT):
+            Failure(
+                "the command could not be kept from this host's resolver",
+                why: "/etc/resolv.conf or what it links to does not exist",
+                hint: "touch /etc/resolv.conf",
+                exit: .unavailable
+            )
+        default:
+            Failure(
+                "the command could not be given its own network",
+                why: "\(error)",
+                hint: "see the daemon's log, then try again",
+                exit: .unavailable
+            )
+        }
+    }
+}
+
+extension IsolatedProcess.Interface {
+    /// The interface of `grant`; `nil` where its addresses are none.
+    fileprivate init?(_ grant: TunnelGrant) {
+        let resolvers = grant.resolvers.compactMap { IPAddress($0) }
+        guard let ipv4 = IPAddress(grant.ipv4), let ipv6 = IPAddress(grant.ipv6),
+            resolvers.count == grant.resolvers.count, !resolvers.isEmpty
+        else { return nil }
+        self.init(
+            name: grant.interface,
+            ipv4: ipv4,
+            ipv6: ipv6,
+            resolvers: resolvers,
+            mtu: grant.mtu
+        )
+    }
+}

@@ -1,0 +1,68 @@
+import ControlAPI
+
+/// Reports of state as text.
+enum StatusText {
+    /// A client's state in one line.
+    static func line(_ report: StatusReport) -> String {
+        var text = report.state.rawValue
+        if let exit = report.exit { text += " through \(exit.nickname) (\(exit.country))" }
+        if let progress = report.progress, report.state == .connecting {
+            text += " \(progress.percent)% - \(progress.detail)"
+        }
+        if let reason = report.reason { text += ": \(reason)" }
+        return text
+    }
+
+    /// A client's state in full, at `now` seconds since 1970-01-01 UTC.
+    static func full(_ report: StatusReport, now: UInt64, terminal: Terminal) -> String {
+        let color: Terminal.Color =
+            switch report.state {
+            case .connected: .green
+            case .connecting, .disconnecting: .yellow
+            case .disconnected, .blocked: .red
+            }
+        var lines = [terminal.colored(report.state.rawValue, color)]
+        var fields: [(String, String)] = []
+        if let reason = report.reason { fields.append(("Reason", reason)) }
+        if let progress = report.progress {
+            fields.append(("Progress", "\(progress.percent)%, \(progress.detail)"))
+        }
+        if let exit = report.exit {
+            fields.append(("Exit", "\(exit.nickname) (\(exit.country)) \(Text.short(exit.id))"))
+        }
+        fields.append(("For", Text.seconds(now > report.since ? now - report.since : 0)))
+        fields.append(("Sent", Text.bytes(report.bytesSent)))
+        fields.append(("Received", Text.bytes(report.bytesReceived)))
+        for tunnel in report.tunnels {
+            let owner = tunnel.pid.map { "process \($0)" } ?? "this machine"
+            fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
+        }
+        lines += self.lines(fields, terminal)
+        return lines.joined(separator: "\n")
+    }
+
+    /// A relay's state in full.
+    static func full(_ report: RelayStatusReport, terminal: Terminal) -> String {
+        var fields = [
+            ("Identity", report.identity),
+            ("Up", Text.seconds(report.uptimeSeconds)),
+            ("Links", "\(report.links)"),
+            ("Circuits", "\(report.circuits)"),
+            ("Cells", "\(report.cellsForward) forward, \(report.cellsBackward) backward"),
+        ]
+        if let leases = report.exitLeases { fields.append(("Leases", "\(leases)")) }
+        let drops = report.drops.filter { $0.value > 0 }.sorted { $0.key < $1.key }
+        let dropped = drops.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        fields.append(("Dropped", dropped.isEmpty ? "nothing" : dropped))
+        let head = "relay \(report.nickname)" + (report.exitLeases == nil ? "" : ", exit")
+        return ([head] + lines(fields, terminal)).joined(separator: "\n")
+    }
+
+    private static func lines(_ fields: [(String, String)], _ terminal: Terminal) -> [String] {
+        let label = fields.reduce(0) { max($0, $1.0.count) }
+        return fields.map { name, value in
+            let space = String(repeating: " ", count: label - name.count + 2)
+            return Text.wrapped(value, after: "  \(name)\(space)", width: terminal.width)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import Hummingbird
+import NIOCore
+
+/// The paths of the API, and the calls they stand for.
+enum ControlRoutes {
+    /// What every node answers.
+    static func router(node: NodeReport, group: UInt32?) -> Router<ControlContext> {
+        let router = Router(context: ControlContext.self)
+        router.middlewares.add(FailureAnswer())
+        router.middlewares.add(PeerCheck(group: group))
+        router.get("v1/node") { _, _ in try ReportCoding.response(node) }
+        return router
+    }
+
+    /// What a relay answers.
+    static func add(_ service: some RelayService, to router: Router<ControlContext>) {
+        router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+    }
+
+    /// What a client's daemon answers.
+    static func add(_ service: some ClientService, to router: Router<ControlContext>) {
+        router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+        router.get("v1/status/stream") { request, _ in
+            Response(
+                status: .ok,
+                headers: [.contentType: "application/jsonl"],
+                body: ResponseBody { writer in
+                    try await stream(service, request: request, to: &writer)
+                }
+            )
+        }
+        router.get("v1/circuits") { _, _ in try ReportCoding.response(await service.circuits()) }
+        router.post("v1/ping") { request, _ in
+            let ping = try await body(PingRequest.self, of: request)
+            guard (1...PingRequest.countLimit).contains(ping.count), ping.hop ?? 1 >= 1 else {
+                throw Failure(
+                    "cannot ping \(ping.count) times",
+                    why: "a request sends 1 to \(PingRequest.countLimit) pings",
+                    hint: "ask for fewer with --count",
+                    exit: .usage
+                )
+            }
+            return try ReportCoding.response(await service.ping(ping))
+        }
+        router.post("v1/up") { request, _ in
+            try ReportCoding.response(await service.up(body(UpRequest.self, of: request)))
+        }
+        router.post("v1/down") { _, _ in try ReportCoding.response(await service.down()) }
+        router.post("v1/tunnels") { request, context in
+            let tunnel = try await body(TunnelRequest.self, of: request)
+            let grant = try await service.openTunnel(tunnel, for: peer(of: context))
+            return try ReportCoding.response(grant, status: .created)
+        }
+        router.delete("v1/tunnels/{id}") { _, context in
+            let id = try context.parameters.require("id", as: UInt64.self)
+            try await service.closeTunnel(TunnelID(rawValue: id), for: peer(of: context))
+            return Response(status: .noContent)
+        }
+    }
+
+    private static func body<Value: Decodable>(
+        _ type: Value.Type,
+        of request: Request
+    ) async throws -> Value {
+        let text = try await request.body.collect(upTo: ReportCoding.requestLimit)
+        return try ReportCoding.decode(type, from: text)
+    }
+
+    private static func peer(of context: ControlContext) throws -> PeerCredentials {
+        guard let peer = context.peer else {
+            throw Failure(
+                "the node does not know who asks",
+                why: "the kernel named no peer for this connection",
+                hint: "ask over the node's Unix socket",
+                exit: .permission
+            )
+        }
+        return peer
+    }
+
+    /// Writes one line for each state, until the daemon stops or the reader goes away.
+    @concurrent private static func stream(
+        _ service: some ClientService,
+        request: Request,
+        to writer: inout any ResponseBodyWriter
+    ) async throws {
+        let updates = await service.statusUpdates()
+        let (lines, continuation) = AsyncStream.makeStream(
+            of: ByteBuffer.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let feed = Task {
+            defer { continuation.finish() }
+            try await request.body.consumeWithCancellationOnInboundClose { _ in
+                for await report in updates {
+                    var line = try ReportCoding.encode(report)
+                    line.writeInteger(UInt8(ascii: "\n"))
+                    continuation.yield(line)
+                }
+            }
+        }
+        defer { feed.cancel() }
+        for await line in lines {
+            try await writer.write(line)
+        }
+        try await writer.finish(nil)
+    }
+}

@@ -1,0 +1,83 @@
+/// The state of a relay: `GET /v1/status` at a relay's socket.
+public struct RelayStatusReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// The relay's name.
+    public var nickname: String
+    /// The relay's identifier, 64 hexadecimal digits.
+    public var identity: String
+    /// Seconds since it started.
+    public var uptimeSeconds: UInt64
+    /// Links open to neighbours.
+    public var links: Int
+    /// Circuits open.
+    public var circuits: Int
+    /// Cells passed on towards exits.
+    public var cellsForward: UInt64
+    /// Cells passed on towards clients.
+    public var cellsBackward: UInt64
+    /// What was dropped, counted by reason.
+    public var drops: [String: UInt64]
+    /// Addresses leased to circuits; `nil` where the relay is no exit.
+    public var exitLeases: Int?
+
+    /// Makes a report in the current schema.
+    public init(
+        nickname: String,
+        identity: String,
+        uptimeSeconds: UInt64,
+        links: Int,
+        circuits: Int,
+        cellsForward: UInt64,
+        cellsBackward: UInt64,
+        drops: [String: UInt64],
+        exitLeases: Int?
+    ) {
+        schema = reportSchema
+        self.nickname = nickname
+        self.identity = identity
+        self.uptimeSeconds = uptimeSeconds
+        self.links = links
+        self.circuits = circuits
+        self.cellsForward = cellsForward
+        self.cellsBackward = cellsBackward
+        self.drops = drops
+        self.exitLeases = exitLeases
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, nickname, identity, links, circuits, drops
+        case uptimeSeconds = "uptime_s"
+        case cellsForward = "cells_forward"
+        case cellsBackward = "cells_backward"
+        case exitLeases = "exit_leases"
+    }
+}
+
+/// What kind of node answers a socket: `GET /v1/node`.
+public struct NodeReport: Codable, Hashable, Sendable {
+    /// The roles a node may have.
+    public enum Role: String, Codable, Sendable {
+        /// A client's daemon.
+        case client
+        /// A relay, exits included.
+        case relay
+    }
+
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// The node's role.
+    public var role: Role
+    /// The version of its program.
+    public var version: String
+    /// Its process.
+    public var pid: Int32
+
+    /// Makes a report in the current schema.
+    public init(role: Role, version: String, pid: Int32) {
+        schema = reportSchema
+        self.role = role
+        self.version = version
+        self.pid = pid
+    }
+}

@@ -1,0 +1,42 @@
+/// What a client's daemon does for the command line.
+///
+/// Every call may come from any task, and several at a time.
+public protocol ClientService: Sendable {
+    /// The state right now.
+    func status() async -> StatusReport
+
+    /// The state now and after every change, until the daemon stops or the reader does.
+    ///
+    /// Keeps the newest report when the reader is slow (`bufferingNewest(1)`).
+    func statusUpdates() async -> AsyncStream<StatusReport>
+
+    /// The circuits right now.
+    func circuits() async -> CircuitsReport
+
+    /// Measures round trips over the active circuit; `request.count` is within its bound.
+    func ping(_ request: PingRequest) async throws(Failure) -> PingReport
+
+    /// Begins to connect, and returns without waiting for it.
+    func up(_ request: UpRequest) async throws(Failure) -> StatusReport
+
+    /// Disconnects, and lifts what blocks traffic.
+    func down() async throws(Failure) -> StatusReport
+
+    /// Makes a tunnel and puts its interface into the network namespace of `request.pid`.
+    ///
+    /// Returns once a circuit is ready. `peer` asked for it: the service refuses a process of
+    /// another user unless `peer` is root.
+    func openTunnel(
+        _ request: TunnelRequest,
+        for peer: PeerCredentials
+    ) async throws(Failure) -> TunnelGrant
+
+    /// Closes a tunnel; without effect where it is closed already.
+    func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure)
+}
+
+/// What a relay tells its operator.
+public protocol RelayService: Sendable {
+    /// The state right now.
+    func status() async -> RelayStatusReport
+}

@@ -1,0 +1,120 @@
+/// The version of every report's layout: within one, no field changes or goes away.
+public let reportSchema = 1
+
+/// Where a client's tunnel stands.
+///
+/// Leads from `disconnected` to `connecting` to `connected`, by `disconnecting` back, and from
+/// either of the last three to `blocked`, where traffic is held because there is no circuit.
+public enum TunnelState: String, Codable, CaseIterable, Sendable {
+    /// No circuit, and none wanted.
+    case disconnected
+    /// Circuits are being built.
+    case connecting
+    /// Traffic flows through a circuit.
+    case connected
+    /// Circuits are being closed.
+    case disconnecting
+    /// There is no circuit though one is wanted; traffic is held back, not let out in the clear.
+    case blocked
+}
+
+/// The state of a client's daemon: `GET /v1/status`.
+public struct StatusReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// Where the tunnel stands.
+    public var state: TunnelState
+    /// Why it stands there, where that is not obvious.
+    public var reason: String?
+    /// How far the daemon has come while it is connecting.
+    public var progress: Progress?
+    /// The exit in use; `nil` unless connected.
+    public var exit: Exit?
+    /// When the state began, in seconds since 1970-01-01 UTC.
+    public var since: UInt64
+    /// Bytes of IP packets sent into tunnels.
+    public var bytesSent: UInt64
+    /// Bytes of IP packets that came out of tunnels.
+    public var bytesReceived: UInt64
+    /// The tunnels open now.
+    public var tunnels: [Tunnel]
+
+    /// How far a connection attempt has come.
+    public struct Progress: Codable, Hashable, Sendable {
+        /// From 0 to 100.
+        public var percent: Int
+        /// The stage: conn, handshake, directory, keys, descriptors, enough, circuit or done.
+        public var stage: String
+        /// The stage in a few words.
+        public var detail: String
+
+        /// Makes a progress from its parts.
+        public init(percent: Int, stage: String, detail: String) {
+            self.percent = percent
+            self.stage = stage
+            self.detail = detail
+        }
+    }
+
+    /// The relay where traffic leaves the network.
+    public struct Exit: Codable, Hashable, Sendable {
+        /// The relay's name.
+        public var nickname: String
+        /// The relay's identifier, 64 hexadecimal digits.
+        public var id: String
+        /// Its country, two letters.
+        public var country: String
+
+        /// Makes an exit from its parts.
+        public init(nickname: String, id: String, country: String) {
+            self.nickname = nickname
+            self.id = id
+            self.country = country
+        }
+    }
+
+    /// A tunnel somebody's packets go through.
+    public struct Tunnel: Codable, Hashable, Sendable {
+        /// Names the tunnel in requests.
+        public var id: TunnelID
+        /// The tunnel's network interface.
+        public var interface: String
+        /// The process it was opened for; `nil` for the machine's own tunnel.
+        public var pid: Int32?
+
+        /// Makes a tunnel from its parts.
+        public init(id: TunnelID, interface: String, pid: Int32?) {
+            self.id = id
+            self.interface = interface
+            self.pid = pid
+        }
+    }
+
+    /// Makes a report in the current schema.
+    public init(
+        state: TunnelState,
+        reason: String? = nil,
+        progress: Progress? = nil,
+        exit: Exit? = nil,
+        since: UInt64,
+        bytesSent: UInt64 = 0,
+        bytesReceived: UInt64 = 0,
+        tunnels: [Tunnel] = []
+    ) {
+        schema = reportSchema
+        self.state = state
+        self.reason = reason
+        self.progress = progress
+        self.exit = exit
+        self.since = since
+        self.bytesSent = bytesSent
+        self.bytesReceived = bytesReceived
+        self.tunnels = tunnels
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, state, reason, progress, exit, since, tunnels
+        case bytesSent = "bytes_sent"
+        case bytesReceived = "bytes_received"
+    }
+}

@@ -1,0 +1,71 @@
+/// Names a tunnel for as long as the daemon runs.
+public struct TunnelID: RawRepresentable, Codable, Hashable, Sendable {
+    /// The number in paths and reports.
+    public var rawValue: UInt64
+
+    /// Makes the identifier of this number.
+    public init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// Asks for the machine's traffic to be connected: `POST /v1/up`.
+public struct UpRequest: Codable, Hashable, Sendable {
+    /// Country to leave the network in, two letters; `nil` for what the configuration says.
+    public var exit: String?
+
+    /// Makes a request for this exit.
+    public init(exit: String? = nil) {
+        self.exit = exit
+    }
+}
+
+/// Asks for a tunnel of its own for one process: `POST /v1/tunnels`.
+public struct TunnelRequest: Codable, Hashable, Sendable {
+    /// The process; the tunnel's interface is put into its network namespace.
+    public var pid: Int32
+    /// Country to leave the network in, two letters; `nil` for what the configuration says.
+    public var exit: String?
+
+    /// Makes a request from its parts.
+    public init(pid: Int32, exit: String? = nil) {
+        self.pid = pid
+        self.exit = exit
+    }
+}
+
+/// A tunnel the daemon has opened: its interface is in the process's namespace, not yet configured.
+public struct TunnelGrant: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// Names the tunnel in requests.
+    public var id: TunnelID
+    /// The interface's name within the namespace.
+    public var interface: String
+    /// The interface's IPv4 address.
+    public var ipv4: String
+    /// The interface's IPv6 address.
+    public var ipv6: String
+    /// Addresses of the resolver inside the tunnel.
+    public var resolvers: [String]
+    /// Largest IP packet the tunnel takes, in bytes.
+    public var mtu: Int
+
+    /// Makes a grant in the current schema.
+    public init(
+        id: TunnelID,
+        interface: String,
+        ipv4: String,
+        ipv6: String,
+        resolvers: [String],
+        mtu: Int
+    ) {
+        schema = reportSchema
+        self.id = id
+        self.interface = interface
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+        self.resolvers = resolvers
+        self.mtu = mtu
+    }
+}
