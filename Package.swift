@@ -58,7 +58,15 @@ let package = Package(
     name: "umbel",
     dependencies: [
         // X-Wing, X25519, HKDF, SHA-256; AES-GCM where neither C library serves.
-        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2")
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        // Subcommands, options, help and completions of both programs.
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        // Runs ip, nft and sysctl without a shell in between.
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2"),
+        // File paths, as swift-subprocess takes them.
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        // Topologies of the lab.
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
     ],
     targets: packetCryptoTargets + [
         // Bindings: C that Swift's Glibc does not show.
@@ -93,7 +101,35 @@ let package = Package(
         // Shells: one kind of input and output each
         module("Shells", "UDPTransport", ["Base", "CLinux"]),
         module("Shells", "TunDevice", ["Base", "CLinux"]),
+        module(
+            "Shells",
+            "HostNetwork",
+            [
+                "Base",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]
+        ),
+
+        // Programs
+        .executableTarget(
+            name: "umbel-lab",
+            dependencies: [
+                "Base", "HostNetwork",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            path: "Sources/Programs/umbel-lab",
+            swiftSettings: strictSettings
+        ),
 
         tests(of: "Base"),
+        tests(of: "HostNetwork", ["Base"]),
+        .testTarget(
+            name: "LabTests",
+            dependencies: ["umbel-lab", "Base", "HostNetwork"],
+            path: "Tests/LabTests",
+            swiftSettings: settings
+        ),
     ]
 )
