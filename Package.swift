@@ -57,9 +57,9 @@ func tests(
 let package = Package(
     name: "umbel",
     dependencies: [
-        // X-Wing, X25519, HKDF, SHA-256; AES-GCM where neither C library serves.
+        // X-Wing, X25519; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
-        // The command line, its help and its completions.
+        // Subcommands, options, help and completions of both programs.
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         // Log lines of daemons and servers.
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
@@ -74,6 +74,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         // Configuration files.
         .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
+        // Topologies of the lab.
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+        // Runs ip, nft and sysctl without a shell in between.
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2"),
+        // File paths, as swift-subprocess takes them.
+        .package(url: "https://github.com/apple/swift-system.git", from: "1.8.1"),
     ],
     targets: packetCryptoTargets + [
         // Bindings: C that Swift's Glibc does not show.
@@ -127,27 +133,15 @@ let package = Package(
         module("Shells", "EventLoop", ["Base", "CLinux"]),
         module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),
         module("Shells", "TunDevice", ["Base", "CLinux", "EventLoop"]),
-
-        tests(of: "Base", resources: [.copy("Vectors")]),
-        tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
-        tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
-        tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
-
-        // Network namespaces for the tests of shells that need them.
-        .target(
-            name: "NamespaceSupport",
-            dependencies: ["CLinux", "EventLoop"],
-            path: "Tests/NamespaceSupport",
-            swiftSettings: settings
+        module(
+            "Shells",
+            "HostNetwork",
+            [
+                "Base", "CLinux",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]
         ),
-        tests(of: "EventLoop", ["Base"]),
-        tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
-        tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
-        tests(of: "Wire", ["Base"]),
-        tests(of: "Flows", ["Base", "Wire"]),
-        module("Shells", "UDPTransport", ["Base", "CLinux"]),
-        module("Shells", "TunDevice", ["Base", "CLinux"]),
-        module("Shells", "HostNetwork", ["Base", "CLinux"]),
         module(
             "Shells",
             "ControlAPI",
@@ -155,23 +149,73 @@ let package = Package(
                 "Base",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]
+        ),
+
         // Programs
         module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
+        module(
+            "Programs",
+            "NodeRuntime",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows", "Directory",
+                "Paths", "RelayCore", "ClientCore", "EventLoop", "UDPTransport", "TunDevice",
+                "HostNetwork", "ControlAPI", "NodeConfiguration",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
         .executableTarget(
             name: "umbel",
             dependencies: [
-                "Base", "ControlAPI", "HostNetwork", "NodeConfiguration",
+                "Base", "CryptoPrimitives", "Wire", "Directory", "ControlAPI", "HostNetwork",
+                "NodeConfiguration", "NodeRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Programs/umbel",
-        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
+            swiftSettings: strictSettings
+        ),
+        .executableTarget(
+            name: "umbel-lab",
+            dependencies: [
+                "Base", "HostNetwork",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            path: "Sources/Programs/umbel-lab",
+            swiftSettings: strictSettings
+        ),
+
+        // Tests
+        // Network namespaces for the tests of shells that need them.
+        .target(
+            name: "NamespaceSupport",
+            dependencies: ["CLinux", "EventLoop"],
+            path: "Tests/NamespaceSupport",
+            swiftSettings: settings
+        ),
+        tests(of: "Base", resources: [.copy("Vectors")]),
+        tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
+        tests(of: "Wire", ["Base"]),
+        tests(of: "Flows", ["Base", "Wire"]),
+        tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
+        tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+        tests(of: "EventLoop", ["Base"]),
+        tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
+        tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
         tests(of: "HostNetwork", ["Base"]),
+        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "NodeConfiguration", ["Base"]),
+        .testTarget(
+            name: "LabTests",
+            dependencies: ["umbel-lab", "Base", "HostNetwork"],
+            path: "Tests/LabTests",
+            swiftSettings: settings
+        ),
     ]
 )

@@ -1,9 +1,12 @@
-// HostNetwork: what the host's kernel does for us besides sockets and TUN.
+// HostNetwork: what the kernel's network is told, by its own programs.
 //
-// Duty: `IsolatedProcess`, a command in network and mount namespaces of its own, whose only way
-// out is the one interface it is given.
-// Not its duty: making that interface (TunDevice), or deciding who gets one.
+// Duty: namespaces, interfaces, routes and rules (`ip`), firewalls (`nft`), kernel settings
+// (`sysctl`), the resolver file, and `IsolatedProcess`, a command in namespaces of its own. Rules
+// are built as text by plain values, so tests read them, and are handed over in one transaction: a
+// firewall is there whole or not at all.
+// Not its duty: packets (TunDevice, UDPTransport), which exit or which path (cores).
 //
-// A command's way: `IsolatedProcess.start` forks it into its namespaces, somebody puts an
-// interface there by the process's number, `run` sets the interface, the routes and the resolver up
-// and lets the process become the command, `wait` says how it ended.
+// An exit: `ExitFirewall` → nft; a whole machine as client: `ClientLock` (the kill switch, first),
+// `ClientRouting`, `ResolverFile`; one program: `IsolatedProcess.start` forks it into its
+// namespaces, somebody puts an interface there by its number, `run` sets it up and lets it go on;
+// the lab: `NetworkNamespace`. Everything runs through `CommandRunner`.

@@ -3,7 +3,6 @@
 // A function that can fail returns a negated errno. None allocates but clinux_batch_create.
 #pragma once
 
-<<<<<<< HEAD
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -143,6 +142,5 @@ int clinux_tun_set_header(int fd);
 int clinux_tun_set_offload(int fd, bool tcp, bool udp);
 
 #pragma clang assume_nonnull end
-=======
+
 #include "namespace.h"
->>>>>>> cli

@@ -1,0 +1,152 @@
+import Foundation
+import HostNetwork
+
+/// Builds a lab from its topology: network, servers, directory, relays, client, in this order.
+struct LabBuilder {
+    var topology: Topology
+    /// The topology's file, as an absolute path.
+    var file: String
+    var folder: LabFolder
+    var progress: Progress
+
+    /// How long everything together may take.
+    static let limit = Duration.seconds(30)
+
+    /// Builds the lab; the manifest is on disk before each thing it names is made.
+    ///
+    /// - Throws: ``LabError``; what was made then stays for a look at the logs, until `down`.
+    func build() async throws(LabError) {
+        let deadline = ContinuousClock.now + Self.limit
+        let umbel =
+            topology.hosts.contains { $0.role == .relay } ? try DaemonLauncher.locate() : nil
+        var manifest = try claim(umbel: umbel)
+        do {
+            try await NetworkBuilder.allowCubic()
+            let network = NetworkBuilder(topology: topology, folder: folder)
+            try await network.build(manifest)
+            try network.writeResolverFiles(manifest)
+            progress.say("\(manifest.hosts.count) hosts and the core")
+            try await startInternet(&manifest, deadline: deadline)
+            if let umbel {
+                try await startUmbel(umbel, &manifest, deadline: deadline)
+            }
+            for index in manifest.hosts.indices {
+                let faults = topology.host(manifest.hosts[index].name)?.link ?? .none
+                guard faults != .none else { continue }
+                try await Impairment(folder: folder).apply(faults, toHostAt: index, of: &manifest)
+            }
+        } catch {
+            manifest.phase = .failed
+            try folder.save(manifest)
+            throw error
+        }
+        manifest.phase = .ready
+        try folder.save(manifest)
+    }
+
+    /// Writes down every name the lab will use, after making sure none is taken.
+    private func claim(umbel: String?) throws(LabError) -> Manifest {
+        let builder = NetworkBuilder(topology: topology, folder: folder)
+        var manifest = Manifest(
+            lab: folder.lab,
+            topology: file,
+            mode: topology.mode,
+            boot: Manifest.currentBoot(),
+            umbel: umbel
+        )
+        manifest.hosts = try builder.plannedHosts()
+        manifest.namespaces = [manifest.core] + manifest.hosts.map(\.namespace)
+        manifest.resolverFolders = manifest.hosts.map { "/etc/netns/\($0.namespace)" }
+        for name in manifest.namespaces where NetworkNamespace(name).exists {
+            throw LabError(
+                "the namespace \(name) is taken",
+                why: "it is not of a lab that is up, so it is not ours to remove",
+                hint: "umbel-lab up --name OTHER …, or ip netns delete \(name)"
+            )
+        }
+        for path in manifest.resolverFolders where FileManager.default.fileExists(atPath: path) {
+            throw LabError(
+                "the folder \(path) is taken",
+                why: "it is not of a lab that is up, so it is not ours to remove"
+            )
+        }
+        for host in manifest.hosts {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder.host(host.name) + "/state",
+                    withIntermediateDirectories: true,
+                    attributes: [.posixPermissions: 0o700]
+                )
+            } catch {
+                throw LabError("cannot make \(folder.host(host.name))", why: "\(error)")
+            }
+        }
+        try folder.save(manifest)
+        return manifest
+    }
+
+    private func startInternet(
+        _ manifest: inout Manifest,
+        deadline: ContinuousClock.Instant
+    ) async throws(LabError) {
+        for index in manifest.hosts.indices {
+            let name = manifest.hosts[index].name
+            guard let host = topology.host(name), let services = host.services else { continue }
+            let launcher = ServiceLauncher(
+                host: host,
+                services: services,
+                folder: folder.host(name),
+                runner: CommandRunner(namespace: manifest.hosts[index].namespace)
+            )
+            manifest.hosts[index].programs = try launcher.programs()
+            try await start([index], &manifest, deadline: deadline)
+            progress.say("\(name) serves")
+        }
+    }
+
+    private func startUmbel(
+        _ umbel: String,
+        _ manifest: inout Manifest,
+        deadline: ContinuousClock.Instant
+    ) async throws(LabError) {
+        let launcher = DaemonLauncher(topology: topology, folder: folder, umbel: umbel)
+        try await launcher.prepare(manifest.hosts, progress: progress)
+        for role in [Topology.Role.relay, .client] {
+            let indices = manifest.hosts.indices.filter { manifest.hosts[$0].role == role }
+            for index in indices {
+                guard let host = topology.host(manifest.hosts[index].name) else { continue }
+                manifest.hosts[index].programs = try launcher.programs(of: host)
+            }
+            try await start(indices, &manifest, deadline: deadline)
+            if !indices.isEmpty { progress.say("\(indices.count) × \(role.rawValue) ready") }
+        }
+        for host in manifest.hosts where host.role == .client {
+            try await DaemonLauncher.connect(host, umbel: umbel, deadline: deadline)
+            progress.say("\(host.name) connected")
+        }
+    }
+
+    /// Starts every program of the hosts at `indices`, then waits for all of them.
+    private func start(
+        _ indices: [Int],
+        _ manifest: inout Manifest,
+        deadline: ContinuousClock.Instant
+    ) async throws(LabError) {
+        try folder.save(manifest)
+        for index in indices {
+            for program in manifest.hosts[index].programs.indices {
+                try ProgramStarter.start(&manifest.hosts[index].programs[program])
+            }
+        }
+        try folder.save(manifest)
+        for index in indices {
+            for program in manifest.hosts[index].programs {
+                try await ProgramStarter.waitUntilReady(
+                    program,
+                    of: manifest.hosts[index],
+                    deadline: deadline
+                )
+            }
+        }
+    }
+}

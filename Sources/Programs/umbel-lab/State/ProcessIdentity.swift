@@ -1,0 +1,78 @@
+import Foundation
+import Glibc
+
+/// A process that cannot be mistaken for a later one of the same number.
+struct ProcessIdentity: Codable, Hashable, Sendable {
+    /// What a process is doing.
+    enum State: String, Codable, Sendable {
+        case running, stopped, gone
+    }
+
+    var pid: Int32
+    /// When it started, in the kernel's ticks since boot.
+    var start: UInt64
+
+    /// The identity of the process that has the number `pid` now; `nil` where there is none.
+    init?(pid: Int32) {
+        guard let fields = Self.fields(of: pid), fields.count > 19, let start = UInt64(fields[19])
+        else { return nil }
+        self.pid = pid
+        self.start = start
+    }
+
+    /// What the process does now; a zombie is gone.
+    var state: State {
+        guard let now = Self(pid: pid), now == self,
+            let letter = Self.fields(of: pid)?.first
+        else { return .gone }
+        return switch letter {
+        case "Z", "X": .gone
+        case "T", "t": .stopped
+        default: .running
+        }
+    }
+
+    /// Sends `signal` where the process is still the same one.
+    func send(_ signal: Int32) {
+        guard state != .gone else { return }
+        _ = kill(pid, signal)
+    }
+
+    /// Fields of /proc/PID/stat from the third on: the second may hold spaces and brackets.
+    private static func fields(of pid: Int32) -> [String]? {
+        guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else {
+            return nil
+        }
+        let text = String(decoding: data, as: UTF8.self)
+        guard let close = text.lastIndex(of: ")") else { return nil }
+        return text[text.index(after: close)...].split(separator: " ").map(String.init)
+    }
+
+    /// The parent of `pid`; `nil` where either is gone.
+    static func parent(of pid: Int32) -> Int32? {
+        fields(of: pid).flatMap { $0.count > 1 ? Int32($0[1]) : nil }
+    }
+
+    /// Ends `processes`: asked first, then, after `grace`, made to.
+    static func end(_ processes: [ProcessIdentity], grace: Duration = .seconds(5)) async {
+        let alive = processes.filter { $0.state != .gone }
+        guard !alive.isEmpty else { return }
+        for process in alive {
+            process.send(SIGTERM)
+            process.send(SIGCONT)
+        }
+        if await isGone(alive, within: grace) { return }
+        for process in alive { process.send(SIGKILL) }
+        _ = await isGone(alive, within: .seconds(5))
+    }
+
+    /// Whether all of `processes` are gone before `limit` is over.
+    static func isGone(_ processes: [ProcessIdentity], within limit: Duration) async -> Bool {
+        let deadline = ContinuousClock.now + limit
+        while processes.contains(where: { $0.state != .gone }) {
+            guard ContinuousClock.now < deadline else { return false }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return true
+    }
+}

@@ -1,0 +1,84 @@
+import Base
+import HostNetwork
+import Testing
+
+@Suite("Programs run to their end")
+struct CommandRunnerTests {
+    @Test("a program reads its input and its output comes back")
+    func echo() async throws {
+        #expect(try await CommandRunner().run(["cat"], input: "two\nlines") == "two\nlines")
+    }
+
+    @Test("a missing program is named")
+    func missing() async throws {
+        let error = await #expect(throws: HostNetworkError.self) {
+            try await CommandRunner().run(["umbel-no-such-program"])
+        }
+        #expect(error?.what.contains("umbel-no-such-program") == true)
+    }
+
+    @Test("a program that fails is named with its complaint and status")
+    func failing() async throws {
+        let error = await #expect(throws: HostNetworkError.self) {
+            try await CommandRunner().run(["sh", "-c", "echo broken >&2; exit 3"])
+        }
+        #expect(error?.what.hasPrefix("`sh -c") == true)
+        #expect(error?.why == "broken")
+        let outcome = try await CommandRunner().outcome(of: ["sh", "-c", "exit 3"])
+        #expect(outcome.status == 3)
+    }
+
+    @Test("a program that does not end is ended at its time limit")
+    func timeout() async throws {
+        let start = ContinuousClock.now
+        await #expect(throws: HostNetworkError.self) {
+            try await CommandRunner().run(["sleep", "30"], timeout: .milliseconds(200))
+        }
+        #expect(ContinuousClock.now - start < .seconds(5))
+    }
+
+    @Test("a namespace that is not there is an error with a hint")
+    func namespace() async throws {
+        let error = await #expect(throws: HostNetworkError.self) {
+            try await CommandRunner(namespace: "umbel-none").run(["true"])
+        }
+        #expect(error?.hint != nil)
+    }
+
+    @Test(
+        "a plan that fails names the line it stopped at",
+        .enabled(if: obstacle == nil, "needs root, ip, nft, socat")
+    )
+    func plan() async throws {
+        try await withNetwork { network in
+            let here = try await network.add("a")
+            var plan = InterfacePlan()
+            plan.addPair("one", peer: "two")
+            plan.raise("three", mtu: 1500)
+            let error = await #expect(throws: HostNetworkError.self) {
+                try await plan.apply(with: here)
+            }
+            #expect(error?.why.contains("link set three") == true)
+        }
+    }
+
+    @Test(
+        "an interface moves into the namespace of a process",
+        .enabled(if: obstacle == nil, "needs root, ip, nft, socat")
+    )
+    func move() async throws {
+        try await withNetwork { network in
+            let from = try await network.add("a")
+            let to = try await network.add("b")
+            try await network.serve(to, port: 7, ["socat", "TCP-LISTEN:7", "-"])
+            let name = try #require(to.namespace)
+            let pid = try #require(try await NetworkNamespace(name).processes().first)
+            var plan = InterfacePlan()
+            plan.addPair("gone", peer: "stays")
+            plan.move("gone", toNamespaceOf: pid)
+            try await plan.apply(with: from)
+            #expect(try await to.run(["ip", "-brief", "link"]).contains("gone"))
+            #expect(try await !from.run(["ip", "-brief", "link"]).contains("gone@"))
+        }
+    }
+}
