@@ -231,4 +231,37 @@ struct ExitPolicyTests {
             #expect(try judge(short) == .refuse(.headerHidden))
         }
     }
+
+    @Test("no flipped byte and no length makes judging or answering trap", arguments: 0..<300)
+    func hostile(seed: Int) {
+        var seeded = Seeded(seed)
+        var maker = PacketMaker(seed: &seeded, payload: seeded.bytes(seeded.int(0...40)))
+        if seeded.chance(2) {
+            maker.protocolNumber = [0, 1, 43, 44, 51, 58, 60][seeded.int(0...6)]
+        }
+        var bytes = maker.bytes
+        for _ in 0..<seeded.int(0...3) {
+            bytes[seeded.int(0...min(bytes.count - 1, 50))] = UInt8(seeded.int(0...255))
+        }
+        let packet = 0..<bytes.count
+        guard let header = try? IPHeader(parsing: bytes.span.bytes, packet) else { return }
+        let policy = ExitPolicy(own: [], pools: [])
+        let verdict = policy.verdict(for: packet, header: header, in: bytes.span.bytes)
+        let key = FlowKey(header, in: bytes.span.bytes, packetOffset: 0)
+        #expect(key.destination == header.destination)
+        if verdict == .accept { #expect(ExitPolicy.isPublic(header.destination)) }
+        var arena = bytes + [UInt8](repeating: 0xee, count: ICMPReply.maximumByteCount)
+        let answer = arena.withArena {
+            ICMPReply.administrativelyProhibited.write(
+                answering: packet,
+                header: header,
+                from: AddressPair.Tunnel.resolver,
+                in: &$0,
+                to: bytes.count
+            )
+        }
+        if let answer {
+            #expect(hasRightChecksums(Array(arena[bytes.count..<bytes.count + answer])))
+        }
+    }
 }

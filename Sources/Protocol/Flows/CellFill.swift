@@ -12,7 +12,10 @@ public struct CellFill: Sendable {
     public private(set) var end: Int
 
     /// Starts with nothing in `payload`.
+    ///
+    /// - Precondition: a length of 16 bits is enough for it.
     public init(payload: Range<Int>) {
+        precondition(payload.count <= 0xffff, "payload too long")
         self.payload = payload
         end = payload.lowerBound
     }

@@ -61,16 +61,19 @@ public struct TunCoalescer: ~Copyable {
     /// - Parameter headerRegion: a part of the arena that is the coalescer's alone,
     ///   ``headerSlotByteCount`` for each write of a batch.
     public init(offload: Offload, headerRegion: Range<Int>) {
+        // A local: reading a stored property before all are set makes Swift 6.3.1 (-O, ~Copyable)
+        // release the ones that are not.
+        let slotCount = headerRegion.count / Self.headerSlotByteCount
+        precondition(slotCount > 0, "header region too small")
         self.offload = offload
         self.headerRegion = headerRegion
-        slotCount = headerRegion.count / Self.headerSlotByteCount
-        precondition(slotCount > 0, "header region too small")
+        self.slotCount = slotCount
         list = TunWriteList(writeCapacity: slotCount)
-        runs.reserveCapacity(Self.runLimit)
         store = Array(
             repeating: ArenaPiece(offset: 0, byteCount: 0),
             count: Self.runLimit * Self.segmentLimit
         )
+        runs.reserveCapacity(Self.runLimit)
     }
 
     /// Takes the packet in `packet`; `false`, and nothing taken, where the header region is full:
