@@ -3,6 +3,7 @@ import Circuits
 import ClientCore
 import EventLoop
 import Flows
+import Links
 
 /// What a client's packet thread hears from the control thread.
 enum ClientLoopMessage: Sendable {

@@ -1,6 +1,8 @@
 import Base
 import CryptoPrimitives
 import EventLoop
+import Flows
+import Links
 import RelayCore
 
 /// What a relay's packet thread hears from the control thread.

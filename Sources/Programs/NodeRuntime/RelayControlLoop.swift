@@ -1,0 +1,107 @@
+import Base
+import Directory
+import EventLoop
+import Logging
+import RelayCore
+
+/// What a relay's control thread hears.
+enum RelayControlMessage: Sendable {
+    /// The packet thread reports.
+    case events([RelayEvent])
+    /// Key work is done.
+    case outcome(RelayJob.Outcome)
+    /// Tell what was counted.
+    case counts(@Sendable (RelayControlCounts) -> Void)
+    /// End.
+    case stop
+}
+
+/// What a relay's control plane counted.
+struct RelayControlCounts: Sendable {
+    var counters: RelayControl.Counters
+    var links: Int
+    var circuits: Int
+}
+
+/// The control thread of a relay: owns the control plane and the directory file.
+struct RelayControlLoop: ~Copyable {
+    private static let directoryInterval: TimeSpan = .seconds(1)
+
+    var control: RelayControl
+    var directory: DirectoryFile
+    let pool: WorkerPool<RelayJob>
+    let mailbox: Mailbox<RelayControlMessage>
+    let wakeup: Wakeup
+    let shard: Mailbox<RelayLoopMessage>
+    let logger: Logger
+    var turn = 0
+
+    /// Runs until it is told to stop.
+    ///
+    /// - Throws: ``IOError`` when the thread cannot wait for messages.
+    consuming func run() throws(IOError) {
+        var poller = try Poller()
+        try poller.add(wakeup.descriptor, token: 0)
+        var messages: [RelayControlMessage] = []
+        var nextLook = MonotonicClock.now()
+        while true {
+            let now = MonotonicClock.now()
+            let wall = WallClock.now()
+            if now >= nextLook {
+                look(at: wall)
+                nextLook = now + Self.directoryInterval
+            }
+            _ = wakeup.drain()
+            mailbox.drain(into: &messages)
+            for message in messages {
+                switch message {
+                case .events(let events):
+                    for event in events { control.receive(event, now: now, wall: wall) }
+                case .outcome(let outcome):
+                    control.finish(outcome, now: now, wall: wall)
+                case .counts(let answer):
+                    answer(counts())
+                case .stop:
+                    pool.stop()
+                    return
+                }
+            }
+            if control.nextDeadline <= now { control.advance(to: now) }
+            drain()
+            guard messages.isEmpty else { continue }
+            _ = try poller.wait(until: min(control.nextDeadline, nextLook), now: now)
+        }
+    }
+
+    private mutating func drain() {
+        while let command = control.nextCommand() {
+            if !shard.post(.command(command)) { logger.warning("the packet thread is overrun") }
+        }
+        while let job = control.nextJob() {
+            turn &+= 1
+            if !pool.submit(job, turn: turn) { logger.warning("the key workers are overrun") }
+        }
+    }
+
+    private mutating func look(at wall: WallTime) {
+        switch directory.look(at: wall) {
+        case .view(let view):
+            control.setView(view)
+            logger.notice(
+                "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays"
+            )
+        case .refused(let reason):
+            logger.warning("consensus refused: \(reason)")
+        case nil:
+            break
+        }
+    }
+
+    private func counts() -> RelayControlCounts {
+        RelayControlCounts(
+            counters: control.counters,
+            links: control.linkCount,
+            circuits: control.circuitCount
+        )
+    }
+}

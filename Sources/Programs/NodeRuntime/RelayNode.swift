@@ -1,0 +1,251 @@
+import Base
+public import ControlAPI
+import CryptoPrimitives
+import Directory
+import EventLoop
+import Flows
+import HostNetwork
+public import Logging
+public import NodeConfiguration
+import RelayCore
+import Synchronization
+import UDPTransport
+import Wire
+
+/// A relay or exit that runs: threads, sockets, TUN device and firewall around a ``RelayControl``
+/// and a ``RelayShard``.
+public final class RelayNode: RelayService {
+    private let configuration: RelayConfiguration
+    private let identity: NodeID
+    private let started: Instant
+    private let control: Mailbox<RelayControlMessage>
+    private let shard: Mailbox<RelayLoopMessage>
+    private let firewall: ExitFirewall?
+    private let failures: AsyncStream<String>
+
+    /// Starts the relay that `configuration` describes.
+    ///
+    /// - Throws: ``ConfigurationError``, ``IOError``, `HostNetworkError` or `DirectoryError`, each
+    ///   saying what is wrong and what to do.
+    public static func start(
+        _ configuration: RelayConfiguration,
+        logger: Logger
+    ) async throws -> RelayNode {
+        let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
+        let keys = try RelayKeys(folder: configuration.stateFolder)
+        var tunnel: TunnelPort?
+        var firewall: ExitFirewall?
+        var exit: ExitSettings?
+        if configuration.exit.isEnabled {
+            let port = try TunnelPort(name: configuration.exit.interface)
+            exit = Self.exitSettings(configuration, offload: port.offload)
+            tunnel = consume port
+            firewall = try await Self.prepareExit(configuration)
+        }
+        return try RelayNode(
+            configuration,
+            root: root,
+            keys: keys,
+            tunnel: tunnel,
+            exit: exit,
+            firewall: firewall,
+            logger: logger
+        )
+    }
+
+    private init(
+        _ configuration: RelayConfiguration,
+        root: TrustRoot,
+        keys: RelayKeys,
+        tunnel: consuming TunnelPort?,
+        exit: ExitSettings?,
+        firewall: ExitFirewall?,
+        logger: Logger
+    ) throws {
+        self.configuration = configuration
+        self.firewall = firewall
+        identity = NodeID(keys.identity.publicKey)
+        started = MonotonicClock.now()
+        let controlWakeup = try Wakeup()
+        let shardWakeup = try Wakeup()
+        let control = Mailbox<RelayControlMessage>(capacity: 16_384, wakeup: controlWakeup)
+        let shard = Mailbox<RelayLoopMessage>(capacity: 16_384, wakeup: shardWakeup)
+        self.control = control
+        self.shard = shard
+        let (failures, failed) = AsyncStream.makeStream(of: String.self)
+        self.failures = failures
+
+        let loop = RelayLoop(
+            shard: RelayShard(
+                linkLimit: configuration.limits.links,
+                circuitLimit: configuration.limits.circuits,
+                exit: exit,
+                random: try RandomGenerator.seeded(),
+                now: started
+            ),
+            sockets: try PacketSockets(configuration.listenAddresses, options: UDPOptions()),
+            tunnel: tunnel,
+            mailbox: shard,
+            wakeup: shardWakeup,
+            deliver: { events in _ = control.post(.events(events)) }
+        )
+        _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
+            do throws(IOError) {
+                try loop.run()
+            } catch {
+                failed.yield("\(error)")
+            }
+        }
+        let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
+            _ = control.post(.outcome(job.run()))
+        }
+        let plane = RelayControlLoop(
+            control: RelayControl(
+                identity: RelayControl.Identity(
+                    network: root.network,
+                    signingKey: keys.identity,
+                    circuitKeys: [keys.circuit]
+                ),
+                families: RelayControl.Families(
+                    v4: configuration.listenAddresses.contains { $0.ip.isV4 },
+                    v6: configuration.listenAddresses.contains { !$0.ip.isV4 }
+                ),
+                now: started,
+                wall: WallClock.now(),
+                random: try RandomGenerator.seeded()
+            ),
+            directory: DirectoryFile(path: configuration.directory.consensus, root: root),
+            pool: pool,
+            mailbox: control,
+            wakeup: controlWakeup,
+            shard: shard,
+            logger: logger
+        )
+        _ = try LoopThread.start(name: "umbel-control", owning: plane) { plane in
+            do throws(IOError) {
+                try plane.run()
+            } catch {
+                failed.yield("\(error)")
+            }
+        }
+    }
+
+    /// Ends the threads and takes the firewall away.
+    public func stop() async {
+        _ = control.post(.stop)
+        _ = shard.post(.stop)
+        guard let firewall else { return }
+        do throws(HostNetworkError) {
+            try await firewall.remove()
+        } catch {
+            // The next start removes what is left by name.
+        }
+    }
+
+    /// Returns when a thread has failed, and says why.
+    public func failure() async -> String? {
+        for await failure in failures { return failure }
+        return nil
+    }
+
+    /// The state right now.
+    public func status() async -> RelayStatusReport {
+        let report: RelayLoopReport? = await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            let isPosted = shard.post(.report { once.resume($0) })
+            if !isPosted { once.resume(nil) }
+        }
+        let counts: RelayControlCounts? = await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            let isPosted = control.post(.counts { once.resume($0) })
+            if !isPosted { once.resume(nil) }
+        }
+        var drops: [String: UInt64] = [:]
+        for (name, count) in zip(Self.linkDropNames, report?.linkDrops ?? []) {
+            drops["link_\(name)"] = count
+        }
+        for (name, count) in zip(Self.cellDropNames, report?.counters.drops ?? []) {
+            drops["cell_\(name)"] = count
+        }
+        drops["unknown_circuit"] = report?.counters.unknownCircuit
+        drops["overflow"] = report?.counters.overflow
+        drops["policy"] = report?.counters.policyRefused
+        drops["replayed_create"] = counts?.counters.replayedCreates
+        return RelayStatusReport(
+            nickname: configuration.nickname,
+            identity: identity.rawValue.hex,
+            uptimeSeconds: (MonotonicClock.now() - started).nanoseconds / 1_000_000_000,
+            links: counts?.links ?? 0,
+            circuits: report?.circuits ?? 0,
+            cellsForward: report?.counters.forwardCells ?? 0,
+            cellsBackward: report?.counters.backwardCells ?? 0,
+            drops: drops,
+            exitLeases: configuration.exit.isEnabled ? report?.leases : nil
+        )
+    }
+
+    private static let linkDropNames = ["size", "unknown_session", "replayed", "forged", "malformed"]
+    private static let cellDropNames = [
+        "replayed", "forged", "malformed", "early_refused", "no_next_hop", "queue_full",
+    ]
+
+    // MARK: Exit
+
+    private static func exitSettings(
+        _ configuration: RelayConfiguration,
+        offload: TunCoalescer.Offload
+    ) -> ExitSettings {
+        let exit = configuration.exit
+        return ExitSettings(
+            v4Pool: exit.ipv4Pool,
+            v6Pool: exit.carriesIPv6 ? exit.ipv6Pool : nil,
+            allow: exit.allowedNetworks,
+            own: configuration.listenAddresses.map(\.ip),
+            ports: exit.ports,
+            offload: offload
+        )
+    }
+
+    /// Gives the TUN device its routes and puts the firewall in place.
+    private static func prepareExit(
+        _ configuration: RelayConfiguration
+    ) async throws(HostNetworkError) -> ExitFirewall {
+        let exit = configuration.exit
+        var plan = InterfacePlan()
+        plan.raise(exit.interface, mtu: 1_280)
+        plan.route(exit.ipv4Pool, through: exit.interface)
+        if exit.carriesIPv6 { plan.route(exit.ipv6Pool, through: exit.interface) }
+        try await plan.apply(with: CommandRunner())
+        var rules = ExitRules(
+            node: configuration.nickname,
+            tunnel: exit.interface,
+            poolV4: exit.ipv4Pool,
+            poolV6: exit.carriesIPv6 ? exit.ipv6Pool : nil
+        )
+        rules.listeningPorts = configuration.listenAddresses.map(\.port)
+        rules.allowed = exit.allowedNetworks
+        if let resolver = exit.resolver {
+            rules.resolvers = [SocketAddress(ip: resolver, port: 53)]
+        }
+        let firewall = ExitFirewall(rules: rules, stateFolder: configuration.stateFolder)
+        try await firewall.install()
+        return firewall
+    }
+}
+
+/// Resumes a continuation once, whoever comes first.
+final class Once<Value: Sendable>: Sendable {
+    private let continuation: Mutex<CheckedContinuation<Value?, Never>?>
+
+    init(_ continuation: CheckedContinuation<Value?, Never>) {
+        self.continuation = Mutex(continuation)
+    }
+
+    func resume(_ value: Value?) {
+        let waiting = continuation.withLock { waiting in
+            defer { waiting = nil }
+            return waiting
+        }
+        waiting?.resume(returning: value)
+    }
+}
