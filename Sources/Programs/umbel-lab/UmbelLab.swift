@@ -2,8 +2,8 @@
 //
 // Duty: read a topology (`Topology/`), remember everything that is made before it is made
 // (`State/`), lay namespaces and cables and start the programs (`Build/`), and break them on
-// demand (`Faults/`). Each subcommand is a file in `Commands/`. The contract other scripts build
-// on is in the README.
+// demand (`Faults/`). Each subcommand is a file in `Commands/`; names, options and exit
+// statuses are a contract that demos, tests and measurements build on.
 // Not its duty: what the programs do. It knows `umbel` only by its command line, in one file,
 // `DaemonLauncher.swift`.
 //

@@ -66,7 +66,7 @@ enum DetachedProcess {
     ) -> T {
         var pointers = unsafe command.map { unsafe strdup($0) }
         unsafe pointers.append(nil)
-        defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
+        defer { unsafe pointers.forEach { unsafe free($0) } }
         return unsafe pointers.withUnsafeMutableBufferPointer { buffer in
             // The array holds at least the final nil, so it has a base address.
             guard let base = buffer.baseAddress else { preconditionFailure("an empty array") }

@@ -21,7 +21,7 @@ struct LabBuilder {
             topology.hosts.contains { $0.role == .relay } ? try DaemonLauncher.locate() : nil
         var manifest = try claim(umbel: umbel)
         do {
-            try await NetworkBuilder.allowCubic()
+            try await allowCubic()
             let network = NetworkBuilder(topology: topology, folder: folder)
             try await network.build(manifest)
             try network.writeResolverFiles(manifest)
@@ -83,6 +83,12 @@ struct LabBuilder {
         }
         try folder.save(manifest)
         return manifest
+    }
+
+    private func allowCubic() async throws(LabError) {
+        let machine = try folder.lockMachine()
+        defer { machine.release() }
+        try await NetworkBuilder.allowCubic()
     }
 
     private func startInternet(

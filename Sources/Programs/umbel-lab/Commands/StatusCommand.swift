@@ -68,7 +68,8 @@ struct StatusCommand: AsyncParsableCommand {
                     )
                 )
             }
-            let worst = programs.map(\.state).first { $0 != .running }
+            let own = programs.prefix(host.programs.count)
+            let worst = own.map(\.state).first { $0 != .running }
             hosts.append(
                 Report.Host(
                     name: host.name,
@@ -77,7 +78,7 @@ struct StatusCommand: AsyncParsableCommand {
                     exit: host.isExit,
                     namespace: host.namespace,
                     addresses: host.addresses,
-                    state: programs.isEmpty ? "idle" : (worst ?? .running).rawValue,
+                    state: own.isEmpty ? "idle" : (worst ?? .running).rawValue,
                     faults: host.faults.description,
                     programs: programs
                 )

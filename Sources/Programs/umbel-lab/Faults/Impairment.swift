@@ -72,9 +72,12 @@ struct Impairment {
         _ runner: CommandRunner
     ) async throws {
         guard faults.lossPerMyriad > 0 else { return }
+        // nft refuses a comparison that is always true.
+        let share = faults.lossPerMyriad
+        let chance = share < 10_000 ? "numgen random mod 10000 < \(share)" : ""
         let body = """
             chain arrive { type filter hook ingress device "\(name)" priority 0; policy accept;
-            meta protocol { ip, ip6 } numgen random mod 10000 < \(faults.lossPerMyriad) counter drop
+            meta protocol { ip, ip6 } \(chance) counter drop
             }
             """
         try await table(host).install(body: body, with: runner)

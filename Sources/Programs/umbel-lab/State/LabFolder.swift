@@ -83,6 +83,21 @@ struct LabFolder {
         }
     }
 
+    /// Locks what all labs share, waiting for its holder; this lab's folder must exist.
+    ///
+    /// A lab makes its folder before it asks for this lock, and another lab counts the folders
+    /// while it holds it: so settings are never put back under a lab that is being built.
+    ///
+    /// - Throws: ``LabError`` where the folder of all labs is gone.
+    func lockMachine() throws(LabError) -> Lock {
+        let descriptor = unsafe open(Self.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw LabError("cannot lock \(Self.root)", why: unsafe String(cString: strerror(errno)))
+        }
+        while flock(descriptor, LOCK_EX) != 0, errno == EINTR {}
+        return Lock(descriptor: descriptor)
+    }
+
     /// The manifest, or `nil` where there is no such lab.
     ///
     /// - Throws: ``LabError`` where it cannot be understood.

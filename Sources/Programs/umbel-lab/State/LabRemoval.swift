@@ -29,6 +29,8 @@ struct LabRemoval {
         }
         // Fails while others keep files there, which is what is wanted.
         if !manifest.resolverFolders.isEmpty { _ = unsafe rmdir("/etc/netns") }
+        let machine = try folder.lockMachine()
+        defer { machine.release() }
         try await restoreSettings()
         try folder.remove()
     }

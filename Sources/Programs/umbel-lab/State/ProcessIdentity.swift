@@ -38,6 +38,14 @@ struct ProcessIdentity: Codable, Hashable, Sendable {
         _ = kill(pid, signal)
     }
 
+    /// Sends `signal` to the process, the same one still, and to all of its group.
+    ///
+    /// A program is started as the leader of a session, so its group is what it started itself.
+    func sendToGroup(_ signal: Int32) {
+        guard state != .gone else { return }
+        if kill(-pid, signal) != 0 { _ = kill(pid, signal) }
+    }
+
     /// Fields of /proc/PID/stat from the third on: the second may hold spaces and brackets.
     private static func fields(of pid: Int32) -> [String]? {
         guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else {
