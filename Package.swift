@@ -140,5 +140,13 @@ let package = Package(
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "HostNetwork", ["Base"]),
         tests(of: "NodeConfiguration", ["Base"]),
+        .testTarget(
+            name: "UmbelTests",
+            dependencies: [
+                "ControlAPI", "umbel", .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/UmbelTests",
+            swiftSettings: settings
+        ),
     ]
 )
