@@ -217,5 +217,13 @@ let package = Package(
             path: "Tests/LabTests",
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "UmbelTests",
+            dependencies: [
+                "ControlAPI", "umbel", .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/UmbelTests",
+            swiftSettings: settings
+        ),
     ]
 )

@@ -1,0 +1,120 @@
+import ControlAPI
+import Foundation
+import Testing
+
+@testable import umbel
+
+@Suite("What the other end can show", .timeLimit(.minutes(2)))
+struct TerminalTests {
+    @Test("A reader that stops reading ends the program without a crash")
+    func closedOutput() async throws {
+        try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in
+            let pipe = Pipe()
+            try pipe.fileHandleForReading.close()
+            let result = try await Invocation.run(
+                Invocation.program,
+                ["circuits", "--socket", socket],
+                output: pipe.fileHandleForWriting
+            )
+            #expect(result.status == 141 || result.signal == SIGPIPE)
+            #expect(result.errors.isEmpty)
+        }
+    }
+
+    @Test("Every line fits into 40 columns", arguments: ["circuits", "ping", "status"])
+    func narrow(command: String) async throws {
+        try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in
+            let result = try await Invocation.umbel(
+                command,
+                "--socket",
+                socket,
+                environment: ["COLUMNS": "40"]
+            )
+            #expect(result.status == 0)
+            let lines = result.output.split(separator: "\n")
+            #expect(lines.count > 3)
+            #expect(lines.allSatisfy { $0.count <= 40 })
+        }
+    }
+
+    @Test(
+        "Escape codes are for terminals alone, and not for those who decline them",
+        arguments: [
+            ([:], true), (["NO_COLOR": "1"], false), (["TERM": "dumb"], false),
+        ]
+    )
+    func color(environment: [String: String], isColored: Bool) async throws {
+        try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in
+            let command = "\(Invocation.program) status --socket \(socket)"
+            let onTerminal = try await Invocation.run(
+                "/usr/bin/script",
+                ["-qec", command, "/dev/null"],
+                environment: environment
+            )
+            #expect(onTerminal.status == 0)
+            #expect(onTerminal.output.contains("connected"))
+            #expect(onTerminal.output.contains("\u{1B}") == isColored)
+            let elsewhere = try await Invocation.umbel(
+                "status",
+                "--socket",
+                socket,
+                environment: environment
+            )
+            #expect(!elsewhere.output.contains("\u{1B}"))
+        }
+    }
+
+    @Test("In the C locale everything is ASCII", arguments: ["circuits", "ping", "status"])
+    func plainLocale(command: String) async throws {
+        try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in
+            let result = try await Invocation.umbel(
+                command,
+                "--socket",
+                socket,
+                environment: ["LC_ALL": "C"]
+            )
+            #expect((result.output + result.errors).utf8.allSatisfy { $0 < 128 })
+        }
+    }
+
+    @Test("Progress that stands still says for how long and why")
+    func stuck() {
+        let report = StatusReport(
+            state: .connecting,
+            reason: "no authority answers",
+            progress: .init(percent: 45, stage: "directory", detail: "fetching consensus"),
+            since: 0
+        )
+        let line = "connecting 45% - fetching consensus"
+        #expect(ProgressLine.text(report, unchangedFor: 4) == line)
+        #expect(
+            ProgressLine.text(report, unchangedFor: 5)
+                == line + " (stuck for 5 s: no authority answers)"
+        )
+    }
+
+    @Test(
+        "Bytes have one to three digits before the point",
+        arguments: [
+            (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"),
+            (UInt64.max, "16.0 EiB"),
+        ]
+    )
+    func bytes(count: UInt64, text: String) {
+        #expect(Text.bytes(count) == text)
+    }
+
+    @Test(
+        "Times have their two largest units",
+        arguments: [(0, "0s"), (59, "59s"), (60, "1m 0s"), (3661, "1h 1m"), (90_000, "1d 1h")]
+    )
+    func seconds(count: UInt64, text: String) {
+        #expect(Text.seconds(count) == text)
+    }
+
+    @Test("Long values are broken at words, or anywhere where there are none")
+    func wrapping() {
+        #expect(Text.wrapped("one two three", after: "x: ", width: 11) == "x: one two\n   three")
+        #expect(Text.wrapped("abcdefghijkl", after: "x: ", width: 11) == "x: abcdefgh\n   ijkl")
+    }
+}
