@@ -72,6 +72,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         // Sockets where they are not the packet path.
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        // Signals as a sequence, to end by.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         // Configuration files.
         .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
         // Topologies of the lab.
@@ -172,13 +174,14 @@ let package = Package(
         .executableTarget(
             name: "umbel",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Directory", "ControlAPI", "HostNetwork",
-                "NodeConfiguration", "NodeRuntime",
+                "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
+                "HostNetwork", "NodeConfiguration", "NodeRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Sources/Programs/umbel",
-            swiftSettings: strictSettings
+            swiftSettings: settings
         ),
         .executableTarget(
             name: "umbel-lab",

@@ -83,7 +83,8 @@ struct RelayLoop: ~Copyable {
     }
 
     /// Moves what waits at sockets and TUN device; false when nothing did.
-    private mutating func pump(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) -> Bool {
+    private mutating func pump(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) -> Bool
+    {
         var isBusy = false
         for isV6 in [false, true] {
             let hasReceived = try sockets.receive(&bytes, isV6: isV6) { bytes, run in

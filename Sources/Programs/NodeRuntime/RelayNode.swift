@@ -184,7 +184,9 @@ public final class RelayNode: RelayService {
         )
     }
 
-    private static let linkDropNames = ["size", "unknown_session", "replayed", "forged", "malformed"]
+    private static let linkDropNames = [
+        "size", "unknown_session", "replayed", "forged", "malformed",
+    ]
     private static let cellDropNames = [
         "replayed", "forged", "malformed", "early_refused", "no_next_hop", "queue_full",
     ]

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlAPI
+import CryptoPrimitives
 
 /// `umbel version`: what this program is.
 struct VersionCommand: ParsableCommand {
@@ -7,21 +8,25 @@ struct VersionCommand: ParsableCommand {
     struct Report: Encodable {
         let schema = reportSchema
         let version: String
+        let aead: String
     }
 
     static let configuration = CommandConfiguration(
         commandName: "version",
-        abstract: "Show the version of this program."
+        abstract: "Show the version, and what seals packets on this machine."
     )
 
     @OptionGroup var format: FormatOptions
 
     func run() throws {
-        let report = Report(version: Version.number)
+        let report = Report(
+            version: Version.number,
+            aead: AEADProvider.selected.versionDescription
+        )
         if format.json {
             try Output.printJSON(report)
         } else {
-            Output.print("umbel \(report.version)")
+            Output.print("umbel \(report.version)\npackets sealed by \(report.aead)")
         }
     }
 }

@@ -1,0 +1,249 @@
+import Base
+import Circuits
+import ClientCore
+import CryptoPrimitives
+import Directory
+import EventLoop
+import Flows
+import Logging
+import Paths
+import Wire
+
+/// What a client's control thread hears.
+enum ClientControlMessage: Sendable {
+    /// The packet thread reports.
+    case events([ClientEvent])
+    /// Key work is done.
+    case outcome(ClientJob.Outcome)
+    /// Keep a tunnel connected.
+    case open(TunnelID, PathConstraints, TunCoalescer.Offload)
+    /// Let a tunnel go.
+    case close(TunnelID)
+    /// Ping a hop of the circuit a tunnel uses; the notice names the token.
+    case ping(TunnelID, HopIndex, token: UInt64)
+    /// Tell how things stand.
+    case snapshot(@Sendable (ClientSnapshot) -> Void)
+    /// End.
+    case stop
+}
+
+/// How a client stands, as its control thread sees it.
+struct ClientSnapshot: Sendable {
+    var circuits: [ClientControl.CircuitReport]
+    var now: Instant
+    /// Why there is no directory to work by; `nil` once there is.
+    var directoryProblem: String?
+}
+
+/// Something the control thread says unasked.
+enum ClientNews: Sendable {
+    /// Of the core.
+    case notice(ClientControl.Notice)
+    /// The directory has come, or why it has not.
+    case directory(problem: String?)
+}
+
+/// The control thread of a client: owns the control plane and the directory file.
+struct ClientControlLoop: ~Copyable {
+    private static let directoryInterval: TimeSpan = .seconds(1)
+
+    struct Opening {
+        var tunnel: TunnelID
+        var wanted: PathConstraints
+        var offload: TunCoalescer.Offload
+    }
+
+    private var control: ClientControl?
+    private var directory: DirectoryFile
+    private let settings: ClientControl.Settings
+    private let stateFolder: String
+    private let pool: WorkerPool<ClientJob>
+    private let mailbox: Mailbox<ClientControlMessage>
+    private let wakeup: Wakeup
+    private let shard: Mailbox<ClientLoopMessage>
+    private let news: @Sendable (ClientNews) -> Void
+    private let logger: Logger
+    private var random: RandomGenerator
+    private var openings: [Opening] = []
+    private var problem: String? = "no consensus yet"
+    private var turn = 0
+
+    init(
+        directory: DirectoryFile,
+        settings: ClientControl.Settings,
+        stateFolder: String,
+        pool: WorkerPool<ClientJob>,
+        mailbox: Mailbox<ClientControlMessage>,
+        wakeup: Wakeup,
+        shard: Mailbox<ClientLoopMessage>,
+        news: @escaping @Sendable (ClientNews) -> Void,
+        logger: Logger,
+        random: consuming RandomGenerator
+    ) {
+        self.control = nil
+        self.directory = directory
+        self.settings = settings
+        self.stateFolder = stateFolder
+        self.pool = pool
+        self.mailbox = mailbox
+        self.wakeup = wakeup
+        self.shard = shard
+        self.news = news
+        self.logger = logger
+        self.random = random
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// - Throws: ``IOError`` when the thread cannot wait for messages.
+    consuming func run() throws(IOError) {
+        var poller = try Poller()
+        try poller.add(wakeup.descriptor, token: 0)
+        var messages: [ClientControlMessage] = []
+        var nextLook = MonotonicClock.now()
+        while true {
+            let now = MonotonicClock.now()
+            let wall = WallClock.now()
+            if now >= nextLook {
+                look(now: now, wall: wall)
+                nextLook = now + Self.directoryInterval
+            }
+            _ = wakeup.drain()
+            mailbox.drain(into: &messages)
+            for message in messages {
+                if case .stop = message {
+                    drain()
+                    pool.stop()
+                    _ = shard.post(.stop)
+                    return
+                }
+                handle(message, now: now, wall: wall)
+            }
+            if let deadline = control?.nextDeadline, deadline <= now {
+                control?.advance(to: now, wall: wall)
+            }
+            drain()
+            guard messages.isEmpty else { continue }
+            let deadline = min(control?.nextDeadline ?? .distantFuture, nextLook)
+            _ = try poller.wait(until: deadline, now: now)
+        }
+    }
+
+    private mutating func handle(_ message: ClientControlMessage, now: Instant, wall: WallTime) {
+        switch message {
+        case .events(let events):
+            for event in events { control?.receive(event, now: now, wall: wall) }
+        case .outcome(let outcome):
+            control?.finish(outcome, now: now, wall: wall)
+        case .open(let tunnel, let wanted, let offload):
+            openings.append(Opening(tunnel: tunnel, wanted: wanted, offload: offload))
+            openWaiting(now: now, wall: wall)
+        case .close(let tunnel):
+            openings.removeAll { $0.tunnel == tunnel }
+            control?.close(tunnel, now: now)
+        case .ping(let tunnel, let hop, let token):
+            ping(tunnel, hop: hop, token: token, now: now)
+        case .snapshot(let answer):
+            answer(
+                ClientSnapshot(
+                    circuits: control?.circuitReports() ?? [],
+                    now: now,
+                    directoryProblem: problem
+                )
+            )
+        case .stop:
+            break
+        }
+    }
+
+    private mutating func openWaiting(now: Instant, wall: WallTime) {
+        guard control != nil else { return }
+        for opening in openings {
+            control?.open(
+                opening.tunnel,
+                wanting: opening.wanted,
+                offload: opening.offload,
+                now: now,
+                wall: wall
+            )
+        }
+        openings = []
+    }
+
+    private mutating func ping(_ tunnel: TunnelID, hop: HopIndex, token: UInt64, now: Instant) {
+        let reports = control?.circuitReports() ?? []
+        let circuit = reports.first { $0.tunnel == tunnel && $0.isCurrent }
+        guard let circuit, control?.ping(circuit.id, hop: hop, token: token, now: now) == true
+        else { return news(.notice(.pong(token: token, hop, nil))) }
+    }
+
+    private mutating func drain() {
+        while let command = control?.nextCommand() {
+            if !shard.post(.command(command)) { logger.warning("the packet thread is overrun") }
+        }
+        while let job = control?.nextJob() {
+            turn &+= 1
+            if !pool.submit(job, turn: turn) { logger.warning("the key workers are overrun") }
+        }
+        var isChanged = false
+        while let notice = control?.nextNotice() {
+            if case .pathsChanged = notice { isChanged = true }
+            news(.notice(notice))
+        }
+        if isChanged { storePaths() }
+    }
+
+    private mutating func look(now: Instant, wall: WallTime) {
+        switch directory.look(at: wall) {
+        case .view(let view):
+            if control == nil {
+                control = makeControl(view: view, wall: wall)
+            } else {
+                control?.setView(view, now: now, wall: wall)
+            }
+            problem = nil
+            logger.notice(
+                "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays"
+            )
+            news(.directory(problem: nil))
+            openWaiting(now: now, wall: wall)
+        case .refused(let reason):
+            logger.warning("consensus refused: \(reason)")
+            guard control == nil, problem != reason else { return }
+            problem = reason
+            news(.directory(problem: reason))
+        case nil:
+            break
+        }
+    }
+
+    private mutating func makeControl(view: NetworkView, wall: WallTime) -> ClientControl {
+        let guards = StateFolder.read("\(stateFolder)/guards.state")
+            .flatMap { try? GuardSample(parsing: $0) }
+        let middles = StateFolder.read("\(stateFolder)/middles.state")
+            .flatMap { try? MiddleSet(parsing: $0) }
+        return ClientControl(
+            view: view,
+            guards: guards ?? GuardSample(),
+            middles: middles ?? MiddleSet(),
+            settings: settings,
+            wall: wall,
+            random: random.split()
+        )
+    }
+
+    private func storePaths() {
+        let paths: (guards: GuardSample, middles: MiddleSet)
+        switch control {
+        case .some(let control): paths = control.paths
+        case .none: return
+        }
+        do {
+            try StateFolder.write(paths.guards.encoded(), to: "\(stateFolder)/guards.state")
+            try StateFolder.write(paths.middles.encoded(), to: "\(stateFolder)/middles.state")
+        } catch {
+            // Without them the next start draws new guards, which is worse for anonymity.
+            logger.error("guards cannot be stored in \(stateFolder): \(error)")
+        }
+    }
+}

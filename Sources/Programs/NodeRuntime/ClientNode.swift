@@ -1,0 +1,630 @@
+import Base
+import Circuits
+import ClientCore
+public import ControlAPI
+import CryptoPrimitives
+import Directory
+import EventLoop
+import Flows
+import HostNetwork
+public import Logging
+public import NodeConfiguration
+import Paths
+import UDPTransport
+import Wire
+
+/// A client's daemon that runs: threads, sockets, TUN devices, routes and the kill switch around a
+/// ``ClientControl`` and a ``ClientShard``.
+///
+/// Spec: `ux.md` (states), design §4 (kill switch, addresses).
+public actor ClientNode: ClientService {
+    private struct Tunnel {
+        let core: ClientCore.TunnelID
+        let interface: String
+        let offload: TunCoalescer.Offload
+        let pid: Int32?
+        var state = ClientControl.TunnelState.connecting(reason: nil)
+        var waiters: [CheckedContinuation<Void, Never>] = []
+
+        init(_ core: ClientCore.TunnelID, _ opened: OpenedTunnel, pid: Int32?) {
+            self.core = core
+            interface = opened.name
+            offload = opened.offload
+            self.pid = pid
+        }
+    }
+
+    private static let connectLimit: Duration = .seconds(30)
+
+    private let configuration: ClientConfiguration
+    private let control: Mailbox<ClientControlMessage>
+    private let packets: Mailbox<ClientLoopMessage>
+    private let failures: AsyncStream<String>
+    private let logger: Logger
+    private let routing: ClientRouting
+    private let lock: ClientLock
+    private let resolver: ResolverFile
+
+    private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
+    private var machine: ControlAPI.TunnelID?
+    private var isBusy = false
+    private var nextTunnel: UInt64 = 1
+    private var nextToken: UInt64 = 1
+    private var pings: [UInt64: CheckedContinuation<TimeSpan?, Never>] = [:]
+    private var directoryProblem: String? = "no consensus yet"
+    private var isDisconnecting = false
+    private var since = WallClock.now()
+    private var lastState = ControlAPI.TunnelState.disconnected
+    private var watchers: [UInt64: AsyncStream<StatusReport>.Continuation] = [:]
+
+    /// Starts the daemon that `configuration` describes; it connects when it is asked to.
+    ///
+    /// - Throws: ``ConfigurationError``, ``IOError`` or `DirectoryError`, each saying what is wrong
+    ///   and what to do.
+    public static func start(
+        _ configuration: ClientConfiguration,
+        logger: Logger
+    ) async throws -> ClientNode {
+        try StateFolder.make(configuration.stateFolder)
+        let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
+        let node = try ClientNode(configuration, tell: { tell.yield($0) }, logger: logger)
+        Task { await node.follow(news) }
+        return node
+    }
+
+    private init(
+        _ configuration: ClientConfiguration,
+        tell: @escaping @Sendable (ClientNews) -> Void,
+        logger: Logger
+    ) throws {
+        self.configuration = configuration
+        self.logger = logger
+        let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
+        let name = configuration.tunnel.name
+        routing = ClientRouting(
+            tunnel: name,
+            mtu: configuration.tunnel.mtu,
+            stateFolder: configuration.stateFolder
+        )
+        lock = ClientLock(tunnel: name)
+        resolver = ResolverFile(stateFolder: configuration.stateFolder)
+        let controlWakeup = try Wakeup()
+        let packetWakeup = try Wakeup()
+        let control = Mailbox<ClientControlMessage>(capacity: 4_096, wakeup: controlWakeup)
+        let packets = Mailbox<ClientLoopMessage>(capacity: 4_096, wakeup: packetWakeup)
+        self.control = control
+        self.packets = packets
+        let (failures, failed) = AsyncStream.makeStream(of: String.self)
+        self.failures = failures
+
+        var options = UDPOptions()
+        options.mark = TunnelAddresses.mark
+        let any = [IPAddress(v4: 0), IPAddress(high: 0, low: 0)]
+        let loop = ClientLoop(
+            shard: ClientShard(
+                random: try RandomGenerator.seeded(),
+                now: MonotonicClock.now()
+            ),
+            sockets: try PacketSockets(
+                any.map { SocketAddress(ip: $0, port: 0) },
+                options: options
+            ),
+            mailbox: packets,
+            wakeup: packetWakeup,
+            deliver: { events in _ = control.post(.events(events)) }
+        )
+        _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
+            do throws(IOError) {
+                try loop.run()
+            } catch {
+                failed.yield("\(error)")
+            }
+        }
+        let pool = try WorkerPool<ClientJob>(name: "umbel", count: 2) { job in
+            _ = control.post(.outcome(job.run()))
+        }
+        var settings = ClientControl.Settings()
+        settings.method =
+            switch configuration.path.build {
+            case .pipelined: .pipelined
+            case .telescoped: .telescoped
+            }
+        let plane = ClientControlLoop(
+            directory: DirectoryFile(path: configuration.directory.consensus, root: root),
+            settings: settings,
+            stateFolder: configuration.stateFolder,
+            pool: pool,
+            mailbox: control,
+            wakeup: controlWakeup,
+            shard: packets,
+            news: tell,
+            logger: logger,
+            random: try RandomGenerator.seeded()
+        )
+        _ = try LoopThread.start(name: "umbel-control", owning: plane) { plane in
+            do throws(IOError) {
+                try plane.run()
+            } catch {
+                failed.yield("\(error)")
+            }
+        }
+    }
+
+    /// Ends the threads. The kill switch stays, as for every other end of the daemon: only
+    /// ``down()`` takes it away.
+    public func stop() {
+        for tunnel in tunnels.values { _ = control.post(.close(tunnel.core)) }
+        _ = control.post(.stop)
+    }
+
+    /// Returns when a thread has failed, and says why.
+    public nonisolated func failure() async -> String? {
+        for await failure in failures { return failure }
+        return nil
+    }
+
+    // MARK: ClientService
+
+    /// The state right now.
+    public func status() async -> StatusReport {
+        let snapshot = await snapshot()
+        let counters = await traffic(of: []).map(\.counters)
+        var report = StatusReport(
+            state: state(),
+            reason: reason(),
+            since: since.seconds,
+            bytesSent: counters?.sentBytes ?? 0,
+            bytesReceived: counters?.receivedBytes ?? 0,
+            tunnels: tunnels.sorted { $0.key.rawValue < $1.key.rawValue }.map { id, tunnel in
+                StatusReport.Tunnel(id: id, interface: tunnel.interface, pid: tunnel.pid)
+            }
+        )
+        if report.state == .connecting { report.progress = progress(snapshot) }
+        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        if let circuit = snapshot?.circuits.first(where: { $0.isCurrent && $0.tunnel == main?.core }
+        ),
+            let exit = circuit.hops.last
+        {
+            report.exit = StatusReport.Exit(
+                nickname: exit.nickname,
+                id: exit.id.rawValue.hex,
+                country: exit.country.map { "\($0)" } ?? "??"
+            )
+        }
+        return report
+    }
+
+    /// The state now and after every change.
+    public func statusUpdates() async -> AsyncStream<StatusReport> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: StatusReport.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let key = nextToken
+        nextToken += 1
+        watchers[key] = continuation
+        continuation.onTermination = { [weak self] _ in
+            Task { await self?.forgetWatcher(key) }
+        }
+        continuation.yield(await status())
+        return stream
+    }
+
+    /// The circuits right now.
+    public func circuits() async -> CircuitsReport {
+        guard let snapshot = await snapshot() else { return CircuitsReport(circuits: []) }
+        let traffic = await traffic(of: snapshot.circuits.map(\.id))?.traffic ?? []
+        let reports = snapshot.circuits.enumerated().map { index, circuit in
+            report(circuit, index < traffic.count ? traffic[index] : nil, now: snapshot.now)
+        }
+        return CircuitsReport(circuits: reports)
+    }
+
+    /// Measures round trips over the circuit in use.
+    public func ping(_ request: PingRequest) async throws(Failure) -> PingReport {
+        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        guard let tunnel = main,
+            let circuit = await snapshot()?.circuits
+                .first(where: { $0.isCurrent && $0.tunnel == tunnel.core })
+        else {
+            throw Failure(
+                "there is no circuit to ping",
+                why: reason() ?? "the client is not connected",
+                hint: "umbel up --wait",
+                exit: .notConnected
+            )
+        }
+        let wanted = request.hop.flatMap { UInt8(exactly: $0) }.flatMap { HopIndex(rawValue: $0) }
+        if request.hop != nil, wanted == nil {
+            throw Failure(
+                "there is no hop \(request.hop ?? 0)",
+                why: "a circuit has the hops 1 to 3",
+                hint: "umbel ping --hop 1",
+                exit: .usage
+            )
+        }
+        var hops: [PingReport.Hop] = []
+        for hop in HopIndex.all where wanted == nil || wanted == hop {
+            var roundTrips: [Double] = []
+            for _ in 0..<request.count {
+                if let span = await ping(tunnel.core, hop: hop) {
+                    roundTrips.append(span.milliseconds)
+                }
+            }
+            hops.append(
+                PingReport.Hop(
+                    position: Int(hop.rawValue),
+                    nickname: circuit.hops[hop.offset].nickname,
+                    sent: request.count,
+                    roundTrips: roundTrips
+                )
+            )
+        }
+        return PingReport(hops: hops)
+    }
+
+    /// Begins to connect the whole machine.
+    public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
+        try beginChange()
+        defer { isBusy = false }
+        let wanted = try constraints(exit: request.exit)
+        if let machine {
+            // A second `up` changes the exit; the kill switch stays as it is meanwhile.
+            guard let tunnel = tunnels[machine] else { return await status() }
+            _ = control.post(.close(tunnel.core))
+            _ = control.post(.open(tunnel.core, wanted, tunnel.offload))
+            tunnels[machine]?.state = .connecting(reason: nil)
+            changed()
+            return await status()
+        }
+        let core = try await openDevice(name: configuration.tunnel.name)
+        do throws(HostNetworkError) {
+            // First the lock: nothing may leave while routes change.
+            try await lock.apply()
+            try await routing.apply()
+            try resolver.apply()
+        } catch {
+            await undoMachine(core.id)
+            throw Failure(host: error)
+        }
+        let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
+        tunnels[id] = Tunnel(core.id, core.opened, pid: nil)
+        machine = id
+        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        changed()
+        return await status()
+    }
+
+    /// Disconnects the machine and lifts what blocks its traffic.
+    public func down() async throws(Failure) -> StatusReport {
+        try beginChange()
+        defer { isBusy = false }
+        isDisconnecting = true
+        changed()
+        defer {
+            isDisconnecting = false
+            changed()
+        }
+        if let machine, let tunnel = tunnels.removeValue(forKey: machine) {
+            _ = control.post(.close(tunnel.core))
+            _ = packets.post(.closeTunnel(tunnel.core))
+            for waiter in tunnel.waiters { waiter.resume() }
+        }
+        machine = nil
+        do throws(HostNetworkError) {
+            try resolver.restore()
+            try await routing.remove()
+            // Last the lock: until here nothing could leave.
+            try await ClientLock.remove()
+        } catch {
+            throw Failure(host: error)
+        }
+        isDisconnecting = false
+        return await status()
+    }
+
+    /// Makes a tunnel of its own for the process that asks.
+    public func openTunnel(
+        _ request: TunnelRequest,
+        for peer: PeerCredentials
+    ) async throws(Failure) -> TunnelGrant {
+        try requireSameUser(request.pid, peer)
+        let wanted = try constraints(exit: request.exit)
+        let number = nextTunnel
+        let core = try await openDevice(name: "umbel-run\(number)")
+        do throws(HostNetworkError) {
+            try await moveInterface(core.opened.name, toNamespaceOf: request.pid)
+        } catch {
+            _ = packets.post(.closeTunnel(core.id))
+            throw Failure(host: error)
+        }
+        let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
+        tunnels[id] = Tunnel(core.id, core.opened, pid: request.pid)
+        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        changed()
+        guard await isConnected(id) else {
+            let why = reason() ?? "no circuit was built in 30 seconds"
+            await close(id)
+            throw Failure(
+                "there is no circuit for process \(request.pid)",
+                why: why,
+                hint: "umbel status",
+                exit: .temporary
+            )
+        }
+        return TunnelGrant(
+            id: id,
+            interface: core.opened.name,
+            ipv4: "\(TunnelAddresses.clientV4)",
+            ipv6: "\(TunnelAddresses.clientV6)",
+            resolvers: ["\(TunnelAddresses.resolverV4)", "\(TunnelAddresses.resolverV6)"],
+            mtu: configuration.tunnel.mtu
+        )
+    }
+
+    /// Closes the tunnel of a process.
+    public func closeTunnel(
+        _ id: ControlAPI.TunnelID,
+        for peer: PeerCredentials
+    ) async throws(Failure) {
+        guard id != machine else { return }
+        if let pid = tunnels[id]?.pid { try requireSameUser(pid, peer) }
+        await close(id)
+    }
+
+    // MARK: Tunnels
+
+    private func beginChange() throws(Failure) {
+        guard !isBusy else {
+            throw Failure(
+                "the daemon is connecting or disconnecting",
+                why: "another command is not through yet",
+                hint: "umbel status --watch",
+                exit: .temporary
+            )
+        }
+        isBusy = true
+    }
+
+    private func requireSameUser(_ pid: Int32, _ peer: PeerCredentials) throws(Failure) {
+        guard peer.uid == 0 || peer.uid == ProcessOwner.user(of: pid) else {
+            throw Failure(
+                "process \(pid) may not have a tunnel by this user",
+                why: "it belongs to another user",
+                hint: "ask as that user, or as root",
+                exit: .permission
+            )
+        }
+    }
+
+    private func constraints(exit country: String?) throws(Failure) -> PathConstraints {
+        var wanted = PathConstraints()
+        wanted.excluded = Set(configuration.path.excluded.map { NodeID($0) })
+        guard let text = country ?? configuration.path.exitCountry, text != "auto" else {
+            return wanted
+        }
+        guard let code = CountryCode(text) else {
+            throw Failure(
+                "there is no country \(text)",
+                why: "a country is two letters",
+                hint: "umbel up --exit DE",
+                exit: .usage
+            )
+        }
+        wanted.exitCountry = code
+        return wanted
+    }
+
+    private func openDevice(
+        name: String
+    ) async throws(Failure) -> (id: ClientCore.TunnelID, opened: OpenedTunnel) {
+        let id = ClientCore.TunnelID(rawValue: UInt32(truncatingIfNeeded: nextTunnel))
+        nextTunnel += 1
+        let result: Result<OpenedTunnel, IOError>? = await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            let isPosted = packets.post(.openTunnel(id, name: name) { once.resume($0) })
+            if !isPosted { once.resume(nil) }
+        }
+        switch result {
+        case .success(let opened): return (id, opened)
+        case .failure(let error):
+            throw Failure(
+                "the tunnel interface \(name) cannot be made",
+                why: "\(error)",
+                hint: error.hint ?? "umbel doctor",
+                exit: error.isPrivilegeMissing ? .permission : .unavailable
+            )
+        case nil:
+            throw Failure(
+                "the tunnel interface \(name) cannot be made",
+                why: "the packet thread is overrun",
+                hint: "try again",
+                exit: .temporary
+            )
+        }
+    }
+
+    private func undoMachine(_ id: ClientCore.TunnelID) async {
+        _ = packets.post(.closeTunnel(id))
+        do throws(HostNetworkError) {
+            try resolver.restore()
+            try await routing.remove()
+            try await ClientLock.remove()
+        } catch {
+            logger.error("\(error)")
+        }
+    }
+
+    private func close(_ id: ControlAPI.TunnelID) async {
+        guard let tunnel = tunnels.removeValue(forKey: id) else { return }
+        _ = control.post(.close(tunnel.core))
+        _ = packets.post(.closeTunnel(tunnel.core))
+        for waiter in tunnel.waiters { waiter.resume() }
+        changed()
+    }
+
+    private func isConnected(_ id: ControlAPI.TunnelID) async -> Bool {
+        guard tunnels[id] != nil else { return false }
+        if tunnels[id]?.state == .connected { return true }
+        let limit = Task {
+            try await Task.sleep(for: Self.connectLimit)
+            self.wake(id)
+        }
+        await withCheckedContinuation { tunnels[id]?.waiters.append($0) }
+        limit.cancel()
+        return tunnels[id]?.state == .connected
+    }
+
+    private func wake(_ id: ControlAPI.TunnelID) {
+        let waiters = tunnels[id]?.waiters ?? []
+        tunnels[id]?.waiters = []
+        for waiter in waiters { waiter.resume() }
+    }
+
+    // MARK: News
+
+    private func follow(_ news: AsyncStream<ClientNews>) async {
+        for await item in news {
+            switch item {
+            case .notice(.tunnel(let core, let state)):
+                guard let id = tunnels.first(where: { $0.value.core == core })?.key else {
+                    continue
+                }
+                tunnels[id]?.state = state
+                if state == .connected { wake(id) }
+                logger.info("tunnel \(id.rawValue): \(state)")
+                changed()
+            case .notice(.pong(let token, _, let span)):
+                pings.removeValue(forKey: token)?.resume(returning: span)
+            case .notice(.pathsChanged):
+                break
+            case .directory(let problem):
+                directoryProblem = problem
+                changed()
+            }
+        }
+    }
+
+    private func ping(_ tunnel: ClientCore.TunnelID, hop: HopIndex) async -> TimeSpan? {
+        let token = nextToken
+        nextToken += 1
+        return await withCheckedContinuation { continuation in
+            pings[token] = continuation
+            if !control.post(.ping(tunnel, hop, token: token)) {
+                pings.removeValue(forKey: token)?.resume(returning: nil)
+            }
+        }
+    }
+
+    private func snapshot() async -> ClientSnapshot? {
+        await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            if !control.post(.snapshot { once.resume($0) }) { once.resume(nil) }
+        }
+    }
+
+    private func traffic(of circuits: [CircuitID]) async -> ClientLoopReport? {
+        await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            if !packets.post(.report(circuits) { once.resume($0) }) { once.resume(nil) }
+        }
+    }
+
+    // MARK: Reports
+
+    private func state() -> ControlAPI.TunnelState {
+        if isDisconnecting { return .disconnecting }
+        guard !tunnels.isEmpty else { return .disconnected }
+        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        switch main?.state {
+        case .connected: return .connected
+        case .recovering: return .blocked
+        case .connecting(let reason): return reason == nil ? .connecting : .blocked
+        case nil: return .disconnected
+        }
+    }
+
+    private func reason() -> String? {
+        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        switch main?.state {
+        case .connected, nil: return nil
+        case .recovering(let reason): return reason
+        case .connecting(let reason): return reason ?? directoryProblem
+        }
+    }
+
+    private func progress(_ snapshot: ClientSnapshot?) -> StatusReport.Progress {
+        if let problem = snapshot?.directoryProblem {
+            return StatusReport.Progress(percent: 20, stage: "directory", detail: problem)
+        }
+        guard snapshot?.circuits.isEmpty == false else {
+            return StatusReport.Progress(
+                percent: 45,
+                stage: "conn",
+                detail: "opening a link to the guard"
+            )
+        }
+        return StatusReport.Progress(
+            percent: 80,
+            stage: "circuit",
+            detail: "building a circuit over three relays"
+        )
+    }
+
+    private func report(
+        _ circuit: ClientControl.CircuitReport,
+        _ traffic: CircuitTraffic?,
+        now: Instant
+    ) -> CircuitReport {
+        let owner = tunnels.first { $0.value.core == circuit.tunnel }
+        let state: CircuitReport.State =
+            switch circuit.stage {
+            case .building: .building
+            case .spare: .spare
+            case .active: circuit.isCurrent ? .active : .retiring
+            }
+        return CircuitReport(
+            id: UInt64(circuit.id.rawValue),
+            state: state,
+            hops: circuit.hops.enumerated().map { index, hop in
+                CircuitReport.Hop(
+                    position: index + 1,
+                    nickname: hop.nickname,
+                    id: hop.id.rawValue.hex,
+                    country: hop.country.map { "\($0)" } ?? "??",
+                    address: hop.addresses.all.first.map { "\($0)" } ?? "",
+                    roundTrip: circuit.roundTrips[index]?.milliseconds
+                )
+            },
+            ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
+            cellsForward: traffic?.sentCells ?? 0,
+            cellsBackward: traffic?.receivedCells ?? 0,
+            isolation: owner?.value.pid.map { "process \($0)" } ?? "machine",
+            tunnel: owner?.key
+        )
+    }
+
+    private func changed() {
+        let state = state()
+        if state != lastState {
+            lastState = state
+            since = WallClock.now()
+        }
+        guard !watchers.isEmpty else { return }
+        Task {
+            let report = await status()
+            for watcher in watchers.values { watcher.yield(report) }
+        }
+    }
+
+    private func forgetWatcher(_ key: UInt64) {
+        watchers[key] = nil
+    }
+}
+
+extension Failure {
+    /// What a host's network refused.
+    init(host error: HostNetworkError) {
+        self.init(error.what, why: error.why, hint: error.hint ?? "umbel doctor", exit: .failed)
+    }
+}

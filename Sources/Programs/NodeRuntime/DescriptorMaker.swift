@@ -1,0 +1,57 @@
+import Base
+import CryptoPrimitives
+public import Directory
+public import NodeConfiguration
+public import Wire
+
+extension SignedDescriptor {
+    private static let defaultBandwidthKilobits: UInt32 = 100_000
+    private static let keyLifeMinutes: UInt32 = 365 * 24 * 60
+
+    /// The descriptor a relay's configuration and keys make in `minute`.
+    ///
+    /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
+    ///   where the result cannot be signed.
+    public init(
+        _ configuration: RelayConfiguration,
+        keys: RelayKeys,
+        network: NetworkID,
+        minute: UInt32
+    ) throws {
+        let exit = configuration.exit
+        var flags: RelayFlags = exit.isEnabled ? [.exit] : [.guardCapable]
+        if exit.isEnabled, exit.carriesIPv6 { flags.insert(.exitsIPv6) }
+        try self.init(
+            signing: Descriptor(
+                network: network,
+                id: NodeID(keys.identity.publicKey),
+                circuitKey: keys.circuit.publicKey,
+                circuitKeyExpiryMinute: minute + Self.keyLifeMinutes,
+                publishedMinute: minute,
+                addresses: try RelayAddresses(
+                    v4: configuration.listenAddresses.first { $0.ip.isV4 },
+                    v6: configuration.listenAddresses.first { !$0.ip.isV4 }
+                ),
+                flags: flags,
+                bandwidthKilobits: Self.defaultBandwidthKilobits,
+                country: configuration.country.flatMap { CountryCode($0) },
+                policy: exit.isEnabled ? Self.policy(exit) : .none,
+                nickname: configuration.nickname,
+                contact: configuration.contact
+            ),
+            with: keys.identity
+        )
+    }
+
+    /// What the exit's configuration lets out, as the directory says it.
+    private static func policy(_ exit: RelayConfiguration.Exit) -> DescribedPolicy {
+        let all: ClosedRange<UInt16> = 1...UInt16.max
+        if exit.ports == [all] { return .standard }
+        let anyAddress = IPNetwork(IPAddress(high: 0, low: 0), prefixBitCount: 0)
+        return .rules(
+            exit.ports.prefix(DescribedPolicy.maximumRuleCount).map { ports in
+                PolicyRule(accepts: true, transport: nil, network: anyAddress, ports: ports)
+            }
+        )
+    }
+}

@@ -1,0 +1,128 @@
+import ArgumentParser
+import Base
+import ControlAPI
+import Directory
+import EventLoop
+import FoundationEssentials
+import Glibc
+import Logging
+import NodeConfiguration
+import NodeRuntime
+import Wire
+
+/// `umbel relay`: a relay or an exit.
+struct RelayCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "relay",
+        abstract: "Run a relay, or an exit where its file says so.",
+        subcommands: [RelayRunCommand.self, RelayDescriptorCommand.self],
+        defaultSubcommand: RelayRunCommand.self
+    )
+}
+
+/// `umbel relay run`, also `umbel relay`.
+struct RelayRunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run the relay; ends at SIGTERM."
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() async throws {
+        let logger = DaemonLog.make("relay", isVerbose: options.verbose)
+        let configuration = try RelayConfiguration(
+            file: options.config,
+            environment: ProcessInfo.processInfo.environment
+        )
+        let node = try await Starting.attempt("the relay \(configuration.nickname)") {
+            try await RelayNode.start(configuration, logger: logger)
+        }
+        let server = ControlServer(
+            path: configuration.control.path,
+            group: configuration.control.group,
+            node: NodeReport(role: .relay, version: Version.number, pid: getpid()),
+            logger: logger
+        )
+        let serving = Task {
+            try await server.serve(node) {
+                logger.notice("ready on \(configuration.control.path)")
+            }
+        }
+        let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
+        await node.stop()
+        try failure.map { throw $0 }
+    }
+}
+
+/// `umbel relay descriptor`: what the relay tells the authorities of itself.
+struct RelayDescriptorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "descriptor",
+        abstract: "Write the relay's signed descriptor for the authorities."
+    )
+
+    @OptionGroup var options: DaemonOptions
+    @Option(
+        help: ArgumentHelp("Where to write it.", valueName: "file"),
+        completion: .file()
+    )
+    var output: String
+
+    func run() throws {
+        let configuration = try RelayConfiguration(
+            file: options.config,
+            environment: ProcessInfo.processInfo.environment
+        )
+        let network = try NetworkConfiguration(file: configuration.directory.network)
+        let keys = try RelayKeys(folder: configuration.stateFolder)
+        let descriptor: SignedDescriptor
+        do {
+            descriptor = try SignedDescriptor(
+                configuration,
+                keys: keys,
+                network: NetworkID(network.networkID),
+                minute: WallClock.now().minute
+            )
+        } catch {
+            throw Failure(
+                "no descriptor can be made of \(options.config)",
+                why: "\(error)",
+                hint: "check `addresses` in [listen] and `nickname` in [node]",
+                exit: .configuration
+            )
+        }
+        try OutputFile.write(descriptor.encoded(), to: output)
+        Output.note("\(output): descriptor of \(configuration.nickname)")
+    }
+}
+
+/// Files that commands write.
+enum OutputFile {
+    /// Puts `bytes` in place of the file at `path`, whole or not at all.
+    static func write(_ bytes: [UInt8], to path: String) throws(Failure) {
+        do {
+            try Data(bytes).write(to: URL(filePath: path), options: .atomic)
+        } catch {
+            throw Failure(
+                "\(path) cannot be written",
+                why: "\(error)",
+                hint: "check the folder and its owner",
+                exit: .failed
+            )
+        }
+    }
+
+    /// The bytes of the file at `path`.
+    static func read(_ path: String) throws(Failure) -> [UInt8] {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw Failure(
+                "\(path) cannot be read",
+                why: "it is not there, or this user may not",
+                hint: "check the path",
+                exit: .failed
+            )
+        }
+        return Array(data)
+    }
+}
