@@ -108,6 +108,21 @@ public final class ClientNode: Node {
         control.state(of: host.tunnel) == .connected
     }
 
+    /// The relays of the circuit new flows of a tunnel begin on, the guard first.
+    public func currentPath(of host: ClientHost) -> [RelayNode] {
+        path { $0.tunnel == host.tunnel && $0.isCurrent }
+    }
+
+    /// The relays of the circuit that stands ready for a tunnel.
+    public func sparePath(of host: ClientHost) -> [RelayNode] {
+        path { $0.tunnel == host.tunnel && $0.stage == .spare }
+    }
+
+    private func path(where condition: (ClientControl.CircuitReport) -> Bool) -> [RelayNode] {
+        guard let report = control.circuitReports().first(where: condition) else { return [] }
+        return report.hops.compactMap { hop in world.relays.first { $0.member.id == hop.id } }
+    }
+
     override func addresses() -> [SocketAddress] {
         [world.settings.usesV4 ? v4 : nil, world.settings.usesV6 ? v6 : nil].compactMap(\.self)
     }

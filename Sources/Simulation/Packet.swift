@@ -17,7 +17,7 @@ struct Packet {
     /// Ports of TCP and UDP; type and identifier of ICMP.
     var sourcePort: UInt16 = 0
     var destinationPort: UInt16 = 0
-    /// TCP: sequence and acknowledgement. ICMP echo: the sequence number in `sequence`.
+    // Of ICMP echo, `sequence` holds the sequence number.
     var sequence: UInt32 = 0
     var acknowledged: UInt32 = 0
     var isPushed = false
