@@ -131,6 +131,24 @@ let package = Package(
             ]
         ),
 
+        // The whole network in virtual time, around the node cores
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "Directory", "Paths", "RelayCore", "ClientCore",
+            ],
+            path: "Sources/Simulation",
+            swiftSettings: strictSettings
+        ),
+        tests(
+            of: "Simulation",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "Directory", "Paths", "RelayCore", "ClientCore",
+            ]
+        ),
+
         // Shells: one kind of input and output each
         module("Shells", "EventLoop", ["Base", "CLinux"]),
         module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),

@@ -1,0 +1,244 @@
+public import Base
+public import Circuits
+public import ClientCore
+import CryptoPrimitives
+public import Directory
+import Flows
+import Links
+public import Paths
+public import Wire
+
+/// A client of a world.
+public final class ClientNode: Node {
+    /// Its control plane.
+    public private(set) var control: ClientControl
+    /// Its packet path.
+    public private(set) var shard: ClientShard
+    /// Where it sends from, IPv4.
+    public private(set) var v4: SocketAddress
+    /// Where it sends from, IPv6.
+    public private(set) var v6: SocketAddress
+    /// What is behind its TUN devices.
+    public private(set) var hosts: [ClientHost] = []
+    /// What its control plane told, with the time.
+    public private(set) var notices: [(time: Instant, notice: ClientControl.Notice)] = []
+    private var outcomes: [ClientJob.Outcome] = []
+    private var toControl: [ClientEvent] = []
+    private var toShard: [ClientCommand] = []
+
+    /// Notices kept at most.
+    public static let noticeLimit = 10_000
+
+    init(
+        index: Int,
+        world: World,
+        number: UInt32,
+        view: NetworkView,
+        settings: ClientControl.Settings
+    ) {
+        // 198.19.0.0/16 and 2001:db8:1::/48.
+        v4 = SocketAddress(ip: IPAddress(v4: 0xc613_0000 + number), port: 50_000)
+        v6 = SocketAddress(
+            ip: IPAddress(high: 0x2001_0db8_0001_0000, low: UInt64(number)),
+            port: 50_000
+        )
+        control = ClientControl(
+            view: view,
+            settings: settings,
+            wall: world.wall,
+            random: world.splitRandom()
+        )
+        shard = ClientShard(
+            timing: world.settings.timing,
+            random: world.splitRandom(),
+            now: world.now
+        )
+        super.init(index: index, world: world)
+    }
+
+    /// Opens a tunnel with a TUN device of its own.
+    public func openTunnel(_ wanted: PathConstraints = PathConstraints()) -> ClientHost {
+        let tunnel = TunnelID(rawValue: UInt32(hosts.count + 1))
+        let host = world.addHost { ClientHost(index: $0, world: world, node: self, tunnel: tunnel) }
+        hosts.append(host)
+        control.open(
+            tunnel,
+            wanting: wanted,
+            offload: world.settings.usesOffload ? .tcpAndUDP : .none,
+            now: world.now,
+            wall: wall
+        )
+        settle()
+        return host
+    }
+
+    /// Closes a tunnel.
+    public func closeTunnel(_ host: ClientHost) {
+        control.close(host.tunnel, now: world.now)
+        settle()
+    }
+
+    /// Replaces the circuit of a tunnel's current lease.
+    public func renew(_ host: ClientHost) {
+        control.renew(host.tunnel, now: world.now)
+        settle()
+    }
+
+    /// Measures the round trip to a hop.
+    public func ping(_ circuit: CircuitID, hop: HopIndex, token: UInt64) -> Bool {
+        defer { settle() }
+        return control.ping(circuit, hop: hop, token: token, now: world.now)
+    }
+
+    /// Gets to know a newer consensus.
+    public func setView(_ view: NetworkView) {
+        control.setView(view, now: world.now, wall: wall)
+        settle()
+    }
+
+    /// Sends from another address from now on; what is on the way to the old one is lost.
+    public func roam(to address: SocketAddress) {
+        world.forget(addresses())
+        if address.ip.isV4 { v4 = address } else { v6 = address }
+        world.learn(addresses(), of: index)
+    }
+
+    /// Whether a tunnel is connected.
+    public func isConnected(_ host: ClientHost) -> Bool {
+        control.state(of: host.tunnel) == .connected
+    }
+
+    /// The relays of the circuit new flows of a tunnel begin on, the guard first.
+    public func currentPath(of host: ClientHost) -> [RelayNode] {
+        path { $0.tunnel == host.tunnel && $0.isCurrent }
+    }
+
+    /// The relays of the circuit that stands ready for a tunnel.
+    public func sparePath(of host: ClientHost) -> [RelayNode] {
+        path { $0.tunnel == host.tunnel && $0.stage == .spare }
+    }
+
+    private func path(where condition: (ClientControl.CircuitReport) -> Bool) -> [RelayNode] {
+        guard let report = control.circuitReports().first(where: condition) else { return [] }
+        return report.hops.compactMap { hop in world.relays.first { $0.member.id == hop.id } }
+    }
+
+    override func addresses() -> [SocketAddress] {
+        [world.settings.usesV4 ? v4 : nil, world.settings.usesV6 ? v6 : nil].compactMap(\.self)
+    }
+
+    override func deadlines() -> String {
+        "control \(control.nextDeadline.nanoseconds) shard \(shard.nextDeadline.nanoseconds)"
+    }
+
+    override func receive(_ deliveries: ArraySlice<Delivery>) {
+        world.place(deliveries) { run in
+            if shard.remainingCapacity < World.reserve { flush() }
+            world.arena.withBytes { shard.receive(&$0, run: run, now: world.now) }
+        }
+        settle()
+    }
+
+    func write(_ inputs: [TunInput], tunnel: TunnelID) {
+        guard condition == .up, !inputs.isEmpty else { return }
+        for input in inputs {
+            if shard.remainingCapacity < World.reserve { flush() }
+            world.report.tunnelPackets += 1
+            world.arena.withBytes { bytes in
+                bytes.copy(input.bytes, to: ArenaLayout.tunnelInput.lowerBound)
+                shard.receiveFromTunnel(
+                    &bytes,
+                    tunnel: tunnel,
+                    byteCount: input.bytes.count,
+                    now: world.now
+                )
+            }
+        }
+        settle()
+    }
+
+    override func wake() {
+        noteWake()
+        control.advance(to: world.now, wall: wall)
+        world.arena.withBytes { shard.advance(to: world.now, bytes: &$0) }
+        settle()
+    }
+
+    override func finishJob() {
+        guard !outcomes.isEmpty else { return }
+        let outcome = outcomes.removeFirst()
+        world.trace.add(3, UInt64(index), outcome.traceCode)
+        control.finish(outcome, now: world.now, wall: wall)
+        settle()
+    }
+
+    override func openMailbox(isForControl: Bool, count: Int) {
+        if isForControl {
+            for _ in 0..<min(count, toControl.count) { perform(toControl.removeFirst()) }
+        } else {
+            for _ in 0..<min(count, toShard.count) { perform(toShard.removeFirst()) }
+        }
+        settle()
+    }
+
+    func settle() {
+        flush()
+        for _ in 0..<Self.settleLimit {
+            let events = shard.takeEvents()
+            var commands: [ClientCommand] = []
+            if world.settings.mailboxTime > .zero {
+                toControl += events
+                planMailbox(isForControl: true, count: events.count)
+            } else {
+                for event in events { perform(event) }
+            }
+            while let command = control.nextCommand() { commands.append(command) }
+            while let job = control.nextJob() {
+                outcomes.append(job.run())
+                planJob()
+            }
+            while let notice = control.nextNotice() {
+                guard notices.count < Self.noticeLimit else { continue }
+                notices.append((world.now, notice))
+            }
+            if world.settings.mailboxTime > .zero {
+                toShard += commands
+                planMailbox(isForControl: false, count: commands.count)
+            } else {
+                for command in commands { perform(command) }
+            }
+            flush()
+            if events.isEmpty, commands.isEmpty {
+                planWake(at: min(control.nextDeadline, shard.nextDeadline))
+                return
+            }
+        }
+        world.checker.note("client \(index) does not settle")
+    }
+
+    private func perform(_ event: ClientEvent) {
+        world.trace.add(1, UInt64(index), event.traceCode)
+        control.receive(event, now: world.now, wall: wall)
+    }
+
+    private func perform(_ command: ClientCommand) {
+        world.trace.add(2, UInt64(index), command.traceCode)
+        if shard.remainingCapacity < World.reserve { flush() }
+        world.arena.withBytes { shard.perform(command, bytes: &$0, now: world.now) }
+    }
+
+    private func flush() {
+        world.arena.withBytes { shard.finishBatch(&$0, now: world.now) }
+        world.send(shard.links.output.trains, offsets: shard.links.output.offsets, from: self)
+        var received: [(host: ClientHost, written: [UInt8])] = []
+        for host in hosts {
+            guard let list = shard.tunnelWrites(of: host.tunnel) else { continue }
+            for written in world.packets(of: list) { received.append((host, written)) }
+        }
+        shard.clearOutput()
+        // Hosts answer at once, which calls back into this node: only after its output is clear.
+        for (host, written) in received {
+            world.later { host.receive(written) }
+        }
+    }
+}

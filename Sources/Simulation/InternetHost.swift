@@ -1,0 +1,141 @@
+public import Base
+
+/// The hosts behind all exits: they answer UDP packets and echo requests and serve streams.
+public final class InternetHost: Host {
+    private var streams: [Stream] = []
+    private var byPort: [UInt16: Int] = [:]
+    /// Packets that came out of exits.
+    public private(set) var receivedPackets: UInt64 = 0
+
+    /// Where they are.
+    public static func address(_ isV6: Bool) -> IPAddress {
+        isV6
+            ? IPAddress(high: 0x2600_1f00_0000_0000, low: 1) : IPAddress(v4: 0x2d0a_0001)
+    }
+
+    func register(_ stream: Stream) {
+        byPort[stream.port] = streams.count
+        streams.append(stream)
+    }
+
+    override var nextDeadline: Instant {
+        var deadline = Instant.distantFuture
+        for stream in streams where stream.settings.isDownload && stream.peer != nil {
+            deadline = min(deadline, stream.senderDeadline)
+        }
+        return deadline
+    }
+
+    override func act() {
+        for stream in streams where stream.settings.isDownload {
+            guard let peer = stream.peer, stream.senderDeadline <= world.now else { continue }
+            let runs = stream.takeDue(now: world.now, mayMerge: world.settings.usesOffload)
+            let packets = packets(
+                of: stream,
+                runs: runs,
+                from: Self.address(stream.settings.isV6),
+                80,
+                to: peer,
+                stream.port
+            )
+            for packet in packets { world.enterExit(stream.peerExit, packet) }
+        }
+    }
+
+    func receive(_ bytes: [UInt8], exit: Int) {
+        receivedPackets += 1
+        let packet: Packet
+        do throws(Packet.Fault) {
+            packet = try Packet(parsing: bytes)
+        } catch {
+            return world.checker.note("exit \(exit) let a packet out that is none: \(error)")
+        }
+        guard world.exit(of: packet.source) == exit else {
+            return world.checker.note("exit \(exit) let a packet of \(packet.source) out")
+        }
+        guard packet.destination == Self.address(packet.isV6) else {
+            return world.checker.note("exit \(exit) let a packet to \(packet.destination) out")
+        }
+        switch packet.transport {
+        case .udp: answerDatagram(packet, exit: exit)
+        case .tcp: receiveSegment(packet, exit: exit)
+        case .icmp, .icmpV6: answerEcho(packet, exit: exit)
+        }
+    }
+
+    private func answerDatagram(_ packet: Packet, exit: Int) {
+        guard let claim = Pattern.proven(packet.payload), !claim.isAnswer,
+            let flow = world.flow(claim.flow), packet.sourcePort == flow.port
+        else { return world.checker.note("exit \(exit) let an altered packet out") }
+        guard world.checker.isFirst(flow: flow.id, number: claim.number, isAnswer: false) else {
+            return world.checker.note("packet \(claim.number) of flow \(flow.id) came twice")
+        }
+        flow.arrivedCount += 1
+        if flow.leases.last != packet.source { flow.leases.append(packet.source) }
+        var answer = Packet(.udp, from: packet.destination, to: packet.source)
+        answer.sourcePort = packet.destinationPort
+        answer.destinationPort = packet.sourcePort
+        answer.payload = Pattern.payload(
+            flow: claim.flow,
+            number: claim.number,
+            isAnswer: true,
+            byteCount: flow.settings.answerByteCount
+        )
+        world.enterExit(exit, Offload.plain(answer.encoded))
+    }
+
+    private func receiveSegment(_ packet: Packet, exit: Int) {
+        guard let index = byPort[packet.sourcePort] else {
+            return world.checker.note("exit \(exit) let a segment of no stream out")
+        }
+        let stream = streams[index]
+        if stream.peer == nil {
+            stream.peer = packet.source
+            stream.peerExit = exit
+        }
+        guard stream.peer == packet.source else {
+            // A connection ends with its address.
+            stream.strayCount += 1
+            return
+        }
+        if !stream.settings.isDownload {
+            guard !packet.payload.isEmpty else { return }
+            let isRight = stream.receiveSegment(
+                at: Int(packet.sequence),
+                packet.payload,
+                now: world.now
+            )
+            guard isRight else { return world.checker.note("stream \(stream.id) was altered") }
+            world.enterExit(
+                exit,
+                acknowledgement(
+                    of: stream,
+                    from: packet.destination,
+                    80,
+                    to: packet.source,
+                    stream.port
+                )
+            )
+        } else if let map = Self.map(of: packet) {
+            stream.receiveAcknowledgement(
+                first: Int(packet.acknowledged),
+                map: map,
+                now: world.now
+            )
+            plan()
+        }
+    }
+
+    private func answerEcho(_ packet: Packet, exit: Int) {
+        guard packet.sourcePort == (packet.isV6 ? 128 : 8),
+            let claim = Pattern.proven(packet.payload)
+        else { return world.checker.note("exit \(exit) let an altered echo request out") }
+        guard world.checker.isFirst(flow: claim.flow, number: claim.number, isAnswer: false) else {
+            return world.checker.note("echo request \(claim.number) came twice")
+        }
+        var answer = packet
+        (answer.source, answer.destination) = (packet.destination, packet.source)
+        answer.sourcePort = packet.isV6 ? 129 : 0
+        world.enterExit(exit, Offload.plain(answer.encoded))
+    }
+}

@@ -1,0 +1,103 @@
+import Base
+
+/// A relay or client of a world: its cores, and what drives them.
+public class Node {
+    /// Whether a node works.
+    public enum Condition: Sendable {
+        /// It works.
+        case up
+        /// It stands still; what arrives waits, up to a bound.
+        case paused
+        /// It is gone, with all it knew.
+        case down
+    }
+
+    /// Its place among the world's nodes.
+    public let index: Int
+    unowned let world: World
+    /// Whether it works.
+    public internal(set) var condition = Condition.up
+    /// How many times it began anew.
+    public internal(set) var incarnation = 0
+    /// How far its wall clock is ahead, in seconds; negative where it is behind.
+    public var clockOffsetSeconds: Int64 = 0
+    /// Datagrams it sent.
+    public internal(set) var sentDatagrams: UInt64 = 0
+    /// Datagrams it received.
+    public internal(set) var receivedDatagrams: UInt64 = 0
+
+    var backlog: [Delivery] = []
+    var wakePlanned: Instant = .distantFuture
+    private var workerFreeAt: Instant = .zero
+    private var lastWake: Instant = .zero
+    private var wakesAtInstant = 0
+    private var wakeFloor: Instant = .zero
+
+    static let backlogLimit = 256
+    static let settleLimit = 1_000
+    private static let wakeLimit = 20
+
+    init(index: Int, world: World) {
+        self.index = index
+        self.world = world
+    }
+
+    var wall: WallTime {
+        let seconds = Int64(world.wall.seconds) + clockOffsetSeconds
+        return WallTime(seconds: UInt64(max(0, seconds)))
+    }
+
+    func addresses() -> [SocketAddress] { [] }
+    func receive(_ deliveries: ArraySlice<Delivery>) {}
+    func wake() {}
+    func finishJob() {}
+    func openMailbox(isForControl: Bool, count: Int) {}
+
+    /// When the result of a job begun now is there: one worker, in order.
+    func planJob() {
+        workerFreeAt = max(workerFreeAt, world.now) + world.settings.jobTime
+        world.plan(.jobDone(node: index, incarnation: incarnation), at: workerFreeAt)
+    }
+
+    func planMailbox(isForControl: Bool, count: Int) {
+        guard count > 0 else { return }
+        world.plan(
+            .mailbox(
+                node: index,
+                incarnation: incarnation,
+                isForControl: isForControl,
+                count: count
+            ),
+            at: world.now + world.settings.mailboxTime
+        )
+    }
+
+    func planWake(at deadline: Instant) {
+        guard deadline != .distantFuture, deadline < wakePlanned else { return }
+        wakePlanned = max(deadline, world.now, wakeFloor)
+        world.plan(.wake(node: index), at: wakePlanned)
+    }
+
+    /// Called before each wake: a core that wants to be woken again and again at one instant spins.
+    func noteWake() {
+        wakePlanned = .distantFuture
+        wakesAtInstant = lastWake == world.now ? wakesAtInstant + 1 : 0
+        lastWake = world.now
+        if wakesAtInstant == Self.wakeLimit {
+            world.checker.note("node \(index) spins: \(deadlines())")
+        }
+        // A core that spins must not stop virtual time.
+        if wakesAtInstant >= Self.wakeLimit { wakeFloor = world.now + .milliseconds(1) }
+    }
+
+    func deadlines() -> String { "" }
+
+    func source(for destination: SocketAddress) -> SocketAddress? {
+        addresses().first { $0.ip.isV4 == destination.ip.isV4 }
+    }
+}
+
+/// A packet as it is read from a TUN device: offload header and packet.
+struct TunInput {
+    let bytes: [UInt8]
+}

@@ -1,0 +1,155 @@
+import Base
+import Circuits
+import ClientCore
+import Links
+import RelayCore
+import Wire
+
+// What of an event, command or outcome goes into the trace: its kind and whom it concerns.
+
+extension LinkEvent {
+    var traceCode: UInt64 {
+        switch self {
+        case .confirmed(let id): 1 << 32 | UInt64(id.rawValue)
+        case .lost(let id): 2 << 32 | UInt64(id.rawValue)
+        case .rekeyDue(let id): 3 << 32 | UInt64(id.rawValue)
+        case .control(let id, _): 4 << 32 | UInt64(id.rawValue)
+        case .roamed(let id, _): 5 << 32 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension RelayEvent {
+    var traceCode: UInt64 {
+        switch self {
+        case .link(let event): 1 << 56 | event.traceCode
+        case .handshake(_, let source):
+            2 << 56 | UInt64(source.port) << 32 | source.ip.low & 0xffff_ffff
+        case .create(let link, let number, _):
+            3 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .created(let link, let number, _):
+            4 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .destroyed(let id, let isFromNext):
+            5 << 56 | UInt64(id.rawValue) << 1 | (isFromNext ? 1 : 0)
+        case .refused(let link, let number, _):
+            6 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .control(let id, let bytes, let isEarly):
+            7 << 56 | UInt64(bytes.count) << 33 | (isEarly ? 1 << 32 : 0) | UInt64(id.rawValue)
+        case .tunnelOpened(let id, _): 8 << 56 | UInt64(id.rawValue)
+        case .tunnelLost(let id): 9 << 56 | UInt64(id.rawValue)
+        case .idle(let id): 10 << 56 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension RelayCommand {
+    var traceCode: UInt64 {
+        switch self {
+        case .addLink(let link): 1 << 56 | UInt64(link.id.rawValue)
+        case .renewLink(let id, let session):
+            2 << 56 | UInt64(id.rawValue & 0xff_ffff) << 32 | UInt64(session.local.rawValue)
+        case .removeLink(let id, _): 3 << 56 | UInt64(id.rawValue)
+        case .keepLinkAlive(let id, let isWanted):
+            4 << 56 | (isWanted ? 1 << 32 : 0) | UInt64(id.rawValue)
+        case .sendHandshake(_, let destination):
+            5 << 56 | UInt64(destination.port) << 32 | destination.ip.low & 0xffff_ffff
+        case .sendCell(let link, let number, let command, _):
+            6 << 56 | UInt64(command.rawValue) << 48 | UInt64(link.rawValue & 0xffff) << 32
+                | UInt64(number.rawValue)
+        case .sendLinkControl(let id, _): 7 << 56 | UInt64(id.rawValue)
+        case .installCircuit(let circuit): 8 << 56 | UInt64(circuit.id.rawValue)
+        case .refuseCircuit(let link, let number):
+            9 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .setNext(let id, _, let number):
+            10 << 56 | UInt64(id.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .sendControl(let id, let bytes):
+            11 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .openTunnel(let id, _, _): 12 << 56 | UInt64(id.rawValue)
+        case .removeCircuit(let id): 13 << 56 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension LinkDialer.JobResult {
+    var traceCode: UInt64 {
+        switch self {
+        case .initiated(let id, _): 1 << 32 | UInt64(id.rawValue)
+        case .finished(let id, _, _): 2 << 32 | UInt64(id.rawValue)
+        case .solved(let id, _, _): 3 << 32 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension RelayJob.Outcome {
+    var traceCode: UInt64 {
+        switch self {
+        case .dialer(let result): 1 << 56 | result.traceCode
+        case .responded(_, let result): 2 << 56 | ((try? result.get()) == nil ? 0 : 1)
+        case .created(_, _, let result): 3 << 56 | ((try? result.get()) == nil ? 0 : 1)
+        }
+    }
+}
+
+extension ClientJob.Outcome {
+    var traceCode: UInt64 {
+        switch self {
+        case .dialer(let result): 1 << 56 | result.traceCode
+        case .built(let id, _): 2 << 56 | UInt64(id.rawValue)
+        case .finished(let id, let work, _):
+            3 << 56 | UInt64(work.hop.rawValue) << 32 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension ClientEvent {
+    var traceCode: UInt64 {
+        switch self {
+        case .link(let event): 1 << 56 | event.traceCode
+        case .handshake(_, let source):
+            2 << 56 | UInt64(source.port) << 32 | source.ip.low & 0xffff_ffff
+        case .created(let id, _): 3 << 56 | UInt64(id.rawValue)
+        case .destroyed(let id, _): 4 << 56 | UInt64(id.rawValue)
+        case .control(let id, let hop, let bytes):
+            5 << 56 | UInt64(hop.rawValue) << 48 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .silent(let id, _): 6 << 56 | UInt64(id.rawValue)
+        case .exhausted(let id): 7 << 56 | UInt64(id.rawValue)
+        case .leaseUnused(let id): 8 << 56 | UInt64(id.rawValue)
+        }
+    }
+}
+
+extension ClientCommand {
+    var traceCode: UInt64 {
+        switch self {
+        case .addLink(let link): 1 << 56 | UInt64(link.id.rawValue)
+        case .renewLink(let id, let session):
+            2 << 56 | UInt64(id.rawValue & 0xff_ffff) << 32 | UInt64(session.local.rawValue)
+        case .removeLink(let id, _): 3 << 56 | UInt64(id.rawValue)
+        case .sendHandshake(_, let destination):
+            4 << 56 | UInt64(destination.port) << 32 | destination.ip.low & 0xffff_ffff
+        case .sendCell(let link, let number, let command, _):
+            5 << 56 | UInt64(command.rawValue) << 48 | UInt64(link.rawValue & 0xffff) << 32
+                | UInt64(number.rawValue)
+        case .sendLinkControl(let id, _): 6 << 56 | UInt64(id.rawValue)
+        case .addCircuit(let id, _, let number, _):
+            7 << 56 | UInt64(id.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
+        case .setEarly(let id, let hop, _, let start):
+            8 << 56 | UInt64(hop.rawValue) << 52 | UInt64(id.rawValue & 0xf_ffff) << 32
+                | UInt64(start)
+        case .setKeys(let id, let hop, _, _, let start):
+            9 << 56 | UInt64(hop.rawValue) << 52 | UInt64(id.rawValue & 0xf_ffff) << 32
+                | UInt64(start)
+        case .sendControl(let id, let hop, let bytes):
+            10 << 56 | UInt64(hop.rawValue) << 52 | UInt64(bytes.count) << 32
+                | UInt64(id.rawValue)
+        case .removeCircuit(let id): 11 << 56 | UInt64(id.rawValue)
+        case .addTunnel(let id, _): 12 << 56 | UInt64(id.rawValue)
+        case .removeTunnel(let id): 13 << 56 | UInt64(id.rawValue)
+        case .bind(let lease, _, let circuit):
+            14 << 56 | UInt64(lease.rawValue & 0xff_ffff) << 32 | UInt64(circuit.rawValue)
+        case .setCurrent(let tunnel, let lease):
+            15 << 56 | UInt64(tunnel.rawValue & 0xff_ffff) << 32 | UInt64(lease?.rawValue ?? 0)
+        case .endLease(let lease): 16 << 56 | UInt64(lease.rawValue)
+        }
+    }
+}
