@@ -14,11 +14,17 @@ public struct LayerSealer: ~Copyable {
 
     /// Begins with `start`, drawn from 0..<2^29, in key epoch `epoch`.
     public init(key: Secret, epoch: UInt8, start: UInt32) {
+        self.init(key: key, epoch: epoch, start: start, cellLimit: Self.cellLimit)
+    }
+
+    /// Begins with `start` a key that ends after `cellLimit` cells.
+    init(key: Secret, epoch: UInt8, start: UInt32, cellLimit: UInt32) {
         precondition(start < Self.cellLimit, "start counter out of range")
+        precondition(cellLimit <= Self.cellLimit, "a key ends at 2^29 cells")
         self.key = AEADKey(key)
         self.epoch = epoch
         next = start
-        end = start + Self.cellLimit
+        end = start + cellLimit
     }
 
     /// The counter the next layer gets; `nil` when the key has come to its end.
