@@ -2,7 +2,9 @@ import Base
 public import CryptoPrimitives
 public import Wire
 
-/// Seals the layer of one hop, with a counter that never repeats under its key. Spec: §C.3.
+/// Seals the layer of one hop, with a counter that never repeats under its key.
+///
+/// Spec: §C.3.
 public struct LayerSealer: ~Copyable {
     /// Cells after which a key ends: 2^29.
     public static let cellLimit: UInt32 = 1 << 29
@@ -61,7 +63,9 @@ public struct LayerSealer: ~Copyable {
     }
 }
 
-/// Opens the layer of one hop, each counter once. Spec: §C.3, §C.4 (replay).
+/// Opens the layer of one hop, each counter once.
+///
+/// Spec: §C.3, §C.4 (replay).
 public struct LayerOpener: ~Copyable {
     /// What became of a layer.
     public enum Verdict: Equatable, Sendable {

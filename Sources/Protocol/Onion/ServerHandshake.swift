@@ -2,7 +2,9 @@ public import Base
 public import CryptoPrimitives
 public import Wire
 
-/// The end of a handshake that answers. Spec: §B.2.
+/// The end of a handshake that answers.
+///
+/// Spec: §B.2.
 ///
 /// ``init(opening:target:key:)`` opens the client's message; only a client that knows the relay's
 /// public key gets that far. ``respond(with:ephemeral:)`` then makes the answer and the keys.
