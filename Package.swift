@@ -56,6 +56,10 @@ func tests(
 
 let package = Package(
     name: "umbel",
+    products: [
+        // Holds the fuzz entry points, which the fuzzers under Tools link.
+        .library(name: "TestSupport", targets: ["TestSupport"])
+    ],
     dependencies: [
         // X-Wing, X25519; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
@@ -213,6 +217,21 @@ let package = Package(
         ),
 
         // Tests
+        // Vector files, seeds and fuzz entry points for the tests of several modules.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits",
+            ],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+        tests(
+            of: "Onion",
+            ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
+            resources: [.copy("Vectors")]
+        ),
+
         // Network namespaces for the tests of shells that need them.
         .target(
             name: "NamespaceSupport",

@@ -1,6 +1,8 @@
 public import Base
 
-/// A CTRL record: one piece of the reliable conversation between a client and one hop. Spec: §C.4.
+/// A CTRL record: one piece of the reliable conversation between a client and one hop.
+///
+/// Spec: §C.4.
 ///
 /// `seq u16 | ack u16 | ackbits u16 | type u8 | message`; bit 7 of the type says that the message
 /// goes on in the next number. Type 0 carries acknowledgements only and takes no number.
@@ -65,7 +67,9 @@ public struct ControlRecord: Equatable, Sendable {
     }
 }
 
-/// What client and hop say to each other in CTRL records. Spec: §C.4.
+/// What client and hop say to each other in CTRL records.
+///
+/// Spec: §C.4.
 public enum ControlMessage: Equatable, Sendable {
     /// Asks a hop to make `next` the circuit's next hop.
     case extend(next: NodeID, create: [UInt8])
@@ -233,7 +237,9 @@ public enum ControlMessage: Equatable, Sendable {
     }
 }
 
-/// Why a circuit was destroyed, as far as a neighbour is told. Spec: §B.3.
+/// Why a circuit was destroyed, as far as a neighbour is told.
+///
+/// Spec: §B.3.
 public enum DestroyReason: UInt8, Sendable {
     /// The client or a hop is done with it.
     case finished = 0

@@ -1,6 +1,8 @@
 import Base
 
-/// The one datagram of the network: 1392 bytes, whatever it carries. Spec: §C.2.
+/// The one datagram of the network: 1392 bytes, whatever it carries.
+///
+/// Spec: §C.2.
 ///
 /// ```
 ///  0  sid   u32   receiver's link session; 0 marks a handshake datagram
@@ -32,7 +34,9 @@ public enum Datagram {
     public static let sealedBodyCapacity = bodyByteCount - 16
 }
 
-/// What a link datagram carries. Spec: §C.2.
+/// What a link datagram carries.
+///
+/// Spec: §C.2.
 public enum CellCommand: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     /// Nothing: the body is noise.
     case padding = 0
@@ -74,7 +78,9 @@ public struct CircuitNumber: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// The sealed part of a link header, in clear. Spec: §C.2.
+/// The sealed part of a link header, in clear.
+///
+/// Spec: §C.2.
 public struct LinkHeader: Equatable, Sendable, BitwiseCopyable {
     /// The circuit on this link; 0 where the command needs none.
     public var circuit: CircuitNumber

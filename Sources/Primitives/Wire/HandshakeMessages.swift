@@ -1,6 +1,8 @@
 public import Base
 
-/// What a client tells each hop when it creates a circuit, sealed in CREATE. Spec: §B.2 (CM).
+/// What a client tells each hop when it creates a circuit, sealed in CREATE.
+///
+/// Spec: §B.2 (CM).
 public struct ClientMessage: Equatable, Sendable {
     /// Bytes on the wire.
     public static let byteCount = 32
@@ -68,7 +70,9 @@ public struct ClientMessage: Equatable, Sendable {
     }
 }
 
-/// What a relay answers with, sealed in CREATED. Spec: §B.2 (SM).
+/// What a relay answers with, sealed in CREATED.
+///
+/// Spec: §B.2 (SM).
 public struct ServerMessage: Equatable, Sendable {
     /// Bytes on the wire.
     public static let byteCount = 64
@@ -143,7 +147,9 @@ public struct ServerMessage: Equatable, Sendable {
     }
 }
 
-/// First message of a handshake: `key_id 8 | X 32 | ct 1120 | c_cm`. Spec: §B.2.
+/// First message of a handshake: `key_id 8 | X 32 | ct 1120 | c_cm`.
+///
+/// Spec: §B.2.
 ///
 /// 1208 bytes for circuits (CM of 32), 1304 for links (CM of 128).
 public struct CreateBody: Hashable, Sendable {
@@ -197,7 +203,9 @@ public struct CreateBody: Hashable, Sendable {
     }
 }
 
-/// Answer of a handshake: `Y 32 | c_sm 80`, 112 bytes. Spec: §B.2.
+/// Answer of a handshake: `Y 32 | c_sm 80`, 112 bytes.
+///
+/// Spec: §B.2.
 public struct CreatedBody: Hashable, Sendable {
     /// Bytes on the wire.
     public static let byteCount = 112

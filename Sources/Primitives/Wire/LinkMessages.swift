@@ -12,7 +12,9 @@ public struct SessionID: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// The three handshake datagrams of a link. Spec: §B.5.
+/// The three handshake datagrams of a link.
+///
+/// Spec: §B.5.
 public enum HandshakeDatagram: Sendable {
     /// Opens a link.
     case initiation(LinkInitiation)
@@ -52,7 +54,9 @@ public enum HandshakeDatagram: Sendable {
     }
 }
 
-/// INIT: opens a link. Spec: §B.5.
+/// INIT: opens a link.
+///
+/// Spec: §B.5.
 public struct LinkInitiation: Equatable, Sendable {
     /// Bytes before the proof of work, which it covers.
     public static let workByteCount = 1316
@@ -113,7 +117,9 @@ public struct LinkInitiation: Equatable, Sendable {
     }
 }
 
-/// RESP: answers an initiation. Spec: §B.5.
+/// RESP: answers an initiation.
+///
+/// Spec: §B.5.
 public struct LinkResponse: Equatable, Sendable {
     /// Session under which the responder receives.
     public var session: SessionID
@@ -164,7 +170,9 @@ public struct LinkResponse: Equatable, Sendable {
     }
 }
 
-/// COOKIE: asks an initiator for proof of its address. Spec: §B.5.
+/// COOKIE: asks an initiator for proof of its address.
+///
+/// Spec: §B.5.
 public struct LinkCookie: Equatable, Sendable {
     /// The initiator's session, which this answers.
     public var initiatorSession: SessionID
@@ -218,7 +226,9 @@ public struct LinkCookie: Equatable, Sendable {
     }
 }
 
-/// The inside of a LINK_CTRL cell. Spec: §B.5.
+/// The inside of a LINK_CTRL cell.
+///
+/// Spec: §B.5.
 public enum LinkControlMessage: Equatable, Sendable {
     /// Asks for a ``pong(nonce:)``.
     case ping(nonce: UInt64)

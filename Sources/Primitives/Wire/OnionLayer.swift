@@ -40,7 +40,9 @@ public struct HopIndex: Hashable, Comparable, Sendable, BitwiseCopyable {
     }
 }
 
-/// Sizes and places within the nested layers of a cell body. Spec: §C.3.
+/// Sizes and places within the nested layers of a cell body.
+///
+/// Spec: §C.3.
 ///
 /// A layer is `inner | hdr 8 | tag 16`, sealed and opened where it lies: the inner layer begins
 /// where the outer one does, so that no hop moves a byte. Of the 1356 bytes of a body the layer of
@@ -64,7 +66,9 @@ public enum OnionLayer {
     }
 }
 
-/// What the hop that opened a layer does with its inside. Spec: §C.3.
+/// What the hop that opened a layer does with its inside.
+///
+/// Spec: §C.3.
 public enum LayerCommand: UInt8, Sendable, BitwiseCopyable {
     /// Pass the inner layer on.
     case forward = 0
@@ -76,7 +80,9 @@ public enum LayerCommand: UInt8, Sendable, BitwiseCopyable {
     case parity = 3
 }
 
-/// The eight bytes at the end of a layer's inside. Spec: §C.3.
+/// The eight bytes at the end of a layer's inside.
+///
+/// Spec: §C.3.
 public struct LayerHeader: Equatable, Sendable, BitwiseCopyable {
     /// What to do with the inside.
     public var command: LayerCommand
@@ -139,7 +145,9 @@ public struct LayerHeader: Equatable, Sendable, BitwiseCopyable {
     }
 }
 
-/// A layer's counter as it travels: key epoch in the top 2 bits, count in the low 30. Spec: §C.3.
+/// A layer's counter as it travels: key epoch in the top 2 bits, count in the low 30.
+///
+/// Spec: §C.3.
 public struct LayerCounter: Hashable, Sendable, BitwiseCopyable {
     /// Both fields as they travel.
     public var rawValue: UInt32

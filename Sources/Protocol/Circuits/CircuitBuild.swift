@@ -3,7 +3,9 @@ public import CryptoPrimitives
 public import Onion
 public import Wire
 
-/// How the three hops of a circuit are reached. Spec: §B.3.
+/// How the three hops of a circuit are reached.
+///
+/// Spec: §B.3.
 public enum BuildMethod: String, Sendable {
     /// All in one path round trip, extensions under early keys.
     case pipelined
@@ -86,7 +88,9 @@ public struct FinishWork: Sendable {
     }
 }
 
-/// A circuit being built, seen from its client. Spec: §B.3.
+/// A circuit being built, seen from its client.
+///
+/// Spec: §B.3.
 ///
 /// Sans-IO. Begin with the handshakes of ``BuildWork``; feed `CREATED` bodies and control messages;
 /// run the ``FinishWork`` they yield and give its result to ``finished(_:hop:now:)``; perform the

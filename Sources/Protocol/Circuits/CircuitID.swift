@@ -16,7 +16,9 @@ public struct CircuitID: Hashable, Comparable, Sendable {
     }
 }
 
-/// Records of kind and length, as cells carry them. Spec: §C.4.
+/// Records of kind and length, as cells carry them.
+///
+/// Spec: §C.4.
 public enum RecordPayload {
     /// Bytes before a record's body: kind u8, length u16.
     public static let headerByteCount = 3

@@ -3,7 +3,9 @@ public import CryptoPrimitives
 public import Onion
 public import Wire
 
-/// The hot part of a circuit at its client: three hops' layers, both ways. Spec: §C.3.
+/// The hot part of a circuit at its client: three hops' layers, both ways.
+///
+/// Spec: §C.3.
 ///
 /// Owned by the client's shard; the control plane installs keys as hops answer.
 public struct ClientPath: ~Copyable {

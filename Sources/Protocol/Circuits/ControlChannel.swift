@@ -1,7 +1,9 @@
 public import Base
 public import Wire
 
-/// One end of the reliable conversation between a client and one hop. Spec: §C.4.
+/// One end of the reliable conversation between a client and one hop.
+///
+/// Spec: §C.4.
 ///
 /// Sans-IO. ``send(_:)`` takes messages, ``nextRecord(now:)`` gives records to put into cells,
 /// ``receive(_:now:)`` takes the other end's. Window 8; a record is repeated after

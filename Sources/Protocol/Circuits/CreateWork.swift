@@ -29,7 +29,9 @@ public struct CreatePolicy: Sendable {
         self.answer = answer
     }
 
-    /// Whether early cells sent in `clientMinute` may be taken. Spec: §B.3 (replay).
+    /// Whether early cells sent in `clientMinute` may be taken.
+    ///
+    /// Spec: §B.3 (replay).
     public func takesEarly(clientMinute: UInt32) -> Bool {
         guard canJudgeReplays, clientMinute != 0 else { return false }
         let distance =
@@ -39,7 +41,9 @@ public struct CreatePolicy: Sendable {
     }
 }
 
-/// A relay's key work for one CREATE, to be run off the packet path. Spec: §B.2.
+/// A relay's key work for one CREATE, to be run off the packet path.
+///
+/// Spec: §B.2.
 public struct CreateWork: Sendable {
     let body: CreateBody
     let target: HandshakeTarget
@@ -99,7 +103,9 @@ public struct CreateWork: Sendable {
     }
 }
 
-/// Which CREATEs were seen: eight keyed bytes each, in one bucket a minute. Spec: §B.3 (replay).
+/// Which CREATEs were seen: eight keyed bytes each, in one bucket a minute.
+///
+/// Spec: §B.3 (replay).
 ///
 /// Bound: five buckets of `bucketLimit` marks. Where a bucket is full, replays of its minute cannot
 /// be told, and early data is refused instead of circuits.

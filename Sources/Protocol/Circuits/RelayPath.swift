@@ -3,7 +3,9 @@ public import CryptoPrimitives
 import Onion
 public import Wire
 
-/// The hot part of a circuit at one relay: one layer, both ways. Spec: §B.3, §C.3.
+/// The hot part of a circuit at one relay: one layer, both ways.
+///
+/// Spec: §B.3, §C.3.
 ///
 /// Owned by one shard with both halves, since the links on either side are that shard's too.
 public struct RelayPath: ~Copyable {

@@ -2,7 +2,9 @@ import Base
 import CryptoPrimitives
 import Wire
 
-/// The keyed hashes that keep strangers from making a relay work. Spec: §B.5.
+/// The keyed hashes that keep strangers from making a relay work.
+///
+/// Spec: §B.5.
 enum Cookie {
     static func mac1(over datagram: [UInt8], publicKey: [UInt8]) -> [UInt8] {
         BLAKE2b.hash(

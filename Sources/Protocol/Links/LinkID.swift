@@ -21,7 +21,9 @@ public enum LinkPeer: Hashable, Sendable {
     case relay(NodeID)
 }
 
-/// Keys of one session as one end uses them. Spec: §B.5, §C.2.
+/// Keys of one session as one end uses them.
+///
+/// Spec: §B.5, §C.2.
 public struct SessionKeys: Sendable {
     /// Seals headers of what this end sends.
     public let sendHeader: Secret

@@ -24,7 +24,9 @@ public struct InitiationWork: Sendable {
     }
 }
 
-/// One attempt to open a link: INIT, its repetitions, cookies, until the answer. Spec: §B.5.
+/// One attempt to open a link: INIT, its repetitions, cookies, until the answer.
+///
+/// Spec: §B.5.
 ///
 /// Sans-IO. Ask ``nextDatagram(now:)`` at ``nextDeadline``; hand answers to ``accepts(_:)`` and
 /// ``receive(_:)``. Exits: the answer's key work succeeds, or ``hasFailed`` after five tries.
@@ -128,7 +130,9 @@ public struct LinkInitiator: Sendable {
     }
 }
 
-/// The puzzle a loaded relay poses. Spec: §B.5.
+/// The puzzle a loaded relay poses.
+///
+/// Spec: §B.5.
 public struct CookieWork: Sendable {
     /// The cookie, 16 bytes.
     public let cookie: [UInt8]

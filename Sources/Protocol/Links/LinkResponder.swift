@@ -50,7 +50,9 @@ public struct ResponseWork: Sendable {
     }
 }
 
-/// Decides which initiations are worth key work, and answers repetitions from memory. Spec: §B.5.
+/// Decides which initiations are worth key work, and answers repetitions from memory.
+///
+/// Spec: §B.5.
 ///
 /// Order of checks, cheapest first: key identifier, mac1, repetition, cookie and work under load.
 /// Bounds: 1,024 answers kept for ten seconds, 65,536 marks of initiations seen.

@@ -10,7 +10,9 @@ public import Wire
 /// one shard. Bounds: `linkLimit` links, three sessions each.
 /// Spec: PROTOCOL.md §B.5 (sessions, liveness), §C.2 (datagram).
 public struct LinkTable: ~Copyable {
-    /// Times of the link protocol. Spec: §B.5.
+    /// Times of the link protocol.
+    ///
+    /// Spec: §B.5.
     public struct Timing: Sendable {
         /// Silence after which the end that opened the link sends a PING.
         public var keepalive: TimeSpan = .seconds(15)

@@ -25,7 +25,9 @@ public struct LinkTarget: Sendable {
     }
 }
 
-/// How a relay shows who it is when it opens a link; clients have none. Spec: §B.5.
+/// How a relay shows who it is when it opens a link; clients have none.
+///
+/// Spec: §B.5.
 public struct LinkIdentity: Sendable {
     let network: NetworkID
     let signingKey: Ed25519.SigningKey
@@ -42,7 +44,9 @@ public struct LinkIdentity: Sendable {
     }
 }
 
-/// The long client message of a link: CM 32 | relay_id 32 | signature 64. Spec: §B.5.
+/// The long client message of a link: CM 32 | relay_id 32 | signature 64.
+///
+/// Spec: §B.5.
 enum LinkClientMessage {
     static let byteCount = 128
 

@@ -2,7 +2,9 @@ public import Base
 public import CryptoPrimitives
 public import Wire
 
-/// The end of a handshake that speaks first. Spec: §B.2.
+/// The end of a handshake that speaks first.
+///
+/// Spec: §B.2.
 ///
 /// Legal course: ``start(with:ephemeral:message:)``, then ``finish(_:)`` once or more; a forged
 /// answer throws and leaves the handshake as it was.

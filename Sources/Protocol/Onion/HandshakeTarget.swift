@@ -10,7 +10,9 @@ public enum HandshakeRole: UInt8, Sendable {
     case circuit = 2
 }
 
-/// The relay a handshake is for, hashed into the transcript before anything else. Spec: §B.2 (h0).
+/// The relay a handshake is for, hashed into the transcript before anything else.
+///
+/// Spec: §B.2 (h0).
 public struct HandshakeTarget: Sendable {
     static let suite: UInt8 = 1
     private static let protocolName = Array("umbel/1/hs/xwing-x25519-hkdfsha256-aes256gcm".utf8)
@@ -57,7 +59,9 @@ public enum HandshakeError: Error, Equatable, Sendable {
     case malformed(WireError)
 }
 
-/// Keys of the early phase, which carry nothing but extensions. Spec: §B.3.
+/// Keys of the early phase, which carry nothing but extensions.
+///
+/// Spec: §B.3.
 public struct EarlyKeys: Sendable {
     /// Seals what the client sends before the answer came.
     public let forward: Secret
@@ -65,7 +69,9 @@ public struct EarlyKeys: Sendable {
     public let backward: Secret
 }
 
-/// What both ends hold after a handshake. Spec: §B.2.
+/// What both ends hold after a handshake.
+///
+/// Spec: §B.2.
 public struct HandshakeKeys: Sendable {
     /// Client to relay.
     public let forward: Secret
@@ -77,7 +83,9 @@ public struct HandshakeKeys: Sendable {
     public let transcript: Bytes32
 }
 
-/// The key schedule, shared by both ends. Spec: §B.2.
+/// The key schedule, shared by both ends.
+///
+/// Spec: §B.2.
 enum KeySchedule {
     static func messageKey(_ first: Secret) -> Secret {
         HKDF.expand(first, info: Array("cm".utf8), byteCount: 32)

@@ -2,7 +2,9 @@ import Base
 public import CryptoPrimitives
 public import Wire
 
-/// Seals the layer of one hop, with a counter that never repeats under its key. Spec: §C.3.
+/// Seals the layer of one hop, with a counter that never repeats under its key.
+///
+/// Spec: §C.3.
 public struct LayerSealer: ~Copyable {
     /// Cells after which a key ends: 2^29.
     public static let cellLimit: UInt32 = 1 << 29
@@ -14,11 +16,17 @@ public struct LayerSealer: ~Copyable {
 
     /// Begins with `start`, drawn from 0..<2^29, in key epoch `epoch`.
     public init(key: Secret, epoch: UInt8, start: UInt32) {
+        self.init(key: key, epoch: epoch, start: start, cellLimit: Self.cellLimit)
+    }
+
+    /// Begins with `start` a key that ends after `cellLimit` cells.
+    init(key: Secret, epoch: UInt8, start: UInt32, cellLimit: UInt32) {
         precondition(start < Self.cellLimit, "start counter out of range")
+        precondition(cellLimit <= Self.cellLimit, "a key ends at 2^29 cells")
         self.key = AEADKey(key)
         self.epoch = epoch
         next = start
-        end = start + Self.cellLimit
+        end = start + cellLimit
     }
 
     /// The counter the next layer gets; `nil` when the key has come to its end.
@@ -55,7 +63,9 @@ public struct LayerSealer: ~Copyable {
     }
 }
 
-/// Opens the layer of one hop, each counter once. Spec: §C.3, §C.4 (replay).
+/// Opens the layer of one hop, each counter once.
+///
+/// Spec: §C.3, §C.4 (replay).
 public struct LayerOpener: ~Copyable {
     /// What became of a layer.
     public enum Verdict: Equatable, Sendable {

@@ -2,7 +2,9 @@ public import Base
 public import CryptoPrimitives
 public import Wire
 
-/// The end of a handshake that answers. Spec: §B.2.
+/// The end of a handshake that answers.
+///
+/// Spec: §B.2.
 ///
 /// ``init(opening:target:key:)`` opens the client's message; only a client that knows the relay's
 /// public key gets that far. ``respond(with:ephemeral:)`` then makes the answer and the keys.
@@ -19,13 +21,15 @@ public struct ServerHandshake: Sendable {
 
     /// Opens the client's first message.
     ///
-    /// - Throws: ``HandshakeError/invalidKey`` for a ciphertext that is none,
-    ///   ``HandshakeError/notAuthentic`` where the message does not open.
+    /// - Throws: ``HandshakeError/invalidKey`` for a ciphertext that is none or a body that names
+    ///   another key, ``HandshakeError/notAuthentic`` where the message does not open.
     public init(
         opening body: CreateBody,
         target: HandshakeTarget,
         key: XWing.PrivateKey
     ) throws(HandshakeError) {
+        // The one field of the body the transcript does not hold.
+        guard body.keyID == target.keyID else { throw .invalidKey }
         let shared: Secret
         do {
             shared = try key.decapsulate(body.ciphertext)
