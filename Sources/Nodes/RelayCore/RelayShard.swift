@@ -193,7 +193,12 @@ public struct RelayShard: ~Copyable {
             return
         }
         do throws(FlowError) {
-            try holder.rewriter.rewriteBackward(packet, header: header, in: &bytes)
+            try holder.rewriter.rewriteBackward(
+                packet,
+                header: header,
+                isUnsummed: offload.needsChecksum,
+                in: &bytes
+            )
             let tunnel = try TunPacket(parsing: bytes.bytes, header: offload, packet: packet)
             counters.returnPackets += UInt64(tunnel.segmentCount)
             for index in 0..<tunnel.segmentCount {

@@ -39,17 +39,20 @@ public struct AddressRewriter: Sendable, BitwiseCopyable {
     /// - Throws: ``FlowError/foreignDestination`` for another destination,
     ///   ``FlowError/foreignQuote`` for an ICMP error about a packet the lease never sent,
     ///   ``FlowError/malformed(_:)``; the packet is as it was then.
+    /// - Parameter isUnsummed: whether the offload header leaves the transport's checksum to be
+    ///   made: its field then holds the sum of the pseudo-header, not complemented.
     /// - Precondition: `header` is that of the packet in `packet`.
     public func rewriteBackward(
         _ packet: Range<Int>,
         header: IPHeader,
+        isUnsummed: Bool = false,
         in arena: inout MutableRawSpan
     ) throws(FlowError) {
         guard let old = header.isV6 ? lease.v6 : lease.v4, header.destination == old,
             let new = header.isV6 ? tunnel.v6 : tunnel.v4
         else { throw .foreignDestination }
         let change = Change(old: old, new: new, isSource: false)
-        try change.apply(to: packet, header, in: &arena)
+        try change.apply(to: packet, header, isUnsummed: isUnsummed, in: &arena)
     }
 }
 
@@ -82,6 +85,7 @@ private struct Change {
     func apply(
         to packet: Range<Int>,
         _ header: IPHeader,
+        isUnsummed: Bool = false,
         in arena: inout MutableRawSpan
     ) throws(FlowError) {
         let start = packet.lowerBound
@@ -101,6 +105,12 @@ private struct Change {
             quoted = (place, quote)
         }
         storeAddress(at: start, header, asSource: isSource, in: &arena)
+        if isUnsummed, let field = Self.checksumOffset(of: header.protocolNumber) {
+            guard transport + field + 2 <= packet.upperBound else { return }
+            let sum: UInt16 = arena.loadBigEndian(at: transport + field)
+            arena.storeBigEndian(~InternetChecksum.updated(~sum, by: difference), at: transport + field)
+            return
+        }
         // What the changes add to the sum an ICMP checksum covers.
         var covered = InternetChecksum()
         if header.isV6 { covered.add(difference) }
@@ -142,6 +152,16 @@ private struct Change {
         covered.add(change)
     }
 
+    /// Where in its header a transport has its checksum; `nil` for those without a pseudo-header.
+    private static func checksumOffset(of protocolNumber: UInt8) -> Int? {
+        switch protocolNumber {
+        case IPProtocol.tcp: TransportLayout.tcpChecksum
+        // All three have it at the same place.
+        case IPProtocol.udp, IPProtocol.udpLite, IPProtocol.dccp: TransportLayout.udpChecksum
+        default: nil
+        }
+    }
+
     /// Updates a TCP, UDP, DCCP or UDP-Lite checksum, and returns what its own change adds.
     private func updateTransport(
         _ header: IPHeader,
@@ -149,25 +169,8 @@ private struct Change {
         end: Int,
         in arena: inout MutableRawSpan
     ) -> UInt16 {
-        switch header.protocolNumber {
-        case IPProtocol.tcp:
-            return updateField(
-                transport + TransportLayout.tcpChecksum,
-                ofPacket: header,
-                end: end,
-                in: &arena
-            )
-        case IPProtocol.udp, IPProtocol.udpLite, IPProtocol.dccp:
-            // All three have it at the same place.
-            return updateField(
-                transport + TransportLayout.udpChecksum,
-                ofPacket: header,
-                end: end,
-                in: &arena
-            )
-        default:
-            return 0
-        }
+        guard let field = Self.checksumOffset(of: header.protocolNumber) else { return 0 }
+        return updateField(transport + field, ofPacket: header, end: end, in: &arena)
     }
 
     private func updateField(
