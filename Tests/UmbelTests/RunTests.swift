@@ -105,6 +105,26 @@ struct RunTests {
         #expect(result.output.isEmpty)
     }
 
+    @Test("A user without rights runs commands too, in a user namespace, and stays that user")
+    func unprivileged() async throws {
+        let daemon = ScriptedDaemon([ScriptedDaemon.connected])
+        try await daemon.serving(group: "nogroup") { socket in
+            let script = "id -u; ip route; head -1 /etc/resolv.conf; ip link set lo down; exit 42"
+            let result = try await Invocation.run(
+                "/usr/bin/setpriv",
+                [
+                    "--reuid=65534", "--regid=65534", "--clear-groups", Invocation.program, "run",
+                    "--socket", socket, "--", "sh", "-c", script,
+                ]
+            )
+            #expect(result.status == 42, "\(result.errors)")
+            #expect(result.output.hasPrefix("65534\ndefault dev umbel0 "))
+            #expect(result.output.hasSuffix("\nnameserver 10.111.0.1\n"))
+            #expect(result.errors.contains("Operation not permitted"))
+        }
+        #expect(daemon.calls == ["open -", "close 9"])
+    }
+
     @Test("Another user may not ask, not even through a socket whose mode was loosened")
     func otherUser() async throws {
         try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in

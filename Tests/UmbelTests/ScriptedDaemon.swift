@@ -98,8 +98,11 @@ final class ScriptedDaemon: ClientService {
         asked.withLock { $0.append(call) }
     }
 
-    /// Serves this daemon at a socket of its own while `operation` runs.
-    func serving(_ operation: (_ socket: String) async throws -> Void) async throws {
+    /// Serves this daemon, for `group` too, at a socket of its own while `operation` runs.
+    func serving(
+        group: String? = nil,
+        _ operation: (_ socket: String) async throws -> Void
+    ) async throws {
         let folder = "/tmp/umbel-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: folder) }
@@ -107,7 +110,7 @@ final class ScriptedDaemon: ClientService {
         let (ready, becameReady) = AsyncStream.makeStream(of: Void.self)
         let server = ControlServer(
             path: path,
-            group: nil,
+            group: group,
             node: NodeReport(role: .client, version: "0.1.0", pid: getpid()),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         )

@@ -280,24 +280,37 @@ static void pass_on(int signal)
     errno = code;
 }
 
+// Set before the command can run: it may signal its parent at once.
+static const struct {
+    int signal;
+    void (*handler)(int);
+} handled[] = {
+    {SIGINT, SIG_IGN},
+    {SIGQUIT, SIG_IGN},
+    {SIGTERM, pass_on},
+    {SIGHUP, pass_on},
+};
+
+enum { HANDLED_COUNT = sizeof handled / sizeof *handled };
+
 clinux_step_failure clinux_isolated_run(
     clinux_isolated *process, const clinux_isolated_setup *setup)
 {
+    struct sigaction before[HANDLED_COUNT];
+    forwarded_to = process->pid;
+    for (int i = 0; i < HANDLED_COUNT; i++) {
+        struct sigaction action = {.sa_handler = handled[i].handler, .sa_flags = SA_RESTART};
+        sigaction(handled[i].signal, &action, &before[i]);
+    }
     ssize_t count = send(process->channel, setup, sizeof *setup, MSG_NOSIGNAL);
     clinux_step_failure result =
         count < 0 ? failure(CLINUX_STEP_INTERFACE, errno)
                   : receive(process->channel, CLINUX_STEP_EXEC);
     if (result.code != 0) {
         clinux_isolated_abandon(process);
-        return result;
+        for (int i = 0; i < HANDLED_COUNT; i++)
+            sigaction(handled[i].signal, &before[i], NULL);
     }
-    forwarded_to = process->pid;
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction forward = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &ignore, NULL);
-    sigaction(SIGQUIT, &ignore, NULL);
-    sigaction(SIGTERM, &forward, NULL);
-    sigaction(SIGHUP, &forward, NULL);
     return result;
 }
 
