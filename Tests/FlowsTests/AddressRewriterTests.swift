@@ -67,6 +67,44 @@ struct AddressRewriterTests {
         #expect(try rewrite(maker.bytes, isForward: false) == expected.bytes)
     }
 
+    @Test(
+        "a packet whose checksum the kernel left unmade gets one that is right for its new address",
+        arguments: 0..<40
+    )
+    func unsummed(seed: Int) throws {
+        var seeded = Seeded(seed)
+        var maker = PacketMaker(seed: &seeded, payload: seeded.bytes(seeded.int(0...300)))
+        maker.source = remote(maker.isV6)
+        maker.destination = lease(maker.isV6)
+        var expected = maker
+        expected.destination = tunnel(maker.isV6)
+        var bytes = maker.bytes
+        let packet = 0..<bytes.count
+        let header = try IPHeader(parsing: bytes.span.bytes, packet)
+        let field =
+            header.transportOffset + (header.protocolNumber == IPProtocol.tcp ? 16 : 6)
+        // What the kernel leaves there: the sum of everything but header and payload, unfinished.
+        let whole = bytes.span.bytes.loadBigEndian(at: field, as: UInt16.self)
+        bytes[field] = 0
+        bytes[field + 1] = 0
+        var sum = InternetChecksum()
+        sum.add(bytes.span.bytes, header.transportOffset..<bytes.count)
+        let unfinished = InternetChecksum.difference(from: sum.folded, to: ~whole)
+        bytes[field] = UInt8(unfinished >> 8)
+        bytes[field + 1] = UInt8(truncatingIfNeeded: unfinished)
+        var offload = VirtioNetHeader()
+        offload.needsChecksum = true
+        offload.checksumStart = UInt16(header.transportOffset)
+        offload.checksumOffset = UInt16(field - header.transportOffset)
+        var arena = bytes + [UInt8](repeating: 0, count: bytes.count)
+        try arena.withArena { (span) throws(FlowError) in
+            try rewriter.rewriteBackward(packet, header: header, isUnsummed: true, in: &span)
+            let tunnel = try TunPacket(parsing: span.bytes, header: offload, packet: packet)
+            tunnel.writeSegment(0, in: &span, to: bytes.count)
+        }
+        #expect(Array(arena[bytes.count...]) == expected.bytes)
+    }
+
     @Test("a source other than the tunnel's address is refused and the packet left alone")
     func spoofed() {
         for isV6 in [false, true] {

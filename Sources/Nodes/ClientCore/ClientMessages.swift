@@ -121,4 +121,8 @@ public struct CircuitTraffic: Sendable, Equatable {
     public var sentCells: UInt64
     /// Cells received.
     public var receivedCells: UInt64
+    /// Bytes of packets sent.
+    public var sentBytes: UInt64
+    /// Bytes of packets received.
+    public var receivedBytes: UInt64
 }

@@ -53,6 +53,8 @@ public struct ClientShard: ~Copyable {
         var reassembler = Reassembler()
         var nextFragmentID: UInt16 = 0
         var unansweredSince: Instant?
+        var sentBytes: UInt64 = 0
+        var receivedBytes: UInt64 = 0
     }
 
     struct Tunnel: ~Copyable {
@@ -132,7 +134,9 @@ public struct ClientShard: ~Copyable {
         guard let slot = slot(of: id) else { return nil }
         return CircuitTraffic(
             sentCells: circuits[slot].path.sentCells,
-            receivedCells: circuits[slot].path.receivedCells
+            receivedCells: circuits[slot].path.receivedCells,
+            sentBytes: circuits[slot].sentBytes,
+            receivedBytes: circuits[slot].receivedBytes
         )
     }
 
@@ -197,6 +201,7 @@ public struct ClientShard: ~Copyable {
         for index in 0..<packet.segmentCount {
             send(segment: index, of: packet, over: slot, bytes: &bytes, now: now)
         }
+        circuits[slot].sentBytes += UInt64(byteCount - VirtioNetHeader.byteCount)
         counters.sentPackets += UInt64(packet.segmentCount)
         counters.sentBytes += UInt64(byteCount - VirtioNetHeader.byteCount)
     }
@@ -432,6 +437,7 @@ public struct ClientShard: ~Copyable {
             counters.overflow += 1
             return
         }
+        circuits[slot].receivedBytes += UInt64(packet.count)
         counters.receivedPackets += 1
         counters.receivedBytes += UInt64(packet.count)
     }

@@ -599,6 +599,8 @@ public actor ClientNode: ClientService {
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
             cellsForward: traffic?.sentCells ?? 0,
             cellsBackward: traffic?.receivedCells ?? 0,
+            bytesForward: traffic?.sentBytes ?? 0,
+            bytesBackward: traffic?.receivedBytes ?? 0,
             isolation: owner?.value.pid.map { "process \($0)" } ?? "machine",
             tunnel: owner?.key
         )
