@@ -6,7 +6,7 @@ public import Directory
 import Flows
 import Links
 public import Paths
-public import Wire
+import Wire
 
 /// A client of a world.
 public final class ClientNode: Node {
@@ -84,8 +84,9 @@ public final class ClientNode: Node {
         settle()
     }
 
-    /// Measures the round trip to a hop.
-    public func ping(_ circuit: CircuitID, hop: HopIndex, token: UInt64) -> Bool {
+    /// Measures the round trip to hop 1, 2 or 3; false where it cannot be asked.
+    public func ping(_ circuit: CircuitID, hop: Int, token: UInt64 = 0) -> Bool {
+        guard let hop = HopIndex(rawValue: UInt8(clamping: hop)) else { return false }
         defer { settle() }
         return control.ping(circuit, hop: hop, token: token, now: world.now)
     }

@@ -8,9 +8,13 @@ import Testing
 @Suite("Networks with faults")
 struct FaultSweepTests {
     /// How many seeds a sweep runs.
-    static let seedCount = ProcessInfo.processInfo.environment["UMBEL_SEEDS"].flatMap(UInt64.init) ?? 20
+    static let seedCount =
+        ProcessInfo.processInfo.environment["UMBEL_SEEDS"].flatMap(UInt64.init) ?? 20
 
-    @Test("every byte arrives once and unaltered, whatever the network does (row 6)", arguments: 0..<seedCount)
+    @Test(
+        "every byte arrives once and unaltered, whatever the network does (row 6)",
+        arguments: 0..<seedCount
+    )
     func sweep(seed: UInt64) throws {
         var draws = TestDraws(seed: seed)
         var settings = WorldSettings(seed: seed)

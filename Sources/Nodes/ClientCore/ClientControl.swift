@@ -128,6 +128,8 @@ public struct ClientControl: ~Copyable {
     private var tunnels: [TunnelID: Tunnel] = [:]
     private var pings: [UInt64: Ping] = [:]
     private var wall: WallTime
+    // The newest `now`.
+    private var clock: Instant = .zero
 
     /// Makes the control plane of a client with the network `view` and the guards it had before.
     public init(
@@ -183,11 +185,11 @@ public struct ClientControl: ~Copyable {
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
         for tunnel in tunnels.values {
-            if tunnel.retryAt > .zero, needsCircuit(tunnel) {
-                deadline = min(deadline, tunnel.retryAt)
-            }
+            // What is past has been looked at: waiting for it again would never end.
+            if tunnel.retryAt > clock { deadline = min(deadline, tunnel.retryAt) }
             if let lease = tunnel.current.flatMap({ tunnel.leases[$0] }) {
-                deadline = min(deadline, lease.opened + settings.rotation)
+                let rotation = lease.opened + settings.rotation
+                if rotation > clock { deadline = min(deadline, rotation) }
             }
         }
         for ping in pings.values { deadline = min(deadline, ping.sent + Self.pingLimit) }
@@ -667,13 +669,9 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Leases
 
-    /// Whether the tunnel has a lease without a circuit, or none at all.
-    private func needsCircuit(_ tunnel: Tunnel) -> Bool {
-        tunnel.current == nil || tunnel.leases.values.contains { $0.circuit == nil }
-    }
-
     /// Brings every tunnel as near to what it should be as can be done now.
     private mutating func maintain(now: Instant) {
+        clock = max(clock, now)
         for id in tunnels.keys.sorted() {
             rotate(id, now: now)
             assign(id, now: now)

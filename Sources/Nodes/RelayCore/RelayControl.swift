@@ -683,8 +683,9 @@ public struct RelayControl: ~Copyable {
         circuits[id]?.next = key
         links[link]?.circuits.insert(id)
         if state.isInitiator { commands.append(.keepLinkAlive(link, true)) }
-        commands.append(.setNext(id, link, key.number))
+        // First CREATE: cells that wait for the next hop leave with `setNext` and must follow it.
         commands.append(.sendCell(link, key.number, .create, extend.create))
+        commands.append(.setNext(id, link, key.number))
         noteCreateTry(id, now: now)
     }
 

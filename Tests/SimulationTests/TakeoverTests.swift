@@ -1,0 +1,189 @@
+import Base
+import ClientCore
+import Simulation
+import Testing
+
+@Suite("Circuits replaced under live flows")
+struct TakeoverTests {
+    private static let seeds: Range<UInt64> = 0..<10
+
+    private func settings(_ seed: UInt64) -> WorldSettings {
+        var settings = WorldSettings(seed: seed)
+        settings.quality.jitter = .milliseconds(2)
+        settings.quality.loss = seed % 3 == 0 ? 0 : 100
+        settings.usesOffload = seed % 2 == 1
+        return settings
+    }
+
+    /// A client with a download, an upload and UDP packets half way through.
+    private func busy(
+        _ settings: WorldSettings
+    ) throws -> (World, ClientNode, ClientHost, [Stream], DatagramFlow) {
+        let world = try World(settings)
+        let (client, host) = try world.connectedClient()
+        // The spare stands too.
+        #expect(world.run(within: .seconds(10)) { !client.sparePath(of: host).isEmpty })
+        var stream = Stream.Settings()
+        stream.byteCount = 3_000_000
+        stream.window = 16
+        var upload = stream
+        upload.isDownload = false
+        var datagrams = DatagramFlow.Settings()
+        datagrams.count = 1_500
+        let streams = [host.startStream(stream), host.startStream(upload)]
+        let flow = host.startFlow(datagrams)
+        world.run(for: .seconds(2))
+        #expect(streams.allSatisfy { $0.arrivedByteCount > 100_000 && !$0.isFinished })
+        return (world, client, host, streams, flow)
+    }
+
+    @Test(
+        "when the middle dies, the spare takes over and the flows go on (row 26)",
+        arguments: seeds
+    )
+    func middleDies(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        let path = client.currentPath(of: host)
+        let spare = client.sparePath(of: host)
+        try #require(path.count == 3 && spare.count == 3, "seed=\(seed)")
+        #expect(spare[1] !== path[1] && spare[2] === path[2], "seed=\(seed)")
+        world.kill(path[1])
+        #expect(
+            world.run(within: .seconds(5)) {
+                client.currentPath(of: host).first === spare[0]
+                    && client.currentPath(of: host)[1] === spare[1]
+            },
+            "seed=\(seed): the spare is not in use"
+        )
+        #expect(
+            world.run(within: .seconds(60)) { streams.allSatisfy(\.isFinished) },
+            "seed=\(seed)"
+        )
+        for stream in streams {
+            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)")
+            #expect(stream.strayCount == 0, "seed=\(seed)")
+        }
+        #expect(flow.leases.count == 1 && flow.longestGap < .seconds(5), "seed=\(seed)")
+        #expect(client.currentPath(of: host)[1] !== path[1])
+        world.expectSound()
+    }
+
+    @Test("when the guard dies, another takes over and the flows go on", arguments: seeds)
+    func guardDies(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        let path = client.currentPath(of: host)
+        try #require(path.count == 3, "seed=\(seed)")
+        world.kill(path[0])
+        #expect(
+            world.run(within: .seconds(60)) { streams.allSatisfy(\.isFinished) },
+            "seed=\(seed)"
+        )
+        for stream in streams {
+            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)")
+            #expect(stream.strayCount == 0, "seed=\(seed)")
+        }
+        #expect(flow.leases.count == 1 && flow.longestGap < .seconds(5), "seed=\(seed)")
+        #expect(client.currentPath(of: host).first !== path[0], "seed=\(seed)")
+        world.expectSound()
+    }
+
+    @Test("when the exit dies, flows end and the tunnel connects by another", arguments: seeds)
+    func exitDies(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        let path = client.currentPath(of: host)
+        try #require(path.count == 3, "seed=\(seed)")
+        world.kill(path[2])
+        let isBack = world.run(within: .seconds(30)) {
+            client.isConnected(host) && client.currentPath(of: host).last !== path[2]
+        }
+        #expect(
+            isBack,
+            "seed=\(seed): \(String(describing: client.control.state(of: host.tunnel)))"
+        )
+        let stream = host.startStream()
+        #expect(world.run(within: .seconds(20)) { stream.isFinished }, "seed=\(seed)")
+        #expect(!streams.contains { $0.isFinished }, "seed=\(seed)")
+        #expect(flow.leases.count <= 2)
+        world.expectSound()
+    }
+
+    @Test("a renewed circuit keeps its lease", arguments: seeds)
+    func renewed(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        client.renew(host)
+        #expect(
+            world.run(within: .seconds(60)) { streams.allSatisfy(\.isFinished) },
+            "seed=\(seed)"
+        )
+        for stream in streams {
+            #expect(stream.longestGap < .seconds(2), "seed=\(seed) \(stream.longestGap.seconds)")
+        }
+        #expect(flow.leases.count == 1, "seed=\(seed)")
+        world.expectSound()
+    }
+
+    @Test("the client's address changes in the middle of it (row 4)", arguments: seeds)
+    func roams(seed: UInt64) throws {
+        let (world, client, _, streams, flow) = try busy(settings(seed))
+        for step in UInt16(1)...3 {
+            var address = client.v4
+            address.port += step
+            if step == 2 { address.ip.low += 77 }
+            client.roam(to: address)
+            world.run(for: .seconds(1))
+        }
+        #expect(
+            world.run(within: .seconds(60)) { streams.allSatisfy(\.isFinished) },
+            "seed=\(seed)"
+        )
+        for stream in streams {
+            #expect(stream.longestGap < .seconds(3), "seed=\(seed) \(stream.longestGap.seconds)")
+        }
+        #expect(flow.leases.count == 1, "seed=\(seed)")
+        world.expectSound()
+    }
+
+    @Test(
+        "a middle that stands still for 30 s is dead; its late cells harm nobody (row 27)",
+        arguments: seeds
+    )
+    func pausedMiddle(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        let path = client.currentPath(of: host)
+        try #require(path.count == 3, "seed=\(seed)")
+        world.pause(path[1])
+        world.run(for: .seconds(30))
+        #expect(client.isConnected(host), "seed=\(seed)")
+        world.resume(path[1])
+        #expect(
+            world.run(within: .seconds(60)) { streams.allSatisfy(\.isFinished) },
+            "seed=\(seed)"
+        )
+        for stream in streams {
+            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)")
+        }
+        #expect(flow.leases.count == 1, "seed=\(seed)")
+        world.expectSound()
+    }
+
+    @Test("relays that restart lose their circuits, not their clients", arguments: seeds)
+    func restarts(seed: UInt64) throws {
+        let (world, client, host, _, _) = try busy(settings(seed))
+        for position in 0..<3 {
+            try #require(
+                world.run(within: .seconds(20)) { client.isConnected(host) },
+                "seed=\(seed)"
+            )
+            let path = client.currentPath(of: host)
+            try #require(path.count == 3, "seed=\(seed)")
+            world.kill(path[position])
+            world.run(for: .milliseconds(300))
+            world.restart(path[position])
+            world.run(for: .seconds(5))
+        }
+        #expect(world.run(within: .seconds(30)) { client.isConnected(host) }, "seed=\(seed)")
+        let stream = host.startStream()
+        #expect(world.run(within: .seconds(20)) { stream.isFinished }, "seed=\(seed)")
+        world.expectSound()
+    }
+}
