@@ -131,6 +131,7 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        tests(of: "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(
             of: "Onion",
             ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
