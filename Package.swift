@@ -131,6 +131,7 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        tests(of: "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(of: "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(
             of: "Onion",
