@@ -226,6 +226,8 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        tests(of: "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
+        tests(of: "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(
             of: "Onion",
             ["Base", "CryptoPrimitives", "Wire", "TestSupport"],

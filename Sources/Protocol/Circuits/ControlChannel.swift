@@ -55,6 +55,7 @@ public struct ControlChannel: Sendable {
     // Pieces that came before their turn, by distance from `expected`.
     private var early: [UInt16: ControlRecord] = [:]
     private var partial: [UInt8] = []
+    private var partialType: UInt8 = 0
     private var acknowledgeBy: Instant?
     /// Whether a record went unanswered five times.
     public private(set) var hasFailed = false
@@ -128,7 +129,8 @@ public struct ControlChannel: Sendable {
 
     /// Takes a record of the other end; returns the messages that are whole by it.
     ///
-    /// - Throws: ``WireError/tooLarge(field:value:limit:)`` for a message beyond 4 KiB.
+    /// - Throws: ``WireError/tooLarge(field:value:limit:)`` for a message beyond 4 KiB,
+    ///   ``WireError/invalid(field:)`` for pieces of different types; the conversation is over then.
     public mutating func receive(
         _ record: ControlRecord,
         now: Instant
@@ -141,8 +143,11 @@ public struct ControlChannel: Sendable {
         var messages: [Message] = []
         while let next = early.removeValue(forKey: expected) {
             expected &+= 1
+            if partial.isEmpty { partialType = next.type }
+            guard next.type == partialType else { throw .invalid(field: "CTRL type") }
             partial += next.message
             guard partial.count <= Self.messageLimit else {
+                defer { partial = [] }
                 throw .tooLarge(
                     field: "CTRL message",
                     value: UInt64(partial.count),

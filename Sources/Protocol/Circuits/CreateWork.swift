@@ -126,9 +126,13 @@ public struct CreateFilter: Sendable {
             .prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// Whether marks of `minute` have all been kept.
+    /// Whether marks of `minute` and of all minutes still remembered have been kept.
+    ///
+    /// A CREATE that came in a full minute left no mark: its replay a minute later would seem new.
     public func canJudge(minute: UInt32) -> Bool {
-        (buckets.first { $0.minute == minute }?.marks.count ?? 0) < bucketLimit
+        !buckets.contains { bucket in
+            bucket.marks.count >= bucketLimit && !Self.isForgotten(bucket.minute, at: minute)
+        }
     }
 
     /// Whether a CREATE with `mark` was entered before.
@@ -138,12 +142,15 @@ public struct CreateFilter: Sendable {
 
     /// Enters a CREATE that opened, in the minute it came; forgets what is over five minutes old.
     public mutating func insert(_ mark: UInt64, minute: UInt32) {
-        buckets.removeAll { $0.minute &+ 5 <= minute }
+        buckets.removeAll { Self.isForgotten($0.minute, at: minute) }
         if let index = buckets.firstIndex(where: { $0.minute == minute }) {
             guard buckets[index].marks.count < bucketLimit else { return }
             buckets[index].marks.insert(mark)
         } else {
             buckets.append((minute, [mark]))
         }
+    }
+    private static func isForgotten(_ minute: UInt32, at now: UInt32) -> Bool {
+        now > minute && now - minute >= 5
     }
 }

@@ -75,7 +75,8 @@ public struct DatagramOutput: ~Copyable {
         let entry = Int32(entries.count)
         entries.append(Entry(offset: Int32(offset), next: -1))
         let chain = Int(chainOfLink[link])
-        if chain >= 0 {
+        // A link that took the slot over or moved within the batch begins a train of its own.
+        if chain >= 0, chains[chain].destination == destination {
             entries[Int(chains[chain].last)].next = entry
             chains[chain].last = entry
         } else {

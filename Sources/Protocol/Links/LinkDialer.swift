@@ -135,9 +135,9 @@ public struct LinkDialer: ~Copyable {
 
     /// Takes a cookie; one that answers nothing is ignored.
     public mutating func receive(_ cookie: LinkCookie, now: Instant) {
-        for attempt in attempts where !attempt.isRenewal {
-            guard let work = attempt.initiator?.work(for: cookie) else { continue }
-            steps.append(.job(.solve(attempt.id, work)))
+        for index in attempts.indices where !attempts[index].isRenewal {
+            guard let work = attempts[index].initiator?.work(for: cookie) else { continue }
+            steps.append(.job(.solve(attempts[index].id, work)))
         }
     }
 

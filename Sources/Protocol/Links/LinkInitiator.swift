@@ -29,11 +29,15 @@ public struct InitiationWork: Sendable {
 /// Spec: §B.5.
 ///
 /// Sans-IO. Ask ``nextDatagram(now:)`` at ``nextDeadline``; hand answers to ``accepts(_:)`` and
-/// ``receive(_:)``. Exits: the answer's key work succeeds, or ``hasFailed`` after five tries.
+/// cookies to ``work(for:)``. Exits: the answer's key work succeeds, or ``hasFailed(at:)`` after
+/// five tries. Bounds: one puzzle at a time, four cookies an attempt.
 public struct LinkInitiator: Sendable {
     /// Most leading zero bits of work a relay may ask for; a forger on the path could ask for more.
     public static let effortLimit: UInt8 = 22
     private static let tryLimit = 5
+    private static let firstWait: TimeSpan = .milliseconds(300)
+    // Whoever sees an INIT can make cookies for it, and each asks for work.
+    private static let cookieLimit = 4
 
     /// The relay.
     public let target: LinkTarget
@@ -45,7 +49,9 @@ public struct LinkInitiator: Sendable {
     private var cookie: [UInt8]?
     private var work: UInt64 = 0
     private var tries = 0
-    private var wait: TimeSpan = .milliseconds(300)
+    private var wait = Self.firstWait
+    private var cookieCount = 0
+    private var isSolving = false
     private var lastMac1: [UInt8] = []
     /// When the next repetition is due.
     public private(set) var nextDeadline: Instant
@@ -87,15 +93,17 @@ public struct LinkInitiator: Sendable {
         response.initiatorSession == session
     }
 
-    /// Takes a cookie; returns whether another INIT should leave at once.
+    /// The work a cookie asks for; `nil` for one that answers nothing sent, asks for too much, or
+    /// comes while a puzzle is being solved.
     ///
-    /// A cookie that asks for work leaves it to ``CookieWork``, whose result goes to
-    /// ``resume(cookie:work:now:)``.
-    public func work(for answer: LinkCookie) -> CookieWork? {
+    /// The result goes to ``resume(cookie:work:now:)``.
+    public mutating func work(for answer: LinkCookie) -> CookieWork? {
         guard answer.initiatorSession == session, answer.effort <= Self.effortLimit,
-            !lastMac1.isEmpty,
+            !isSolving, cookieCount < Self.cookieLimit, !lastMac1.isEmpty,
             let cookie = Cookie.open(answer, publicKey: target.handshake.publicKey, mac1: lastMac1)
         else { return nil }
+        isSolving = true
+        cookieCount += 1
         let front = Array(unsolvedDatagram()[..<LinkInitiation.workByteCount])
         return CookieWork(cookie: cookie, effort: answer.effort, front: front)
     }
@@ -104,9 +112,11 @@ public struct LinkInitiator: Sendable {
     public mutating func resume(cookie: [UInt8], work: UInt64, now: Instant) {
         self.cookie = cookie
         self.work = work
+        isSolving = false
         nextDeadline = now
-        // The relay is there, only busy: it gets all tries again, once.
-        tries = min(tries, 1)
+        // The relay is there, only busy: it gets all tries again.
+        tries = 0
+        wait = Self.firstWait
     }
 
     private func unsolvedDatagram() -> [UInt8] {

@@ -54,8 +54,9 @@ public struct ResponseWork: Sendable {
 ///
 /// Spec: §B.5.
 ///
-/// Order of checks, cheapest first: key identifier, mac1, repetition, cookie and work under load.
-/// Bounds: 1,024 answers kept for ten seconds, 65,536 marks of initiations seen.
+/// Order of checks, cheapest first: key identifier, mac1, repetition; under load cookie, work and
+/// the sender's allowance. Bounds: 1,024 answers kept for ten seconds, 131,072 marks of initiations
+/// seen, 4,096 allowances.
 public struct LinkResponder: Sendable {
     /// What to do with an initiation.
     public enum Admission: Sendable {
@@ -77,6 +78,8 @@ public struct LinkResponder: Sendable {
         case replayed
         /// Too many are being worked on.
         case busy
+        /// Under load, its sender's network has had its share.
+        case limited
     }
 
     private struct Answer: Sendable {
@@ -98,6 +101,7 @@ public struct LinkResponder: Sendable {
     private let network: NetworkID
     private var targets: [(target: HandshakeTarget, key: XWing.PrivateKey)]
     private var cookies: CookieJar
+    private var senders: SenderLimiter
     private var answers: [Answer] = []
     // Marks of initiations seen, in two generations, the older one forgotten at each turn.
     private var marks: [Set<UInt64>] = [[], []]
@@ -128,6 +132,7 @@ public struct LinkResponder: Sendable {
             )
         }
         cookies = CookieJar(random: &random, now: now)
+        senders = SenderLimiter(random: &random, now: now)
         markKey = random.bytes(32)
         marksTurned = now
     }
@@ -152,7 +157,9 @@ public struct LinkResponder: Sendable {
         if let answer = answers.first(where: { $0.mark == mark }) {
             return answer.source == source ? .answer(answer.datagram) : refuse(.replayed)
         }
-        guard !marks.contains(where: { $0.contains(mark) }) else { return refuse(.replayed) }
+        guard !isMarked(mark), !isMarked(openedMark(of: initiation)) else {
+            return refuse(.replayed)
+        }
         if inWork >= Self.loadThreshold {
             let effort: UInt8 = inWork >= Self.loadThreshold * 2 ? 12 : 0
             let isProven = cookies.isProven(
@@ -174,6 +181,7 @@ public struct LinkResponder: Sendable {
                     )
                 )
             }
+            guard senders.allows(source.ip, now: now) else { return refuse(.limited) }
         }
         guard inWork < Self.workLimit, marks[0].count < Self.markLimit else {
             return refuse(.busy)
@@ -229,6 +237,7 @@ public struct LinkResponder: Sendable {
             body: result.answer,
             filler: random.bytes(LinkResponse.fillerByteCount)
         ).encoded
+        marks[0].insert(openedMark(of: initiation))
         answers.removeAll { now - $0.made >= Self.answerLife }
         if answers.count == Self.answerLimit { answers.removeFirst() }
         answers.append(
@@ -242,13 +251,24 @@ public struct LinkResponder: Sendable {
         return .silence(refusal)
     }
 
+    /// Names an initiation as it came, so that a copy with another front is no repetition: who
+    /// sends one ahead, spoilt, does not shut the true one out.
     private func mark(of initiation: LinkInitiation) -> UInt64 {
-        BLAKE2b.hash(
-            initiation.body.publicKey.bytes,
-            initiation.body.ciphertext,
-            key: markKey,
-            byteCount: 16
-        ).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        keyedMark("front", Array(initiation.datagram[..<LinkInitiation.workByteCount]))
+    }
+
+    /// Names what an initiation is once its message opened: no change of the rest makes it new.
+    private func openedMark(of initiation: LinkInitiation) -> UInt64 {
+        keyedMark("opened", initiation.body.publicKey.bytes + initiation.body.ciphertext)
+    }
+
+    private func keyedMark(_ label: String, _ bytes: [UInt8]) -> UInt64 {
+        BLAKE2b.hash(Array(label.utf8), bytes, key: markKey, byteCount: 16)
+            .prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    private func isMarked(_ mark: UInt64) -> Bool {
+        marks.contains { $0.contains(mark) }
     }
 
     private mutating func turnMarks(now: Instant) {

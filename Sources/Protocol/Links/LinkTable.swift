@@ -7,7 +7,8 @@ public import Wire
 /// Sans-IO. Hand datagrams to ``open(_:datagram:source:now:)``, cells to
 /// ``send(_:datagram:link:header:now:)``, wake it at ``nextDeadline``; after each call drain
 /// ``output`` and ``nextEvent()`` before the next. `now` never goes back. Not thread-safe: owned by
-/// one shard. Bounds: `linkLimit` links, three sessions each.
+/// one shard. Bounds: `linkLimit` links, three sessions each; 1,024 links whose peer has not shown
+/// that it has the keys.
 /// Spec: PROTOCOL.md §B.5 (sessions, liveness), §C.2 (datagram).
 public struct LinkTable: ~Copyable {
     /// Times of the link protocol.
@@ -32,6 +33,10 @@ public struct LinkTable: ~Copyable {
         public var rekeyAge: TimeSpan = .seconds(3600)
         /// Packets sent after which a session is renewed.
         public var rekeyPacketCount: UInt32 = 1 << 31
+        /// Time after which a renewal that came to nothing is asked for again.
+        public var rekeyRetry: TimeSpan = .seconds(60)
+        /// Least time between two rekeys a peer may ask for.
+        public var rekeyInterval: TimeSpan = .seconds(1)
         /// Packets sent after which a session sends no more.
         public var packetLimit: UInt32 = .max - 8192
 
@@ -51,55 +56,6 @@ public struct LinkTable: ~Copyable {
         case dropped(LinkDrop)
     }
 
-    // Not private: other modules' code that destroys a table refers to the metadata of its elements.
-    struct Session: ~Copyable {
-        let local: SessionID
-        let remote: SessionID
-        let link: Int
-        let sendHeader: AEADKey
-        let sendBody: AEADKey
-        let receiveHeader: AEADKey
-        let receiveBody: AEADKey
-        var replay = ReplayWindow(bitCount: 8192)
-        var nextSequence: UInt32 = 0
-        var isConfirmed: Bool
-        let created: Instant
-        var expires: Instant
-        var rekeyRequested = false
-
-        init(_ new: NewSession, link: Int, now: Instant, expires: Instant) {
-            local = new.local
-            remote = new.remote
-            self.link = link
-            sendHeader = AEADKey(new.keys.sendHeader)
-            sendBody = AEADKey(new.keys.sendBody)
-            receiveHeader = AEADKey(new.keys.receiveHeader)
-            receiveBody = AEADKey(new.keys.receiveBody)
-            isConfirmed = new.isConfirmed
-            created = now
-            self.expires = expires
-        }
-    }
-
-    struct Link {
-        let id: LinkID
-        let peer: LinkPeer
-        let isInitiator: Bool
-        var address: SocketAddress
-        // Session slots; -1 for none. `pending` waits for the peer's first packet.
-        var current = -1
-        var previous = -1
-        var pending = -1
-        var keepsAlive: Bool
-        var lastReceived: Instant
-        var lastSent: Instant
-        var unansweredSince: Instant?
-        var pingCount = 0
-        var lastPing: Instant = .zero
-        var pingNonce: UInt64 = 0
-        var roundTrip: TimeSpan?
-    }
-
     private var sessions: Slab<Session>
     private var links: Slab<Link>
     private var sessionIndex: IndexTable
@@ -108,6 +64,7 @@ public struct LinkTable: ~Copyable {
     private var events: [LinkEvent] = []
     private var random: RandomGenerator
     private let timing: Timing
+    private var unconfirmedCount = 0
     /// Datagrams ready to leave.
     public var output: DatagramOutput
     /// Datagrams dropped, by ``LinkDrop``.
@@ -134,11 +91,17 @@ public struct LinkTable: ~Copyable {
         output = DatagramOutput(region: generated)
     }
 
+    /// Links whose peer has not shown that it has the keys, of all that may stand.
+    public static let unconfirmedLimit = 1024
+
     // MARK: Commands
 
     /// Adds an established link; false if the table is full or a number is taken.
+    ///
+    /// An initiator's first PING is due at once, so that the responder sees its keys in use.
     public mutating func add(_ new: NewLink, now: Instant) -> Bool {
         guard !links.isFull, !sessions.isFull,
+            new.session.isConfirmed || unconfirmedCount < Self.unconfirmedLimit,
             sessionIndex.value(for: UInt64(new.session.local.rawValue)) == nil,
             linkIndex.value(for: UInt64(new.id.rawValue)) == nil
         else { return false }
@@ -159,15 +122,20 @@ public struct LinkTable: ~Copyable {
             links[slot].current = session
         } else {
             links[slot].pending = session
+            unconfirmedCount += 1
         }
         timers.set(slot, to: nextDeadline(of: slot, now: now))
         return true
     }
 
-    /// Adds the session of a finished rekey; false if the link is gone or the number is taken.
+    /// Adds the session of a finished rekey.
+    ///
+    /// - Returns: false if the link is gone, the number is taken, or this very rekey was answered
+    ///   before: the first answer stands, since the peer may use it already.
     public mutating func renew(_ id: LinkID, with new: NewSession, now: Instant) -> Bool {
         guard let slot = slot(of: id), !sessions.isFull,
-            sessionIndex.value(for: UInt64(new.local.rawValue)) == nil
+            sessionIndex.value(for: UInt64(new.local.rawValue)) == nil,
+            new.isConfirmed || links[slot].rekeyAnswer?.remote != new.remote
         else { return false }
         let session = insert(new, link: slot, now: now)
         if new.isConfirmed {
@@ -260,11 +228,8 @@ public struct LinkTable: ~Copyable {
                 authenticating: datagram..<datagram + Datagram.clearByteCount
             )
         else { return drop(.forged) }
-        let isNewest = sessions[slot].replay.commit(UInt64(sequence))
-        guard let header = try? LinkHeader(parsing: bytes.bytes, datagram: datagram) else {
-            return drop(.malformed)
-        }
-        if header.command.sealsBody {
+        let parsed = try? LinkHeader(parsing: bytes.bytes, datagram: datagram)
+        if let header = parsed, header.command.sealsBody {
             let body = datagram + Datagram.bodyOffset
             guard
                 sessions[slot].receiveBody.open(
@@ -276,6 +241,10 @@ public struct LinkTable: ~Copyable {
                 )
             else { return drop(.forged) }
         }
+        // Only after all of it is authentic: a forger must not move the window, nor use up the
+        // number of a datagram whose body it changed.
+        let isNewest = sessions[slot].replay.commit(UInt64(sequence))
+        guard let header = parsed else { return drop(.malformed) }
         let link = sessions[slot].link
         noteReceived(on: link, session: slot, source: source, isNewest: isNewest, now: now)
         switch header.command {
@@ -347,7 +316,7 @@ public struct LinkTable: ~Copyable {
             &bytes,
             link: slot,
             header: LinkHeader(circuit: CircuitNumber(rawValue: 0), command: .linkControl),
-            body: message.encoded,
+            body: settled(message, link: slot).encoded,
             now: now
         )
     }
@@ -393,14 +362,7 @@ public struct LinkTable: ~Copyable {
     }
 
     private mutating func insert(_ new: NewSession, link: Int, now: Instant) -> Int {
-        let slot = sessions.insert(
-            Session(
-                new,
-                link: link,
-                now: now,
-                expires: new.isConfirmed ? .distantFuture : now + timing.confirmLimit
-            )
-        )
+        let slot = sessions.insert(Session(new, link: link, now: now, timing: timing))
         _ = sessionIndex.set(UInt64(new.local.rawValue), to: slot)
         return slot
     }
@@ -412,6 +374,7 @@ public struct LinkTable: ~Copyable {
 
     private mutating func removeLink(_ slot: Int) {
         let link = links.remove(at: slot)
+        if link.current < 0 { unconfirmedCount -= 1 }
         linkIndex.remove(UInt64(link.id.rawValue))
         timers.cancel(slot)
         for session in [link.current, link.previous, link.pending] where session >= 0 {
@@ -440,8 +403,10 @@ public struct LinkTable: ~Copyable {
         links[link].lastReceived = now
         links[link].unansweredSince = nil
         links[link].pingCount = 0
+        sessions[session].isHeard = true
         if !sessions[session].isConfirmed {
             let isFirst = links[link].current < 0
+            if isFirst { unconfirmedCount -= 1 }
             links[link].pending = -1
             replaceCurrent(of: link, by: session, now: now)
             timers.set(link, to: nextDeadline(of: link, now: now))
@@ -472,14 +437,38 @@ public struct LinkTable: ~Copyable {
             // An answer asks for none: it must not start this end's own suspicion.
             links[link].unansweredSince = nil
         case .pong(let nonce):
-            if nonce == links[link].pingNonce { links[link].roundTrip = now - links[link].lastPing }
+            if let sent = links[link].lastPing, nonce == links[link].pingNonce {
+                links[link].roundTrip = now - sent
+            }
         case .close:
             events.append(.lost(links[link].id))
             removeLink(link)
-        case .rekey, .rekeyed:
+        case .rekey(let session, _):
+            // Keys are renewed by the end that opened the link, and not in a flood.
+            guard !links[link].isInitiator else { return drop(.malformed) }
+            if let answer = links[link].rekeyAnswer, answer.remote == session {
+                _ = sendControl(answer.message, link: link, bytes: &bytes, now: now)
+                break
+            }
+            if let asked = links[link].rekeyAsked, now - asked < timing.rekeyInterval { break }
+            links[link].rekeyAsked = now
+            events.append(.control(links[link].id, message))
+        case .rekeyed:
+            guard links[link].isInitiator else { return drop(.malformed) }
             events.append(.control(links[link].id, message))
         }
         return .consumed
+    }
+
+    /// What to send in place of `message`; answers to a rekey are kept for its repetitions.
+    private mutating func settled(
+        _ message: LinkControlMessage,
+        link slot: Int
+    ) -> LinkControlMessage {
+        guard case .rekeyed(_, let remote, _) = message else { return message }
+        if let answer = links[slot].rekeyAnswer, answer.remote == remote { return answer.message }
+        links[slot].rekeyAnswer = RekeyAnswer(remote: remote, message: message)
+        return message
     }
 
     private mutating func takeSequence(
@@ -490,6 +479,9 @@ public struct LinkTable: ~Copyable {
         guard session >= 0, sessions[session].nextSequence < timing.packetLimit else { return nil }
         let sequence = sessions[session].nextSequence
         sessions[session].nextSequence = sequence + 1
+        if sequence + 1 == timing.rekeyPacketCount || sequence + 1 == timing.packetLimit {
+            timers.set(slot, to: now)
+        }
         links[slot].lastSent = now
         if links[slot].unansweredSince == nil {
             links[slot].unansweredSince = now
@@ -529,25 +521,65 @@ public struct LinkTable: ~Copyable {
             links[slot].pending = -1
             removeSession(pending)
         }
+        guard !isOver(slot, now: now) else { return lose(slot) }
         let current = links[slot].current
-        let isSilent = now - links[slot].lastReceived >= timing.idleLimit
-        guard current >= 0 || links[slot].pending >= 0, !isSilent else { return lose(slot) }
-        if let since = links[slot].unansweredSince, now - since >= timing.suspicion,
-            links[slot].pingCount == 0 || now - links[slot].lastPing >= timing.pingInterval
-        {
+        if isSuspicious(slot, now: now) {
             guard links[slot].pingCount < timing.pingLimit else { return lose(slot) }
+            links[slot].pingCount += 1
             ping(slot, bytes: &bytes, now: now)
-        } else if links[slot].keepsAlive, now - links[slot].lastSent >= timing.keepalive {
+        } else if let due = idlePingDue(of: slot), due <= now {
             ping(slot, bytes: &bytes, now: now)
         }
-        if current >= 0, links[slot].isInitiator, !sessions[current].rekeyRequested,
-            now - sessions[current].created >= timing.rekeyAge
-                || sessions[current].nextSequence >= timing.rekeyPacketCount
-        {
-            sessions[current].rekeyRequested = true
+        if current >= 0, links[slot].isInitiator, isOld(current, now: now) {
+            sessions[current].renewalDue = now + timing.rekeyRetry
             events.append(.rekeyDue(links[slot].id))
         }
         timers.set(slot, to: nextDeadline(of: slot, now: now))
+    }
+
+    /// Whether a link has come to its end: nothing to send under, or a peer that is gone.
+    private func isOver(_ slot: Int, now: Instant) -> Bool {
+        let current = links[slot].current
+        if now - links[slot].lastReceived >= timing.idleLimit { return true }
+        if links[slot].pending >= 0 { return false }
+        guard current >= 0 else { return true }
+        if sessions[current].nextSequence >= timing.packetLimit { return true }
+        return !sessions[current].isHeard && now - sessions[current].created >= timing.confirmLimit
+    }
+
+    /// Whether the peer owes a sign of life, and the next PING or the end is due.
+    private func isSuspicious(_ slot: Int, now: Instant) -> Bool {
+        guard let since = links[slot].unansweredSince, now - since >= timing.suspicion else {
+            return false
+        }
+        guard links[slot].pingCount > 0, let lastPing = links[slot].lastPing else { return true }
+        return now - lastPing >= timing.pingInterval
+    }
+
+    /// When a PING is due that raises no suspicion: to keep the link, or to show new keys in use.
+    private func idlePingDue(of slot: Int) -> Instant? {
+        let current = links[slot].current
+        guard current >= 0 else { return nil }
+        if !sessions[current].isHeard {
+            // `.zero`: at once, where there was none since these keys came.
+            guard let lastPing = links[slot].lastPing, lastPing >= sessions[current].created,
+                sessions[current].nextSequence > 0
+            else { return .zero }
+            return lastPing + timing.pingInterval
+        }
+        return links[slot].keepsAlive ? links[slot].lastSent + timing.keepalive : nil
+    }
+
+    /// Whether the keys of `session` should be renewed now.
+    private func isOld(_ session: Int, now: Instant) -> Bool {
+        if now >= sessions[session].renewalDue { return true }
+        // Once asked for by count, `renewalDue` tells when to ask again.
+        guard sessions[session].renewalDue == sessions[session].created + timing.rekeyAge else {
+            return false
+        }
+        let received = sessions[session].replay.newestCounter ?? 0
+        return max(UInt64(sessions[session].nextSequence), received)
+            >= UInt64(timing.rekeyPacketCount)
     }
 
     private mutating func lose(_ slot: Int) {
@@ -558,29 +590,30 @@ public struct LinkTable: ~Copyable {
     private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
         links[slot].pingNonce = random.next()
         links[slot].lastPing = now
-        links[slot].pingCount += 1
         let nonce = links[slot].pingNonce
         _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
     }
 
     private func nextDeadline(of slot: Int, now: Instant) -> Instant {
         var deadline = links[slot].lastReceived + timing.idleLimit
-        if links[slot].keepsAlive {
-            deadline = min(deadline, links[slot].lastSent + timing.keepalive)
-        }
+        if let due = idlePingDue(of: slot) { deadline = min(deadline, due) }
         if let since = links[slot].unansweredSince {
             let suspicious = since + timing.suspicion
-            let next =
-                links[slot].pingCount == 0
-                ? suspicious : max(suspicious, links[slot].lastPing + timing.pingInterval)
-            deadline = min(deadline, next)
+            if links[slot].pingCount > 0, let lastPing = links[slot].lastPing {
+                deadline = min(deadline, max(suspicious, lastPing + timing.pingInterval))
+            } else {
+                deadline = min(deadline, suspicious)
+            }
         }
         for session in [links[slot].previous, links[slot].pending] where session >= 0 {
             deadline = min(deadline, sessions[session].expires)
         }
         let current = links[slot].current
-        if current >= 0, links[slot].isInitiator, !sessions[current].rekeyRequested {
-            deadline = min(deadline, sessions[current].created + timing.rekeyAge)
+        if current >= 0 {
+            if links[slot].isInitiator { deadline = min(deadline, sessions[current].renewalDue) }
+            if !sessions[current].isHeard {
+                deadline = min(deadline, sessions[current].created + timing.confirmLimit)
+            }
         }
         // A deadline that has passed is tended at the next wake-up, never in a loop without end.
         return max(deadline, now + .milliseconds(1))
