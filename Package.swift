@@ -208,7 +208,8 @@ let package = Package(
         .executableTarget(
             name: "umbel-lab",
             dependencies: [
-                "Base", "HostNetwork",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "RelayCore",
+                "EventLoop", "HostNetwork",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

@@ -81,6 +81,14 @@ public struct HandshakeKeys: Sendable {
     public let exporter: Secret
     /// h4, the hash of the whole conversation.
     public let transcript: Bytes32
+
+    /// Puts keys together that did not come of a handshake, for measurements and tests.
+    public init(forward: Secret, backward: Secret, exporter: Secret, transcript: Bytes32) {
+        self.forward = forward
+        self.backward = backward
+        self.exporter = exporter
+        self.transcript = transcript
+    }
 }
 
 /// The key schedule, shared by both ends.
