@@ -222,9 +222,17 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits",
+                "Base", "CryptoPrimitives", "Wire", "Links", "Flows", "Directory",
             ],
             path: "Tests/TestSupport",
+            resources: [.copy("Corpus")],
+            swiftSettings: settings
+        ),
+        tests(of: "Wire", ["Base", "CryptoPrimitives", "TestSupport"]),
+        // Reads the sources: who imports whom, and words that have no place in a tier.
+        .testTarget(
+            name: "TidyTests",
+            path: "Tests/TidyTests",
             swiftSettings: settings
         ),
         tests(of: "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),

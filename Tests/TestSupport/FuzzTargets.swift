@@ -1,0 +1,150 @@
+import Base
+import Directory
+import Flows
+import Links
+import Wire
+
+/// One decoder as a fuzzer sees it: bytes in, and a stop of the program where a promise is broken.
+///
+/// The promises: hostile bytes throw, they never trap; what was read and is written again gives the
+/// bytes that were read, so that no two byte strings are one message.
+public struct FuzzTarget: Sendable {
+    /// Names the target and its folder in the corpus.
+    public let name: String
+    private let body: @Sendable ([UInt8]) -> Void
+
+    init(_ name: String, _ body: @escaping @Sendable ([UInt8]) -> Void) {
+        self.name = name
+        self.body = body
+    }
+
+    /// Feeds `bytes` to the decoder.
+    public func run(_ bytes: [UInt8]) {
+        body(bytes)
+    }
+
+    /// All targets: each decoder, and a table of links fed with a sequence of datagrams.
+    public static let all: [FuzzTarget] = decoders + [linkTable]
+
+    /// The decoders.
+    public static let decoders: [FuzzTarget] = [
+        FuzzTarget("handshake-datagram") { bytes in
+            guard let datagram = try? HandshakeDatagram(parsing: bytes) else { return }
+            switch datagram {
+            case .initiation(let message): same(message.encoded, bytes, ignoring: 6..<8)
+            case .response(let message): same(message.encoded, bytes, ignoring: 6..<8)
+            case .cookie(let message): same(message.encoded, bytes)
+            }
+        },
+        FuzzTarget("link-control") { bytes in
+            guard let message = try? LinkControlMessage(parsing: bytes) else { return }
+            same(message.encoded, Array(bytes.prefix(message.encoded.count)))
+        },
+        FuzzTarget("link-header") { bytes in
+            guard bytes.count >= Datagram.bodyOffset,
+                let header = try? LinkHeader(parsing: bytes.span.bytes, datagram: 0)
+            else { return }
+            var copy = bytes
+            var elements = copy.mutableSpan
+            var span = elements.mutableBytes
+            header.store(to: &span, datagram: 0)
+            same(copy, bytes, ignoring: 18..<20)
+        },
+        FuzzTarget("layer-header") { bytes in
+            guard bytes.count >= OnionLayer.headerByteCount,
+                let header = try? LayerHeader(parsing: bytes.span.bytes, at: 0)
+            else { return }
+            var copy = bytes
+            var elements = copy.mutableSpan
+            var span = elements.mutableBytes
+            header.store(to: &span, at: 0)
+            same(copy, bytes)
+        },
+        FuzzTarget("create") { bytes in
+            guard let body = try? CreateBody(parsing: bytes) else { return }
+            same(body.encoded, bytes)
+        },
+        FuzzTarget("created") { bytes in
+            guard let body = try? CreatedBody(parsing: bytes) else { return }
+            same(body.encoded, bytes)
+        },
+        FuzzTarget("client-message") { bytes in
+            guard let message = try? ClientMessage(parsing: bytes) else { return }
+            same(Array(message.encoded.prefix(14)), Array(bytes.prefix(14)))
+        },
+        FuzzTarget("server-message") { bytes in
+            guard let message = try? ServerMessage(parsing: bytes) else { return }
+            same(Array(message.encoded.prefix(40)), Array(bytes.prefix(40)))
+        },
+        FuzzTarget("control-record") { bytes in
+            guard let record = try? ControlRecord(parsing: bytes) else { return }
+            same(record.encoded, bytes)
+        },
+        FuzzTarget("control-message") { bytes in
+            // The record's type byte goes ahead, with a bit for who speaks.
+            guard let front = bytes.first else { return }
+            let rest = Array(bytes.dropFirst())
+            let message = try? ControlMessage(
+                type: front & 0x7f,
+                parsing: rest,
+                fromClient: front & 0x80 != 0
+            )
+            guard let message else { return }
+            // Of an echo's flags only one bit has a meaning.
+            if case .echo = message {
+                same(Array(message.encoded.dropFirst()), Array(rest.dropFirst()))
+            } else {
+                same(message.encoded, rest)
+            }
+        },
+        FuzzTarget("descriptor") { bytes in
+            guard let descriptor = try? Descriptor(parsing: bytes) else { return }
+            same(try? descriptor.encoded(), bytes)
+        },
+        FuzzTarget("signed-descriptor") { bytes in
+            _ = try? SignedDescriptor(parsing: bytes)
+        },
+        FuzzTarget("consensus") { bytes in
+            guard let consensus = try? Consensus(parsing: bytes) else { return }
+            same(try? consensus.encoded(), bytes)
+        },
+        FuzzTarget("consensus-document") { bytes in
+            _ = try? ConsensusFrame(parsing: bytes)
+            _ = try? ConsensusDocument(parsing: bytes)
+        },
+        FuzzTarget("ip-header") { bytes in
+            let span = bytes.span.bytes
+            _ = try? IPHeader(parsing: span, 0..<bytes.count)
+            _ = try? IPHeader(parsingFrontOf: span, 0..<bytes.count)
+        },
+        FuzzTarget("tun-packet") { bytes in
+            guard bytes.count > VirtioNetHeader.byteCount else { return }
+            let span = bytes.span.bytes
+            let packet = VirtioNetHeader.byteCount..<bytes.count
+            guard let offload = try? VirtioNetHeader(parsing: span, at: 0),
+                let header = try? IPHeader(parsing: span, packet),
+                let tunnel = try? TunPacket(parsing: span, header: offload, packet: packet)
+            else { return }
+            for index in 0..<tunnel.segmentCount { _ = tunnel.byteCount(ofSegment: index) }
+            _ = header
+        },
+        FuzzTarget("records") { bytes in
+            var cursor = RecordCursor(payload: 0..<bytes.count)
+            var count = 0
+            while let record = try? cursor.next(in: bytes.span.bytes) {
+                _ = record
+                count += 1
+                precondition(count <= bytes.count, "records without end")
+            }
+        },
+    ]
+
+    private static func same(_ left: [UInt8]?, _ right: [UInt8], ignoring range: Range<Int> = 0..<0)
+    {
+        guard var left, left.count == right.count else {
+            preconditionFailure("what was read is written otherwise")
+        }
+        left.replaceSubrange(range, with: right[range])
+        precondition(left == right, "what was read is written otherwise")
+    }
+}
