@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# How the tools beside this file talk: words, colours, and steps that show how long they take.
+# Sourced, never run.
+
+if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' yellow=$'\e[33m' plain=$'\e[0m'
+else
+    bold='' dim='' green='' red='' yellow='' plain=''
+fi
+case $(locale charmap 2>/dev/null) in
+UTF-8) tick=✓ cross=✗ line=─ bar=█ right=▶ ;;
+*) tick=+ cross=x line=- bar='#' right='>' ;;
+esac
+
+# die WHAT WHY HINT: ends the tool with an error in three lines.
+die() {
+    printf '%serror: %s%s\n%s\nhint: %s\n' "$red" "$1" "$plain" "$2" "$3" >&2
+    exit 1
+}
+
+# rule WIDTH CHARACTER: a line of that many characters.
+rule() {
+    local text
+    printf -v text '%*s' "$1" ''
+    printf '%s' "${text// /$2}"
+}
+
+# heading TEXT: opens a part of the output.
+heading() {
+    printf '\n%s%s %s %s%s\n' "$bold" "$(rule 2 "$line")" "$1" \
+        "$(rule $((74 - ${#1})) "$line")" "$plain"
+}
+
+# The group of the step that runs now; empty between steps.
+step_group=''
+# The labels of the steps that failed.
+failed_steps=()
+checked_steps=0
+
+# step LABEL COMMAND…: runs a command or function, shows that it goes on, and then how it ended.
+#
+# What it prints is shown as the step's result; what it says on stderr only where it fails. The
+# caller goes on either way: `failed_steps` remembers. Needs the folder $scratch.
+step() {
+    local label=$1 begun=$EPOCHREALTIME status=0 result elapsed
+    shift
+    checked_steps=$((checked_steps + 1))
+    # A group of its own, so that all of it can be ended.
+    set -m
+    (
+        set -e
+        "$@"
+    ) >"$scratch/step.out" 2>"$scratch/step.err" </dev/null &
+    step_group=$!
+    set +m
+    while kill -0 "$step_group" 2>/dev/null; do
+        [[ ! -t 1 ]] || step_progress "$label" "$begun"
+        sleep 0.1
+    done
+    wait "$step_group" || status=$?
+    step_group=''
+    elapsed=$(seconds_since "$begun")
+    result=$(<"$scratch/step.out")
+    [[ ! -t 1 ]] || printf '\r\e[K'
+    if ((status == 0)); then
+        printf '  %s%s%s %-21s %s%s %ss%s\n' \
+            "$green" "$tick" "$plain" "$label" "$result" "$dim" "$elapsed" "$plain"
+    else
+        failed_steps+=("$label")
+        printf '  %s%s %-21s failed after %s s%s\n' "$red" "$cross" "$label" "$elapsed" "$plain"
+        tail -n 12 "$scratch/step.out" "$scratch/step.err" | sed -e '/^$/d' -e 's/^/      /'
+    fi
+}
+
+# step_progress LABEL BEGUN: rewrites the line of the step that runs.
+step_progress() {
+    local latest=''
+    [[ ! -s $scratch/step.progress ]] || latest=$(tail -n 1 "$scratch/step.progress")
+    printf '\r\e[K  %s…%s %-21s %s%s s  %.44s%s' \
+        "$yellow" "$plain" "$1" "$dim" "$(seconds_since "$2")" "$latest" "$plain"
+}
+
+# end_step: ends the step that runs, if one does.
+end_step() {
+    [[ -n $step_group ]] || return 0
+    kill -TERM -- "-$step_group" 2>/dev/null || return 0
+    wait "$step_group" 2>/dev/null || true
+    step_group=''
+}
+
+# seconds_since BEGUN: the time since $EPOCHREALTIME was BEGUN, to a tenth.
+seconds_since() {
+    local tenths=$(((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}) / 100000))
+    printf '%d.%d' $((tenths / 10)) $((tenths % 10))
+}
