@@ -252,7 +252,6 @@ let package = Package(
         ),
         tests(of: "Base", resources: [.copy("Vectors")]),
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
-        tests(of: "Wire", ["Base"]),
         tests(of: "Flows", ["Base", "Wire"]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
