@@ -29,8 +29,8 @@ extension RelayEvent {
             3 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
         case .created(let link, let number, _):
             4 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
-        case .destroyed(let id, let isFromNext):
-            5 << 56 | UInt64(id.rawValue) << 1 | (isFromNext ? 1 : 0)
+        case .destroyed(let id): 5 << 56 | UInt64(id.rawValue) << 1
+        case .nextLost(let id): 5 << 56 | UInt64(id.rawValue) << 1 | 1
         case .refused(let link, let number, _):
             6 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
         case .control(let id, let bytes, let isEarly):
@@ -66,6 +66,7 @@ extension RelayCommand {
             11 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         case .openTunnel(let id, _, _): 12 << 56 | UInt64(id.rawValue)
         case .removeCircuit(let id): 13 << 56 | UInt64(id.rawValue)
+        case .clearNext(let id): 14 << 56 | UInt64(id.rawValue)
         }
     }
 }

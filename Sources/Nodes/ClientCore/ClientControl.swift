@@ -206,7 +206,7 @@ public struct ClientControl: ~Copyable {
         now: Instant,
         wall: WallTime
     ) {
-        self.wall = max(self.wall, wall)
+        self.wall = wall
         var wanted = wanted
         wanted.reachesV4 = settings.reachesV4
         wanted.reachesV6 = settings.reachesV6
@@ -262,7 +262,7 @@ public struct ClientControl: ~Copyable {
 
     /// Takes a newer view of the network.
     public mutating func setView(_ view: NetworkView, now: Instant, wall: WallTime) {
-        self.wall = max(self.wall, wall)
+        self.wall = wall
         selector.update(to: view, at: self.wall, using: &random)
         notices.append(.pathsChanged)
         maintain(now: now)
@@ -272,7 +272,7 @@ public struct ClientControl: ~Copyable {
 
     /// Takes what the shard reports.
     public mutating func receive(_ event: ClientEvent, now: Instant, wall: WallTime) {
-        self.wall = max(self.wall, wall)
+        self.wall = wall
         switch event {
         case .link(let event): receive(event, now: now)
         case .handshake(let bytes, _): receiveHandshake(bytes, now: now)
@@ -299,7 +299,7 @@ public struct ClientControl: ~Copyable {
 
     /// Takes the result of a job.
     public mutating func finish(_ outcome: ClientJob.Outcome, now: Instant, wall: WallTime) {
-        self.wall = max(self.wall, wall)
+        self.wall = wall
         switch outcome {
         case .dialer(let result):
             dialer.finish(result, now: now)
@@ -318,7 +318,7 @@ public struct ClientControl: ~Copyable {
 
     /// Lets time pass: repetitions, retries, rotation.
     public mutating func advance(to now: Instant, wall: WallTime) {
-        self.wall = max(self.wall, wall)
+        self.wall = wall
         dialer.advance(to: now)
         drainDialer(now: now)
         for id in circuits.keys.sorted() {
@@ -506,6 +506,9 @@ public struct ClientControl: ~Copyable {
                 let next: PathPosition = hop == .first ? .middle : .exit
                 let reason = "hop \(hop.rawValue) could not extend: \(failure)"
                 fail(id, culprit: next, reason: reason, now: now)
+            case .tooSlow(let hop):
+                let reason = "hop \(hop.rawValue) did not answer in time"
+                fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
             case .notAuthentic(let hop), .violation(let hop):
                 let reason = "hop \(hop.rawValue) broke the protocol"
                 fail(id, culprit: Self.position(of: hop), reason: reason, now: now)

@@ -78,6 +78,8 @@ public struct RelayControl: ~Copyable {
         let isInitiator: Bool
         var creates: TokenBucket
         var circuits: Set<CircuitID> = []
+        /// Whether both ends have shown that they hold its keys.
+        var stands = false
     }
 
     enum CreateState {
@@ -232,14 +234,12 @@ public struct RelayControl: ~Copyable {
             receiveCreate(RouteKey(link: link, number: number), body, now: now, wall: wall)
         case .created(let link, let number, let body):
             receiveCreated(RouteKey(link: link, number: number), body, now: now)
-        case .destroyed(let id, let isFromNext):
+        case .destroyed(let id):
             guard let circuit = circuits[id] else { return }
-            if isFromNext {
-                sendDestroy(circuit.previous, .finished)
-            } else if let next = circuit.next {
-                sendDestroy(next, .finished)
-            }
+            if let next = circuit.next { sendDestroy(next, .finished) }
             forget(id)
+        case .nextLost(let id):
+            loseNext(id, now: now)
         case .refused(let link, let number, _):
             // A circuit that died before its CREATE was answered leaves nothing here but this.
             byPrevious[RouteKey(link: link, number: number)] = nil
@@ -421,19 +421,21 @@ public struct RelayControl: ~Copyable {
         }
     }
 
-    /// Makes `id` the link by which `relay` is reached, unless a better one stands.
+    /// Makes `id` the link by which `relay` is reached.
+    ///
+    /// The newest stands: of crossed initiations either does, and a relay that was started again
+    /// knows nothing of the older one.
     private mutating func standsFor(_ relay: NodeID, _ id: LinkID) {
-        if let other = relayLinks[relay], let standing = links[other], other != id {
-            // Crossed initiations: the one of the smaller identity stays in use.
-            let smallerInitiated = standing.isInitiator == (identity.relay < relay)
-            if smallerInitiated { return }
-        }
+        links[id]?.stands = true
         relayLinks[relay] = id
     }
 
     private mutating func lose(_ id: LinkID) {
         guard let link = links.removeValue(forKey: id) else { return }
-        if case .relay(let relay) = link.peer, relayLinks[relay] == id { relayLinks[relay] = nil }
+        if case .relay(let relay) = link.peer, relayLinks[relay] == id {
+            relayLinks[relay] = links.filter { $0.value.peer == link.peer && $0.value.stands }.keys
+                .max { $0.rawValue < $1.rawValue }
+        }
         for circuit in link.circuits.sorted() {
             guard let state = circuits[circuit] else { continue }
             if state.previous.link == id {
@@ -687,6 +689,21 @@ public struct RelayControl: ~Copyable {
         commands.append(.sendCell(link, key.number, .create, extend.create))
         commands.append(.setNext(id, link, key.number))
         noteCreateTry(id, now: now)
+    }
+
+    /// The next hop destroyed the circuit: before it was created, only the extension has failed.
+    private mutating func loseNext(_ id: CircuitID, now: Instant) {
+        guard let circuit = circuits[id], let next = circuit.next else { return }
+        guard circuit.extend != nil else {
+            sendDestroy(circuit.previous, .finished)
+            commands.append(.removeCircuit(id))
+            return forget(id)
+        }
+        byNext[next] = nil
+        leave(next.link, id)
+        circuits[id]?.next = nil
+        commands.append(.clearNext(id))
+        failExtend(id, .busy, now: now)
     }
 
     private mutating func noteCreateTry(_ id: CircuitID, now: Instant) {

@@ -27,6 +27,8 @@ public enum RelayCommand: Sendable {
     case refuseCircuit(LinkID, CircuitNumber)
     /// Pass a circuit's cells on to this link.
     case setNext(CircuitID, LinkID, CircuitNumber)
+    /// A circuit ends here again: its next hop refused it.
+    case clearNext(CircuitID)
     /// Say something to a circuit's client: the body of a CTRL record.
     case sendControl(CircuitID, [UInt8])
     /// Give a circuit a lease, or the one that `shown` opens.
@@ -82,8 +84,10 @@ public enum RelayEvent: Sendable {
     case create(LinkID, CircuitNumber, [UInt8])
     /// CREATED came: 112 bytes.
     case created(LinkID, CircuitNumber, [UInt8])
-    /// DESTROY came, and the circuit with this name ended by it.
-    case destroyed(CircuitID, isFromNext: Bool)
+    /// DESTROY came from the client's side, and the circuit with this name ended by it.
+    case destroyed(CircuitID)
+    /// DESTROY came from the next hop; the circuit stands until the control plane removes it.
+    case nextLost(CircuitID)
     /// A next hop destroyed a circuit before it was known here, or refused a CREATE.
     case refused(LinkID, CircuitNumber, DestroyReason?)
     /// The client of a circuit says something: the body of a CTRL record.

@@ -247,6 +247,10 @@ public struct RelayShard: ~Copyable {
             remove(place >> 1, now: now)
         case .setNext(let id, let link, let number):
             setNext(id, link: link, number: number, bytes: &bytes, now: now)
+        case .clearNext(let id):
+            guard let slot = slot(of: id), let next = circuits[slot].next else { return }
+            routes.remove(next.key)
+            circuits[slot].next = nil
         case .sendControl(let id, let record):
             guard let slot = slot(of: id) else { return }
             sendControl(record, to: slot, bytes: &bytes, now: now)
@@ -323,9 +327,12 @@ public struct RelayShard: ~Copyable {
             }
             receiveBackward(&bytes, datagram: datagram, slot: place >> 1, header: header, now: now)
         case .create:
+            // Each end of a link draws its numbers from a half of its own.
+            guard header.circuit.isFromInitiator != links.isInitiator(at: link) else {
+                counters.drops[RelayPath.Drop.malformed.rawValue] += 1
+                return
+            }
             if place == nil, !begin(link: link, number: header.circuit, now: now) { return }
-            // A neighbour may not create a circuit under a number it was given by us.
-            if let place, place & 1 == 1 { return }
             let content = bytes.bytes.copyBytes(body..<body + CreateBody.circuitByteCount)
             note(.create(links.id(at: link), header.circuit, content))
         case .created:
@@ -342,9 +349,11 @@ public struct RelayShard: ~Copyable {
                 return
             }
             let slot = place >> 1
-            if let id = circuits[slot].path?.id {
-                note(.destroyed(id, isFromNext: place & 1 == 1))
+            if place & 1 == 1 {
+                if let id = circuits[slot].path?.id { note(.nextLost(id)) }
+                return
             }
+            if let id = circuits[slot].path?.id { note(.destroyed(id)) }
             remove(slot, now: now)
         case .padding, .linkControl:
             return
@@ -404,6 +413,11 @@ public struct RelayShard: ~Copyable {
     ) {
         let body = datagram + Datagram.bodyOffset
         guard let next = circuits[slot].next else {
+            // The last hop has nobody to pass anything on to.
+            guard circuits[slot].path?.hop != .third else {
+                counters.drops[RelayPath.Drop.noNextHop.rawValue] += 1
+                return
+            }
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: true)
             return
         }
@@ -725,7 +739,7 @@ public struct RelayShard: ~Copyable {
         guard let link = links.slot(of: new.link),
             let place = routes.value(for: Self.key(link, new.number)), place & 1 == 0,
             isPending(place >> 1), names.set(UInt64(new.id.rawValue), to: place >> 1)
-        else { return note(.destroyed(new.id, isFromNext: false)) }
+        else { return note(.destroyed(new.id)) }
         let slot = place >> 1
         pendingCount -= 1
         circuits[slot].path = RelayPath(

@@ -138,7 +138,7 @@ public enum ControlMessage: Equatable, Sendable {
         public var families: UInt8
         /// Secret with which another circuit may take the lease over.
         public var leaseSecret: Bytes32
-        /// Seconds without packets after which the lease ends.
+        /// Seconds without a circuit after which the lease ends.
         public var idleLimit: UInt16
 
         /// Puts an answer together.

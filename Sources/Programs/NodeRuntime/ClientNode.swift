@@ -130,7 +130,11 @@ public actor ClientNode: ClientService {
             case .telescoped: .telescoped
             }
         let plane = ClientControlLoop(
-            directory: DirectoryFile(path: configuration.directory.consensus, root: root),
+            directory: DirectoryFile(
+                path: configuration.directory.consensus,
+                root: root,
+                stateFolder: configuration.stateFolder
+            ),
             settings: settings,
             stateFolder: configuration.stateFolder,
             pool: pool,

@@ -21,12 +21,34 @@ extension TrustRoot {
 /// The consensus as a file that is read again whenever it changes.
 struct DirectoryFile: Sendable {
     private let path: String
+    private let memoryPath: String
     private var known: KnownDirectory
     private var stamp: FileStamp?
+    private var refusal: String?
 
-    init(path: String, root: TrustRoot) {
+    /// Watches the file at `path`; what was believed last is remembered in `stateFolder`, so that
+    /// nothing older is believed after a restart.
+    init(path: String, root: TrustRoot, stateFolder: String) {
         self.path = path
-        known = KnownDirectory(root: root)
+        memoryPath = "\(stateFolder)/directory.state"
+        known = KnownDirectory(root: root, lastSeen: Self.remembered(at: memoryPath))
+    }
+
+    /// `valid_after u64 | digest 32`; `nil` for anything else.
+    private static func remembered(at path: String) -> TrustRoot.LastSeen? {
+        guard let bytes = StateFolder.read(path) else { return nil }
+        var reader = ByteReader(bytes)
+        guard let seconds = try? reader.read(UInt64.self), let digest = try? reader.readBytes32()
+        else { return nil }
+        return TrustRoot.LastSeen(validAfter: WallTime(seconds: seconds), digest: digest)
+    }
+
+    private func remember() throws {
+        guard let last = known.remembered else { return }
+        var writer = ByteWriter(capacity: 40)
+        writer.write(last.validAfter.seconds)
+        writer.write(last.digest)
+        try StateFolder.write(writer.bytes, to: memoryPath)
     }
 
     /// What a look at the file brought.
@@ -42,13 +64,19 @@ struct DirectoryFile: Sendable {
         let now = StateFolder.stamp(path)
         guard let now else { return stamp == nil ? nil : forget() }
         guard now != stamp, let bytes = StateFolder.read(path) else { return nil }
-        stamp = now
         do {
             let document = try ConsensusDocument(parsing: bytes)
             _ = try known.accept(document, at: wall)
+            // Only now: a document that is refused today may hold tomorrow.
+            stamp = now
+            refusal = nil
+            try remember()
             return known.view.map { .view($0) }
         } catch {
-            return .refused("\(path): \(error)")
+            let reason = "\(path): \(error)"
+            guard reason != refusal else { return nil }
+            refusal = reason
+            return .refused(reason)
         }
     }
 

@@ -114,7 +114,11 @@ public final class RelayNode: RelayService {
                 wall: WallClock.now(),
                 random: try RandomGenerator.seeded()
             ),
-            directory: DirectoryFile(path: configuration.directory.consensus, root: root),
+            directory: DirectoryFile(
+                path: configuration.directory.consensus,
+                root: root,
+                stateFolder: configuration.stateFolder
+            ),
             pool: pool,
             mailbox: control,
             wakeup: controlWakeup,

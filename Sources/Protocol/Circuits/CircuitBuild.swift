@@ -122,9 +122,12 @@ public struct CircuitBuild: Sendable {
         case notAuthentic(HopIndex)
         /// A hop said what it may not say now.
         case violation(HopIndex)
+        /// Not all hops answered in time; the first that did not is named.
+        case tooSlow(HopIndex)
     }
 
     private static let tryLimit = 5
+    private static let timeLimit: TimeSpan = .seconds(10)
 
     /// The relays, the guard first.
     public let targets: [HopTarget]
@@ -173,9 +176,13 @@ public struct CircuitBuild: Sendable {
         return actions
     }
 
-    /// Repeats CREATE when it is due.
+    /// Repeats CREATE when it is due, and gives up on hops that take too long.
     public mutating func advance(to now: Instant) throws(Failure) -> [Action] {
         guard now >= nextDeadline else { return [] }
+        if now >= started + Self.timeLimit {
+            let late = HopIndex.all.first { !isFinished[$0.offset] } ?? .third
+            throw late == .first ? .guardSilent : .tooSlow(late)
+        }
         guard tries < Self.tryLimit else { throw .guardSilent }
         noteTry(now: now)
         return [.sendCreate(handshakes[0].body.encoded)]
@@ -229,7 +236,7 @@ public struct CircuitBuild: Sendable {
         guard let answer = try? CreatedBody(parsing: Array(body.prefix(CreatedBody.byteCount)))
         else { throw .violation(hop) }
         answered[hop.offset] = true
-        if hop == .first { nextDeadline = .distantFuture }
+        if hop == .first { nextDeadline = started + Self.timeLimit }
         return [
             .finish(FinishWork(hop: hop, handshake: handshakes[hop.offset], answer: answer))
         ]

@@ -90,6 +90,10 @@ public struct CreateWork: Sendable {
         guard HopIndex(rawValue: message.hop) != nil else {
             throw .malformed(.invalid(field: "CM hop"))
         }
+        // A mode this version cannot keep is refused, never quietly served as a weaker one.
+        guard message.mode == 0 else {
+            throw .malformed(.unknown(field: "CM mode", value: UInt64(message.mode)))
+        }
         let takesEarly = policy.takesEarly(clientMinute: message.minute)
         var answer = policy.answer
         answer.status = takesEarly ? .accepted : .earlyRefused

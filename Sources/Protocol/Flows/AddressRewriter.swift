@@ -108,7 +108,10 @@ private struct Change {
         if isUnsummed, let field = Self.checksumOffset(of: header.protocolNumber) {
             guard transport + field + 2 <= packet.upperBound else { return }
             let sum: UInt16 = arena.loadBigEndian(at: transport + field)
-            arena.storeBigEndian(~InternetChecksum.updated(~sum, by: difference), at: transport + field)
+            arena.storeBigEndian(
+                ~InternetChecksum.updated(~sum, by: difference),
+                at: transport + field
+            )
             return
         }
         // What the changes add to the sum an ICMP checksum covers.

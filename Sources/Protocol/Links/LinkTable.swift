@@ -182,6 +182,11 @@ public struct LinkTable: ~Copyable {
         links[slot].peer
     }
 
+    /// Whether this end opened the link in `slot`.
+    public func isInitiator(at slot: Int) -> Bool {
+        links[slot].isInitiator
+    }
+
     /// Where the peer of the link in `slot` is.
     public func address(at slot: Int) -> SocketAddress {
         links[slot].address

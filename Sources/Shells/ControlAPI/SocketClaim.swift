@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 
 /// The sole right to serve at a socket's path, held until it is released.
@@ -40,9 +41,10 @@ struct SocketClaim: ~Copyable {
     }
 
     private static func removeStale(_ path: String) throws(Failure) {
-        var status = stat()
-        guard unsafe lstat(path, &status) == 0 else { return }
-        guard status.st_mode & S_IFMT == S_IFSOCK else {
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path) else {
+            return
+        }
+        guard attributes[.type] as? FileAttributeType == .typeSocket else {
             throw unusable(path, "something that is not a socket lies there")
         }
         if answers(path) { throw taken(path, "a node answers there") }

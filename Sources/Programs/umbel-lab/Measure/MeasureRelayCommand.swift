@@ -54,7 +54,7 @@ struct RelayBench: ~Copyable {
     private var previous: LinkTable
     private var next: LinkTable
     private var sealer: LayerSealer
-    private let number = CircuitNumber(rawValue: 7)
+    private let number = CircuitNumber(rawValue: 1 << 31 | 7)
     private let nextNumber = CircuitNumber(rawValue: 9)
 
     /// Sets up links and the circuit.
@@ -199,7 +199,8 @@ struct RelayBench: ~Copyable {
         let forward = random.secret(byteCount: 32)
         let backward = random.secret(byteCount: 32)
         let exporter = random.secret(byteCount: 32)
-        guard let near = SessionID(rawValue: 100 + index), let far = SessionID(rawValue: 200 + index)
+        guard let near = SessionID(rawValue: 100 + index),
+            let far = SessionID(rawValue: 200 + index)
         else { preconditionFailure("session numbers are not zero") }
         func keys(_ isInitiator: Bool) -> SessionKeys {
             SessionKeys(
