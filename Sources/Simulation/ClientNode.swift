@@ -124,6 +124,15 @@ public final class ClientNode: Node {
         return report.hops.compactMap { hop in world.relays.first { $0.member.id == hop.id } }
     }
 
+    /// What its tunnels went through, for the messages of tests that fail.
+    public var history: String {
+        notices.compactMap { time, notice in
+            guard case .tunnel(let id, let state) = notice else { return nil }
+            let seconds = TimeSpan(nanoseconds: time.nanoseconds).seconds
+            return "\n\(seconds) s: tunnel \(id.rawValue) \(state)"
+        }.joined()
+    }
+
     override func addresses() -> [SocketAddress] {
         [world.settings.usesV4 ? v4 : nil, world.settings.usesV6 ? v6 : nil].compactMap(\.self)
     }

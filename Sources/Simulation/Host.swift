@@ -15,6 +15,8 @@ public class Host {
     func act() {}
 
     func tick() {
+        // An event of a deadline that was moved up since.
+        guard planned <= world.now else { return }
         planned = .distantFuture
         act()
         plan()

@@ -160,15 +160,23 @@ struct Packet {
         UInt16(bytes[offset]) << 8 | UInt16(bytes[offset + 1])
     }
 
+    /// The sum of 16-bit words, not folded; a slice begins at an even place of what is summed.
     static func sum(_ bytes: ArraySlice<UInt8>) -> UInt64 {
-        var sum: UInt64 = 0
-        var offset = bytes.startIndex
-        while offset + 1 < bytes.endIndex {
-            sum &+= UInt64(bytes[offset]) << 8 | UInt64(bytes[offset + 1])
-            offset += 2
+        unsafe bytes.withUnsafeBytes { buffer in
+            var sum: UInt64 = 0
+            var offset = 0
+            while offset + 4 <= buffer.count {
+                let word = unsafe buffer.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+                sum &+= UInt64(UInt32(bigEndian: word))
+                offset += 4
+            }
+            while offset < buffer.count {
+                let byte = unsafe UInt64(buffer[offset])
+                sum &+= offset & 1 == 0 ? byte << 8 : byte
+                offset += 1
+            }
+            return sum
         }
-        if offset < bytes.endIndex { sum &+= UInt64(bytes[offset]) << 8 }
-        return sum
     }
 
     static func fold(_ sum: UInt64) -> UInt16 {
