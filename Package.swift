@@ -187,9 +187,9 @@ let package = Package(
             "Programs",
             "NodeRuntime",
             [
-                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows", "Directory",
-                "Paths", "RelayCore", "ClientCore", "EventLoop", "UDPTransport", "TunDevice",
-                "HostNetwork", "ControlAPI", "NodeConfiguration",
+                "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
+                "Directory", "Paths", "RelayCore", "ClientCore", "EventLoop", "UDPTransport",
+                "TunDevice", "HostNetwork", "ControlAPI", "NodeConfiguration",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -109,6 +110,11 @@ void clinux_describe_thread(const char *name, uint64_t slack) {
 
 int clinux_enter_network_namespace(int fd) { return RESULT(setns(fd, CLONE_NEWNET)); }
 
+int clinux_process_open(int pid) {
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
 // MARK: UDP addresses
 
 static socklen_t write_address(
@@ -183,6 +189,20 @@ int clinux_udp_local_address(int fd, clinux_address *address) {
     if (getsockname(fd, (struct sockaddr *)&storage, &length) < 0) return -errno;
     *address = read_address(&storage);
     return 0;
+}
+
+int clinux_udp_source(
+    bool is_v6, const clinux_address *to, uint32_t mark, clinux_address *source) {
+    int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -errno;
+    struct sockaddr_storage storage;
+    socklen_t length = write_address(&storage, is_v6, to);
+    int result = 0;
+    if (mark != 0) result = RESULT(setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark));
+    if (result == 0) result = RESULT(connect(fd, (struct sockaddr *)&storage, length));
+    if (result == 0) result = clinux_udp_local_address(fd, source);
+    close(fd);
+    return result;
 }
 
 // The forcing option needs CAP_NET_ADMIN; the other is capped at rmem_max or wmem_max.

@@ -110,7 +110,7 @@ public struct ClientControl: ~Copyable {
     private static let leaseFailureLimit = 4
 
     private let network: NetworkID
-    private let settings: Settings
+    private var settings: Settings
     private var selector: PathSelector
     private var dialer: LinkDialer
     private var random: RandomGenerator
@@ -265,6 +265,24 @@ public struct ClientControl: ~Copyable {
         self.wall = wall
         selector.update(to: view, at: self.wall, using: &random)
         notices.append(.pathsChanged)
+        maintain(now: now)
+    }
+
+    /// Takes over by which families relays can be reached now; neither means: offline.
+    ///
+    /// What failed for lack of a network says nothing about relays: a change makes every relay
+    /// worth a try at once.
+    public mutating func setReach(v4: Bool, v6: Bool, now: Instant) {
+        guard v4 != settings.reachesV4 || v6 != settings.reachesV6 else { return }
+        settings.reachesV4 = v4
+        settings.reachesV6 = v6
+        selector.retryAll()
+        for id in tunnels.keys {
+            tunnels[id]?.wanted.reachesV4 = v4
+            tunnels[id]?.wanted.reachesV6 = v6
+            tunnels[id]?.failures = 0
+            tunnels[id]?.retryAt = now
+        }
         maintain(now: now)
     }
 

@@ -5,8 +5,10 @@ import CryptoPrimitives
 import Directory
 import EventLoop
 import Flows
+import HostNetwork
 import Logging
 import Paths
+import UDPTransport
 import Wire
 
 /// What a client's control thread hears.
@@ -41,6 +43,8 @@ enum ClientNews: Sendable {
     case notice(ClientControl.Notice)
     /// The directory has come, or why it has not.
     case directory(problem: String?)
+    /// The interface of this tunnel is no longer there.
+    case interfaceGone(TunnelID)
 }
 
 /// The control thread of a client: owns the control plane and the directory file.
@@ -67,6 +71,8 @@ struct ClientControlLoop: ~Copyable {
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
     private var turn = 0
+    // A relay of each family, to see whether there is a way to it.
+    private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
     init(
         directory: DirectoryFile,
@@ -106,6 +112,7 @@ struct ClientControlLoop: ~Copyable {
             let wall = WallClock.now()
             if now >= nextLook {
                 look(now: now, wall: wall)
+                lookAround(now: now)
                 nextLook = now + Self.directoryInterval
             }
             _ = wakeup.drain()
@@ -196,8 +203,11 @@ struct ClientControlLoop: ~Copyable {
     private mutating func look(now: Instant, wall: WallTime) {
         switch directory.look(at: wall) {
         case .view(let view):
+            landmarks.v4 = view.relays.lazy.compactMap(\.addresses.v4).first
+            landmarks.v6 = view.relays.lazy.compactMap(\.addresses.v6).first
             if control == nil {
                 control = makeControl(view: view, wall: wall)
+                lookAround(now: now)
             } else {
                 control?.setView(view, now: now, wall: wall)
             }
@@ -216,6 +226,26 @@ struct ClientControlLoop: ~Copyable {
             break
         }
     }
+
+    /// Finds out by which families there is a way out of this machine now.
+    private mutating func lookAround(now: Instant) {
+        let v4 = landmarks.v4.map(Self.isReachable) ?? false
+        let v6 = landmarks.v6.map(Self.isReachable) ?? false
+        control?.setReach(v4: v4, v6: v6, now: now)
+    }
+
+    private static func isReachable(_ relay: SocketAddress) -> Bool {
+        let source = UDPSocket.source(toward: relay, mark: TunnelAddresses.mark)
+        guard let source else { return false }
+        // Where there is no way out the kernel would lend a link's address, or the tunnel's.
+        return source != TunnelAddresses.clientV4 && source != TunnelAddresses.clientV6
+            && !linkLocal.contains(source)
+    }
+
+    private static let linkLocal = IPNetwork(
+        IPAddress(high: 0xfe80_0000_0000_0000, low: 0),
+        prefixBitCount: 10
+    )
 
     private mutating func makeControl(view: NetworkView, wall: WallTime) -> ClientControl {
         let guards = StateFolder.read("\(stateFolder)/guards.state")

@@ -50,6 +50,8 @@ struct ClientLoop: ~Copyable {
     let mailbox: Mailbox<ClientLoopMessage>
     let wakeup: Wakeup
     let deliver: @Sendable ([ClientEvent]) -> Void
+    /// Told of TUN devices whose interface went away.
+    let interfaceGone: @Sendable (TunnelID) -> Void
 
     /// Runs until it is told to stop.
     ///
@@ -123,8 +125,9 @@ struct ClientLoop: ~Copyable {
                     shard.receiveFromTunnel(&bytes, tunnel: tunnel, byteCount: count, now: now)
                 }
             } catch {
-                // The interface went away with its namespace: the program it was for has ended.
+                // It went away with its namespace, or somebody removed it.
                 close(tunnel, poller: &poller)
+                interfaceGone(tunnel)
             }
         }
         return isBusy

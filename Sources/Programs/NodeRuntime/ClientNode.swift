@@ -22,32 +22,41 @@ public actor ClientNode: ClientService {
         let core: ClientCore.TunnelID
         let interface: String
         let offload: TunCoalescer.Offload
-        let pid: Int32?
+        /// Whose it is; `nil` for the machine's.
+        let owner: OwnerProcess?
         var state = ClientControl.TunnelState.connecting(reason: nil)
+        var hasConnected = false
         var waiters: [CheckedContinuation<Void, Never>] = []
 
-        init(_ core: ClientCore.TunnelID, _ opened: OpenedTunnel, pid: Int32?) {
+        init(_ core: ClientCore.TunnelID, _ opened: OpenedTunnel, owner: OwnerProcess?) {
             self.core = core
             interface = opened.name
             offload = opened.offload
-            self.pid = pid
+            self.owner = owner
         }
     }
 
     private static let connectLimit: Duration = .seconds(30)
+    private static let watchInterval: Duration = .seconds(1)
+    /// How long the last datagrams may take to leave when the daemon ends.
+    private static let farewellLimit: Duration = .seconds(1)
 
     private let configuration: ClientConfiguration
     private let control: Mailbox<ClientControlMessage>
     private let packets: Mailbox<ClientLoopMessage>
     private let failures: AsyncStream<String>
+    private let packetsEnded: AsyncStream<Void>
     private let logger: Logger
-    private let routing: ClientRouting
-    private let lock: ClientLock
-    private let resolver: ResolverFile
+    private let network: MachineNetwork
 
     private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
     private var machine: ControlAPI.TunnelID?
     private var isBusy = false
+    /// Whether the kernel holds back what does not go through the tunnel.
+    private var isLocked = false
+    private var isMachineInterfaceGone = false
+    /// Why the machine's rules are not what they should be; `nil` where they are.
+    private var machineProblem: String?
     private var nextTunnel: UInt64 = 1
     private var nextToken: UInt64 = 1
     private var pings: [UInt64: CheckedContinuation<TimeSpan?, Never>] = [:]
@@ -68,7 +77,15 @@ public actor ClientNode: ClientService {
         try StateFolder.make(configuration.stateFolder)
         let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
         let node = try ClientNode(configuration, tell: { tell.yield($0) }, logger: logger)
+        await node.findLock()
         Task { await node.follow(news) }
+        Task { [weak node] in
+            while !Task.isCancelled {
+                try await Task.sleep(for: Self.watchInterval)
+                guard let node else { return }
+                await node.lookAfter()
+            }
+        }
         return node
     }
 
@@ -80,14 +97,7 @@ public actor ClientNode: ClientService {
         self.configuration = configuration
         self.logger = logger
         let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
-        let name = configuration.tunnel.name
-        routing = ClientRouting(
-            tunnel: name,
-            mtu: configuration.tunnel.mtu,
-            stateFolder: configuration.stateFolder
-        )
-        lock = ClientLock(tunnel: name)
-        resolver = ResolverFile(stateFolder: configuration.stateFolder)
+        network = MachineNetwork(configuration)
         let controlWakeup = try Wakeup()
         let packetWakeup = try Wakeup()
         let control = Mailbox<ClientControlMessage>(capacity: 4_096, wakeup: controlWakeup)
@@ -96,6 +106,8 @@ public actor ClientNode: ClientService {
         self.packets = packets
         let (failures, failed) = AsyncStream.makeStream(of: String.self)
         self.failures = failures
+        let (packetsEnded, packetsEnd) = AsyncStream.makeStream(of: Void.self)
+        self.packetsEnded = packetsEnded
 
         var options = UDPOptions()
         options.mark = TunnelAddresses.mark
@@ -111,7 +123,8 @@ public actor ClientNode: ClientService {
             ),
             mailbox: packets,
             wakeup: packetWakeup,
-            deliver: { events in _ = control.post(.events(events)) }
+            deliver: { events in _ = control.post(.events(events)) },
+            interfaceGone: { tell(.interfaceGone($0)) }
         )
         _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
             do throws(IOError) {
@@ -119,6 +132,7 @@ public actor ClientNode: ClientService {
             } catch {
                 failed.yield("\(error)")
             }
+            packetsEnd.finish()
         }
         let pool = try WorkerPool<ClientJob>(name: "umbel", count: 2) { job in
             _ = control.post(.outcome(job.run()))
@@ -154,11 +168,19 @@ public actor ClientNode: ClientService {
         }
     }
 
-    /// Ends the threads. The kill switch stays, as for every other end of the daemon: only
-    /// ``down()`` takes it away.
-    public func stop() {
+    /// Takes leave of the relays and ends the threads.
+    ///
+    /// The kill switch stays, as for every other end of the daemon: only ``down()`` takes it away.
+    public func stop() async {
         for tunnel in tunnels.values { _ = control.post(.close(tunnel.core)) }
         _ = control.post(.stop)
+        let packetsEnded = packetsEnded
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for await _ in packetsEnded {} }
+            group.addTask { try? await Task.sleep(for: Self.farewellLimit) }
+            await group.next()
+            group.cancelAll()
+        }
     }
 
     /// Returns when a thread has failed, and says why.
@@ -180,11 +202,11 @@ public actor ClientNode: ClientService {
             bytesSent: counters?.sentBytes ?? 0,
             bytesReceived: counters?.receivedBytes ?? 0,
             tunnels: tunnels.sorted { $0.key.rawValue < $1.key.rawValue }.map { id, tunnel in
-                StatusReport.Tunnel(id: id, interface: tunnel.interface, pid: tunnel.pid)
+                StatusReport.Tunnel(id: id, interface: tunnel.interface, pid: tunnel.owner?.pid)
             }
         )
         if report.state == .connecting { report.progress = progress(snapshot) }
-        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        let main = main
         if let circuit = snapshot?.circuits.first(where: { $0.isCurrent && $0.tunnel == main?.core }
         ),
             let exit = circuit.hops.last
@@ -226,7 +248,7 @@ public actor ClientNode: ClientService {
 
     /// Measures round trips over the circuit in use.
     public func ping(_ request: PingRequest) async throws(Failure) -> PingReport {
-        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
+        let main = main
         guard let tunnel = main,
             let circuit = await snapshot()?.circuits
                 .first(where: { $0.isCurrent && $0.tunnel == tunnel.core })
@@ -278,22 +300,27 @@ public actor ClientNode: ClientService {
             _ = control.post(.close(tunnel.core))
             _ = control.post(.open(tunnel.core, wanted, tunnel.offload))
             tunnels[machine]?.state = .connecting(reason: nil)
+            tunnels[machine]?.hasConnected = false
             changed()
             return await status()
         }
         let core = try await openDevice(name: configuration.tunnel.name)
+        let wasLocked = isLocked
+        isLocked = true
         do throws(HostNetworkError) {
-            // First the lock: nothing may leave while routes change.
-            try await lock.apply()
-            try await routing.apply()
-            try resolver.apply()
+            try await network.take()
         } catch {
-            await undoMachine(core.id)
+            _ = packets.post(.closeTunnel(core.id))
+            // What was blocked before stays blocked.
+            if !wasLocked { await giveBack() }
+            changed()
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, pid: nil)
+        tunnels[id] = Tunnel(core.id, core.opened, owner: nil)
         machine = id
+        isMachineInterfaceGone = false
+        machineProblem = nil
         _ = control.post(.open(core.id, wanted, core.opened.offload))
         changed()
         return await status()
@@ -316,13 +343,11 @@ public actor ClientNode: ClientService {
         }
         machine = nil
         do throws(HostNetworkError) {
-            try resolver.restore()
-            try await routing.remove()
-            // Last the lock: until here nothing could leave.
-            try await ClientLock.remove()
+            try await network.release()
         } catch {
             throw Failure(host: error)
         }
+        isLocked = false
         isDisconnecting = false
         return await status()
     }
@@ -332,7 +357,8 @@ public actor ClientNode: ClientService {
         _ request: TunnelRequest,
         for peer: PeerCredentials
     ) async throws(Failure) -> TunnelGrant {
-        try requireSameUser(request.pid, peer)
+        let owner = try owner(request.pid)
+        try requireSameUser(owner, peer)
         let wanted = try constraints(exit: request.exit)
         let number = nextTunnel
         let core = try await openDevice(name: "umbel-run\(number)")
@@ -343,12 +369,14 @@ public actor ClientNode: ClientService {
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, pid: request.pid)
+        tunnels[id] = Tunnel(core.id, core.opened, owner: owner)
         _ = control.post(.open(core.id, wanted, core.opened.offload))
         changed()
         guard await isConnected(id) else {
-            let why = reason() ?? "no circuit was built in 30 seconds"
-            await close(id)
+            let why =
+                owner.hasEnded
+                ? "it has ended" : reason(of: tunnels[id]) ?? "no circuit was built in 30 seconds"
+            close(id)
             throw Failure(
                 "there is no circuit for process \(request.pid)",
                 why: why,
@@ -371,9 +399,9 @@ public actor ClientNode: ClientService {
         _ id: ControlAPI.TunnelID,
         for peer: PeerCredentials
     ) async throws(Failure) {
-        guard id != machine else { return }
-        if let pid = tunnels[id]?.pid { try requireSameUser(pid, peer) }
-        await close(id)
+        guard let owner = tunnels[id]?.owner else { return }
+        try requireSameUser(owner, peer)
+        close(id)
     }
 
     // MARK: Tunnels
@@ -390,10 +418,26 @@ public actor ClientNode: ClientService {
         isBusy = true
     }
 
-    private func requireSameUser(_ pid: Int32, _ peer: PeerCredentials) throws(Failure) {
-        guard peer.uid == 0 || peer.uid == ProcessOwner.user(of: pid) else {
+    private func owner(_ pid: Int32) throws(Failure) -> OwnerProcess {
+        do throws(IOError) {
+            return try OwnerProcess(pid: pid)
+        } catch {
             throw Failure(
-                "process \(pid) may not have a tunnel by this user",
+                "process \(pid) cannot have a tunnel",
+                why: "\(error)",
+                hint: "umbel run -- COMMAND",
+                exit: .failed
+            )
+        }
+    }
+
+    private func requireSameUser(
+        _ owner: OwnerProcess,
+        _ peer: PeerCredentials
+    ) throws(Failure) {
+        guard peer.uid == 0 || peer.uid == owner.user else {
+            throw Failure(
+                "process \(owner.pid) may not have a tunnel by this user",
                 why: "it belongs to another user",
                 hint: "ask as that user, or as root",
                 exit: .permission
@@ -424,13 +468,20 @@ public actor ClientNode: ClientService {
     ) async throws(Failure) -> (id: ClientCore.TunnelID, opened: OpenedTunnel) {
         let id = ClientCore.TunnelID(rawValue: UInt32(truncatingIfNeeded: nextTunnel))
         nextTunnel += 1
+        return (id, try await openDevice(name: name, for: id))
+    }
+
+    private func openDevice(
+        name: String,
+        for id: ClientCore.TunnelID
+    ) async throws(Failure) -> OpenedTunnel {
         let result: Result<OpenedTunnel, IOError>? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
             let isPosted = packets.post(.openTunnel(id, name: name) { once.resume($0) })
             if !isPosted { once.resume(nil) }
         }
         switch result {
-        case .success(let opened): return (id, opened)
+        case .success(let opened): return opened
         case .failure(let error):
             throw Failure(
                 "the tunnel interface \(name) cannot be made",
@@ -448,18 +499,16 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func undoMachine(_ id: ClientCore.TunnelID) async {
-        _ = packets.post(.closeTunnel(id))
+    private func giveBack() async {
         do throws(HostNetworkError) {
-            try resolver.restore()
-            try await routing.remove()
-            try await ClientLock.remove()
+            try await network.release()
+            isLocked = false
         } catch {
             logger.error("\(error)")
         }
     }
 
-    private func close(_ id: ControlAPI.TunnelID) async {
+    private func close(_ id: ControlAPI.TunnelID) {
         guard let tunnel = tunnels.removeValue(forKey: id) else { return }
         _ = control.post(.close(tunnel.core))
         _ = packets.post(.closeTunnel(tunnel.core))
@@ -485,6 +534,45 @@ public actor ClientNode: ClientService {
         for waiter in waiters { waiter.resume() }
     }
 
+    // MARK: Watching
+
+    /// Sees whether a daemon before this one has left the machine locked.
+    private func findLock() async {
+        isLocked = await network.isLocked()
+        guard isLocked else { return }
+        lastState = state()
+        logger.notice("\(Self.lockedReason)")
+    }
+
+    /// Closes tunnels of processes that have ended, and keeps the machine's rules as they were.
+    private func lookAfter() async {
+        for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
+        guard let machine, let tunnel = tunnels[machine], !isBusy else { return }
+        do {
+            if isMachineInterfaceGone {
+                _ = try await openDevice(name: tunnel.interface, for: tunnel.core)
+                isMachineInterfaceGone = false
+                try await network.take()
+                logger.warning("\(tunnel.interface) had been removed: it is back")
+            }
+            if case .mended(let what) = try await network.mend() {
+                logger.warning("somebody had changed \(what) of this machine: put back")
+            }
+            noteMachineProblem(nil)
+        } catch let failure as Failure {
+            noteMachineProblem("\(failure.what): \(failure.why)")
+        } catch {
+            noteMachineProblem("\(error)")
+        }
+    }
+
+    private func noteMachineProblem(_ problem: String?) {
+        guard problem != machineProblem else { return }
+        machineProblem = problem
+        if let problem { logger.error("\(problem)") }
+        changed()
+    }
+
     // MARK: News
 
     private func follow(_ news: AsyncStream<ClientNews>) async {
@@ -495,7 +583,10 @@ public actor ClientNode: ClientService {
                     continue
                 }
                 tunnels[id]?.state = state
-                if state == .connected { wake(id) }
+                if state == .connected {
+                    tunnels[id]?.hasConnected = true
+                    wake(id)
+                }
                 logger.info("tunnel \(id.rawValue): \(state)")
                 changed()
             case .notice(.pong(let token, _, let span)):
@@ -505,6 +596,11 @@ public actor ClientNode: ClientService {
             case .directory(let problem):
                 directoryProblem = problem
                 changed()
+            case .interfaceGone(let core):
+                guard let id = tunnels.first(where: { $0.value.core == core })?.key else {
+                    continue
+                }
+                if id == machine { isMachineInterfaceGone = true } else { close(id) }
             }
         }
     }
@@ -536,24 +632,38 @@ public actor ClientNode: ClientService {
 
     // MARK: Reports
 
+    private static let lockedReason =
+        "an earlier `umbel up` still blocks this machine's traffic:"
+        + " `umbel up` connects it, `umbel down` lets it out directly"
+
+    /// The tunnel reports speak of: the machine's, or else the oldest.
+    private var main: Tunnel? {
+        machine.flatMap { tunnels[$0] }
+            ?? tunnels.min { $0.key.rawValue < $1.key.rawValue }?.value
+    }
+
     private func state() -> ControlAPI.TunnelState {
         if isDisconnecting { return .disconnecting }
-        guard !tunnels.isEmpty else { return .disconnected }
-        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
-        switch main?.state {
-        case .connected: return .connected
+        if machine == nil, isLocked { return .blocked }
+        guard let main else { return .disconnected }
+        switch main.state {
+        case .connected: return machineProblem == nil ? .connected : .blocked
         case .recovering: return .blocked
-        case .connecting(let reason): return reason == nil ? .connecting : .blocked
-        case nil: return .disconnected
+        case .connecting: return main.hasConnected ? .blocked : .connecting
         }
     }
 
     private func reason() -> String? {
-        let main = machine.flatMap { tunnels[$0] } ?? tunnels.values.first
-        switch main?.state {
-        case .connected, nil: return nil
-        case .recovering(let reason): return reason
-        case .connecting(let reason): return reason ?? directoryProblem
+        if machine == nil, isLocked { return Self.lockedReason }
+        return reason(of: main)
+    }
+
+    private func reason(of tunnel: Tunnel?) -> String? {
+        switch tunnel?.state {
+        case .connected: machineProblem
+        case nil: nil
+        case .recovering(let reason): reason
+        case .connecting(let reason): reason ?? directoryProblem
         }
     }
 
@@ -605,7 +715,7 @@ public actor ClientNode: ClientService {
             cellsBackward: traffic?.receivedCells ?? 0,
             bytesForward: traffic?.sentBytes ?? 0,
             bytesBackward: traffic?.receivedBytes ?? 0,
-            isolation: owner?.value.pid.map { "process \($0)" } ?? "machine",
+            isolation: owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
             tunnel: owner?.key
         )
     }

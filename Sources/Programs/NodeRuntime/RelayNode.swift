@@ -33,30 +33,58 @@ public final class RelayNode: RelayService {
     ) async throws -> RelayNode {
         let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
         let keys = try RelayKeys(folder: configuration.stateFolder)
-        var tunnel: TunnelPort?
-        var firewall: ExitFirewall?
-        var exit: ExitSettings?
-        if configuration.exit.isEnabled {
-            let port = try TunnelPort(name: configuration.exit.interface)
-            exit = Self.exitSettings(configuration, offload: port.offload)
-            tunnel = consume port
-            firewall = try await Self.prepareExit(configuration)
+        // What another relay may hold comes first: its firewall stays untouched where it runs.
+        let sockets = try PacketSockets(configuration.listenAddresses, options: UDPOptions())
+        let firewall = Self.firewall(configuration)
+        guard configuration.exit.isEnabled else {
+            await Self.removeLeftovers(firewall)
+            return try RelayNode(
+                configuration,
+                root: root,
+                keys: keys,
+                sockets: sockets,
+                tunnel: nil,
+                exit: nil,
+                firewall: nil,
+                logger: logger
+            )
         }
-        return try RelayNode(
-            configuration,
-            root: root,
-            keys: keys,
-            tunnel: tunnel,
-            exit: exit,
-            firewall: firewall,
-            logger: logger
-        )
+        let port = try TunnelPort(name: configuration.exit.interface)
+        let exit = Self.exitSettings(configuration, offload: port.offload)
+        do {
+            try await Self.raiseInterface(configuration)
+            try await firewall.install()
+            return try RelayNode(
+                configuration,
+                root: root,
+                keys: keys,
+                sockets: sockets,
+                tunnel: port,
+                exit: exit,
+                firewall: firewall,
+                logger: logger
+            )
+        } catch {
+            await Self.removeLeftovers(firewall)
+            throw error
+        }
+    }
+
+    /// Takes away the firewall of a relay that does not run, where nft is there to do it.
+    private static func removeLeftovers(_ firewall: ExitFirewall) async {
+        do throws(HostNetworkError) {
+            guard try await firewall.table.listing(with: firewall.runner) != nil else { return }
+            try await firewall.remove()
+        } catch {
+            // A relay that is no exit needs no nft; an exit's start says itself what is missing.
+        }
     }
 
     private init(
         _ configuration: RelayConfiguration,
         root: TrustRoot,
         keys: RelayKeys,
+        sockets: consuming PacketSockets,
         tunnel: consuming TunnelPort?,
         exit: ExitSettings?,
         firewall: ExitFirewall?,
@@ -83,7 +111,7 @@ public final class RelayNode: RelayService {
                 random: try RandomGenerator.seeded(),
                 now: started
             ),
-            sockets: try PacketSockets(configuration.listenAddresses, options: UDPOptions()),
+            sockets: sockets,
             tunnel: tunnel,
             mailbox: shard,
             wakeup: shardWakeup,
@@ -212,16 +240,20 @@ public final class RelayNode: RelayService {
         )
     }
 
-    /// Gives the TUN device its routes and puts the firewall in place.
-    private static func prepareExit(
+    /// Gives the TUN device its routes.
+    private static func raiseInterface(
         _ configuration: RelayConfiguration
-    ) async throws(HostNetworkError) -> ExitFirewall {
+    ) async throws(HostNetworkError) {
         let exit = configuration.exit
         var plan = InterfacePlan()
         plan.raise(exit.interface, mtu: 1_280)
         plan.route(exit.ipv4Pool, through: exit.interface)
         if exit.carriesIPv6 { plan.route(exit.ipv6Pool, through: exit.interface) }
         try await plan.apply(with: CommandRunner())
+    }
+
+    private static func firewall(_ configuration: RelayConfiguration) -> ExitFirewall {
+        let exit = configuration.exit
         var rules = ExitRules(
             node: configuration.nickname,
             tunnel: exit.interface,
@@ -233,9 +265,7 @@ public final class RelayNode: RelayService {
         if let resolver = exit.resolver {
             rules.resolvers = [SocketAddress(ip: resolver, port: 53)]
         }
-        let firewall = ExitFirewall(rules: rules, stateFolder: configuration.stateFolder)
-        try await firewall.install()
-        return firewall
+        return ExitFirewall(rules: rules, stateFolder: configuration.stateFolder)
     }
 }
 

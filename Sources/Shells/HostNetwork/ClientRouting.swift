@@ -82,13 +82,17 @@ public struct ClientRouting: Hashable, Sendable {
         try await settings.restore(with: runner)
     }
 
-    /// Whether the rules that lead into the tunnel are in place, in both families.
+    /// Whether rules and routes that lead into the tunnel are in place, in both families.
     ///
     /// - Throws: ``HostNetworkError`` where `ip` fails.
     public func isInPlace() async throws(HostNetworkError) -> Bool {
         for family in ["-4", "-6"] {
             let text = try await runner.run(["ip", family, "rule", "list"])
             guard text.contains("\(routingTable):") else { return false }
+            let routes = try await runner.outcome(
+                of: ["ip", family, "route", "show", "table", "\(routingTable)"]
+            )
+            guard routes.output.contains("default dev \(tunnel) ") else { return false }
         }
         return true
     }

@@ -288,6 +288,18 @@ extension UDPSocket {
 // MARK: - Setting up
 
 extension UDPSocket {
+    /// The address a datagram to `destination` would come from; `nil` where there is no route.
+    ///
+    /// Sends nothing. With a `mark` the routes of marked datagrams count, which needs
+    /// CAP_NET_ADMIN.
+    public static func source(toward destination: SocketAddress, mark: UInt32?) -> IPAddress? {
+        var wanted = clinux_address(destination)
+        var source = clinux_address()
+        let isV6 = !destination.ip.isV4
+        guard unsafe clinux_udp_source(isV6, &wanted, mark ?? 0, &source) == 0 else { return nil }
+        return SocketAddress(source).ip
+    }
+
     private static func configure(
         _ fd: CInt,
         _ address: SocketAddress,

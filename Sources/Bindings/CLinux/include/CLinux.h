@@ -55,6 +55,9 @@ void clinux_describe_thread(const char *name, uint64_t slack);
 /// Moves the calling thread into the network namespace `fd` refers to.
 int clinux_enter_network_namespace(int fd);
 
+/// A descriptor of the process `pid`, which becomes readable when that process has ended.
+int clinux_process_open(int pid);
+
 // MARK: UDP
 
 /// An address as Umbel holds it: IPv6, or IPv4 as ::ffff:a.b.c.d, in words of the host.
@@ -72,6 +75,10 @@ int clinux_udp_set_receive_buffer(int fd, int byte_count);
 int clinux_udp_set_send_buffer(int fd, int byte_count);
 int clinux_udp_set_mark(int fd, uint32_t mark);
 int clinux_udp_set_reuse_port(int fd);
+/// The address datagrams with `mark` to `to` would come from; a negated errno where there is no
+/// route. Nothing is sent.
+int clinux_udp_source(
+    bool is_v6, const clinux_address *to, uint32_t mark, clinux_address *source);
 /// Turns GRO on and asks whether the kernel knows UDP_SEGMENT; both, or a negated errno.
 int clinux_udp_set_segmentation(int fd);
 
