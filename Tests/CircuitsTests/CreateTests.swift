@@ -204,4 +204,26 @@ struct CreateTests {
         for _ in 0..<20 { filter.insert(2000, minute: 110) }
         #expect(filter.canJudge(minute: 110))
     }
+
+    @Test("row 8: marks stored at a clean stop tell replays after the next start")
+    func stored() throws {
+        var random = RandomGenerator(seed: Secret(copying: [UInt8](repeating: 3, count: 32)))
+        var filter = CreateFilter(random: &random)
+        let body = CreateBody(
+            keyID: 1,
+            publicKey: random.bytes32(),
+            ciphertext: random.bytes(CreateBody.ciphertextByteCount),
+            sealedMessage: random.bytes(48)
+        )
+        filter.insert(filter.mark(of: body), minute: 100)
+        let bytes = filter.encoded()
+        let restored = try CreateFilter(parsing: bytes)
+        #expect(restored.contains(restored.mark(of: body)))
+        #expect(restored.encoded() == bytes)
+        for count in 0..<bytes.count {
+            #expect(throws: WireError.self) {
+                try CreateFilter(parsing: Array(bytes[..<count]))
+            }
+        }
+    }
 }

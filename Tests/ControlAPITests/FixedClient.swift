@@ -33,6 +33,7 @@ final class FixedClient: ClientService {
                 )
             ],
             ageSeconds: 60,
+            buildTime: 2.5,
             cellsForward: 1,
             cellsBackward: 2,
             bytesForward: 3,

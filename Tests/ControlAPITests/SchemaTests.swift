@@ -46,7 +46,7 @@ struct SchemaTests {
     func circuits() throws {
         #expect(
             try json(FixedClient.circuits) == """
-                {"circuits":[{"age_s":60,"bytes_backward":4,"bytes_forward":3,\
+                {"circuits":[{"age_s":60,"build_ms":2.5,"bytes_backward":4,"bytes_forward":3,\
                 "cells_backward":2,"cells_forward":1,"hops":[{"address":"192.0.2.11:4433",\
                 "country":"CH","id":"\(first)","nickname":"iris","position":1,"rtt_ms":12.5}],\
                 "id":3,"isolation":"machine","state":"active","tunnel":7}],"schema":1}

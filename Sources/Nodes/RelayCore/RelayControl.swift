@@ -113,6 +113,7 @@ public struct RelayControl: ~Copyable {
     private var dialer: LinkDialer
     private var filter: CreateFilter
     private let bootMinute: UInt32
+    private let uncleanBootMinute: UInt32
     private var random: RandomGenerator
     private var commands: [RelayCommand] = []
     private var jobs: [RelayJob] = []
@@ -154,10 +155,21 @@ public struct RelayControl: ~Copyable {
         public var failedExtends: UInt64 = 0
     }
 
+    /// What a relay remembers of CREATEs its circuit key opened before this start.
+    public enum ReplayMemory: Sendable {
+        /// The key opened none: this is its first run.
+        case none
+        /// All of the last minutes; the relay was stopped in order.
+        case marks(CreateFilter)
+        /// Nothing, though there were some: recordings of the last minutes could be replayed.
+        case lost
+    }
+
     /// Makes the control plane of a relay that starts now.
     public init(
         identity: Identity,
         families: Families,
+        memory: ReplayMemory = .none,
         now: Instant,
         wall: WallTime,
         random: consuming RandomGenerator
@@ -186,7 +198,11 @@ public struct RelayControl: ~Copyable {
             identity: LinkIdentity(network: identity.network, signingKey: identity.signingKey),
             random: random.split()
         )
-        filter = CreateFilter(random: &random)
+        switch memory {
+        case .none, .lost: filter = CreateFilter(random: &random)
+        case .marks(let filter): self.filter = filter
+        }
+        if case .lost = memory { uncleanBootMinute = wall.minute } else { uncleanBootMinute = 0 }
         bootMinute = wall.minute
         self.random = random
     }
@@ -201,6 +217,11 @@ public struct RelayControl: ~Copyable {
     /// Takes the next job.
     public mutating func nextJob() -> RelayJob? {
         jobs.isEmpty ? nil : jobs.removeFirst()
+    }
+
+    /// The marks of CREATEs, to store at a stop in order.
+    public var replayMarks: CreateFilter {
+        filter
     }
 
     /// When ``advance(to:)`` has something to do.
@@ -521,7 +542,7 @@ public struct RelayControl: ~Copyable {
         }
         return CreatePolicy(
             minute: wall.minute,
-            uncleanBootMinute: 0,
+            uncleanBootMinute: uncleanBootMinute,
             canJudgeReplays: filter.canJudge(minute: wall.minute),
             answer: answer
         )

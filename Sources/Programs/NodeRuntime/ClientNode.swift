@@ -711,6 +711,7 @@ public actor ClientNode: ClientService {
                 )
             },
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
+            buildTime: circuit.buildTime?.milliseconds,
             cellsForward: traffic?.sentCells ?? 0,
             cellsBackward: traffic?.receivedCells ?? 0,
             bytesForward: traffic?.sentBytes ?? 0,

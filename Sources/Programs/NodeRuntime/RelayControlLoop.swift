@@ -12,8 +12,8 @@ enum RelayControlMessage: Sendable {
     case outcome(RelayJob.Outcome)
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
-    /// End.
-    case stop
+    /// End, and say so once everything is stored.
+    case stop(@Sendable () -> Void)
 }
 
 /// What a relay's control plane counted.
@@ -29,6 +29,7 @@ struct RelayControlLoop: ~Copyable {
 
     var control: RelayControl
     var directory: DirectoryFile
+    let memory: ReplayFile
     let pool: WorkerPool<RelayJob>
     let mailbox: Mailbox<RelayControlMessage>
     let wakeup: Wakeup
@@ -61,8 +62,10 @@ struct RelayControlLoop: ~Copyable {
                     control.finish(outcome, now: now, wall: wall)
                 case .counts(let answer):
                     answer(counts())
-                case .stop:
+                case .stop(let done):
                     pool.stop()
+                    memory.store(control.replayMarks, logger: logger)
+                    done()
                     return
                 }
             }

@@ -127,6 +127,7 @@ public final class RelayNode: RelayService {
         let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
             _ = control.post(.outcome(job.run()))
         }
+        let memory = ReplayFile(stateFolder: configuration.stateFolder)
         let plane = RelayControlLoop(
             control: RelayControl(
                 identity: RelayControl.Identity(
@@ -138,6 +139,7 @@ public final class RelayNode: RelayService {
                     v4: configuration.listenAddresses.contains { $0.ip.isV4 },
                     v6: configuration.listenAddresses.contains { !$0.ip.isV4 }
                 ),
+                memory: try memory.take(),
                 now: started,
                 wall: WallClock.now(),
                 random: try RandomGenerator.seeded()
@@ -147,6 +149,7 @@ public final class RelayNode: RelayService {
                 root: root,
                 stateFolder: configuration.stateFolder
             ),
+            memory: memory,
             pool: pool,
             mailbox: control,
             wakeup: controlWakeup,
@@ -164,7 +167,10 @@ public final class RelayNode: RelayService {
 
     /// Ends the threads and takes the firewall away.
     public func stop() async {
-        _ = control.post(.stop)
+        let _: Bool? = await withCheckedContinuation { continuation in
+            let once = Once(continuation)
+            if !control.post(.stop { once.resume(true) }) { once.resume(nil) }
+        }
         _ = shard.post(.stop)
         guard let firewall else { return }
         do throws(HostNetworkError) {

@@ -36,6 +36,8 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     public var hops: [Hop]
     /// Seconds since it was begun.
     public var ageSeconds: UInt64
+    /// Milliseconds its building took, all three hops; `nil` while it is being built.
+    public var buildTime: Double?
     /// Cells sent towards the exit.
     public var cellsForward: UInt64
     /// Cells that came back.
@@ -93,6 +95,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         state: State,
         hops: [Hop],
         ageSeconds: UInt64,
+        buildTime: Double? = nil,
         cellsForward: UInt64 = 0,
         cellsBackward: UInt64 = 0,
         bytesForward: UInt64 = 0,
@@ -104,6 +107,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         self.state = state
         self.hops = hops
         self.ageSeconds = ageSeconds
+        self.buildTime = buildTime
         self.cellsForward = cellsForward
         self.cellsBackward = cellsBackward
         self.bytesForward = bytesForward
@@ -115,6 +119,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, state, hops, isolation, tunnel
         case ageSeconds = "age_s"
+        case buildTime = "build_ms"
         case cellsForward = "cells_forward"
         case cellsBackward = "cells_backward"
         case bytesForward = "bytes_forward"

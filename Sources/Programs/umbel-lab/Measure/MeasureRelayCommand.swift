@@ -17,6 +17,8 @@ struct MeasureRelayCommand: ParsableCommand {
 
     @Option(help: "Cells in each run and direction.")
     var cells = 60_000
+    @Flag(help: "Allocate once for each cell, to show that a counter of allocations counts.")
+    var allocating = false
     @OptionGroup var options: MeasureOptions
 
     func validate() throws {
@@ -30,7 +32,7 @@ struct MeasureRelayCommand: ParsableCommand {
         var backward: [Double] = []
         for run in 0..<options.runs {
             let bench = RelayBench(seed: UInt8(truncatingIfNeeded: run))
-            let (forwardRate, backwardRate) = bench.measure(cells: cells)
+            let (forwardRate, backwardRate) = bench.measure(cells: cells, isAllocating: allocating)
             forward.append(forwardRate)
             backward.append(backwardRate)
         }
@@ -119,11 +121,17 @@ struct RelayBench: ~Copyable {
     }
 
     /// Cells a second forward and backward; only the shard's own time counts.
-    consuming func measure(cells: Int) -> (forward: Double, backward: Double) {
-        (rate(cells, isForward: true), rate(cells, isForward: false))
+    consuming func measure(
+        cells: Int,
+        isAllocating: Bool
+    ) -> (forward: Double, backward: Double) {
+        (
+            rate(cells, isForward: true, isAllocating: isAllocating),
+            rate(cells, isForward: false, isAllocating: isAllocating)
+        )
     }
 
-    private mutating func rate(_ cells: Int, isForward: Bool) -> Double {
+    private mutating func rate(_ cells: Int, isForward: Bool, isAllocating: Bool) -> Double {
         var memory = [UInt8](repeating: 0, count: ArenaLayout.byteCount)
         var span = memory.mutableSpan
         var bytes = unsafe span.mutableBytes
@@ -146,6 +154,7 @@ struct RelayBench: ~Copyable {
             }
             shard.finishBatch(&bytes, now: begun)
             spent += (MonotonicClock.now() - begun).nanoseconds
+            if isAllocating { allocate(shard.links.output.count) }
             passed += shard.links.output.count
             precondition(
                 shard.links.output.count == Self.batchCells,
@@ -154,6 +163,12 @@ struct RelayBench: ~Copyable {
             shard.clearOutput()
         }
         return Double(passed) / (Double(spent) / 1e9)
+    }
+
+    private func allocate(_ count: Int) {
+        for _ in 0..<count {
+            unsafe UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 16).deallocate()
+        }
     }
 
     /// Lays a batch of cells out as the receive slots of a socket would hold it.
