@@ -23,7 +23,7 @@ public final class Stream {
     static let segmentByteCount = 1_200
     private static let firstWait: TimeSpan = .milliseconds(500)
     private static let leastWait: TimeSpan = .milliseconds(200)
-    private static let mostWait: TimeSpan = .seconds(2)
+    private static let mostWait: TimeSpan = .seconds(1)
     /// Segments in one super-packet.
     static let mergeLimit = 16
 

@@ -67,6 +67,8 @@ public struct ClientControl: ~Copyable {
         let path: Path
         let begun: Instant
         var stage = Stage.waitingForLink
+        /// Whether it was begun to stand ready, while nothing lacked a circuit.
+        var isSpare = false
         var link: LinkID?
         var number = CircuitNumber(rawValue: 0)
         var build: CircuitBuild?
@@ -84,7 +86,8 @@ public struct ClientControl: ~Copyable {
         var circuit: CircuitID?
         let opened: Instant
         var families: UInt8
-        var failures = 0
+        /// Since when no circuit carries it.
+        var lostSince: Instant?
     }
 
     struct Tunnel {
@@ -95,6 +98,8 @@ public struct ClientControl: ~Copyable {
         var state = TunnelState.connecting(reason: nil)
         var failures = 0
         var retryAt: Instant = .zero
+        var spareFailures = 0
+        var spareRetryAt: Instant = .zero
         var connectedSince: Instant?
     }
 
@@ -107,7 +112,10 @@ public struct ClientControl: ~Copyable {
 
     private static let silenceLimit: TimeSpan = .milliseconds(2_500)
     private static let pingLimit: TimeSpan = .seconds(3)
-    private static let leaseFailureLimit = 4
+    /// Circuits in a row that could not reach an exit, after which its leases are given up.
+    private static let exitFailureLimit = 3
+    /// Time a lease may be without a circuit before new flows get another one.
+    private static let patience: TimeSpan = .milliseconds(1_500)
 
     private let network: NetworkID
     private var settings: Settings
@@ -126,6 +134,8 @@ public struct ClientControl: ~Copyable {
     private var dialing: [NodeID: LinkID] = [:]
     private var circuits: [CircuitID: Circuit] = [:]
     private var tunnels: [TunnelID: Tunnel] = [:]
+    // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
+    private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
     private var wall: WallTime
     // The newest `now`.
@@ -186,10 +196,15 @@ public struct ClientControl: ~Copyable {
         }
         for tunnel in tunnels.values {
             // What is past has been looked at: waiting for it again would never end.
-            if tunnel.retryAt > clock { deadline = min(deadline, tunnel.retryAt) }
+            for retry in [tunnel.retryAt, tunnel.spareRetryAt] where retry > clock {
+                deadline = min(deadline, retry)
+            }
             if let lease = tunnel.current.flatMap({ tunnel.leases[$0] }) {
                 let rotation = lease.opened + settings.rotation
                 if rotation > clock { deadline = min(deadline, rotation) }
+                if let since = lease.lostSince, since + Self.patience > clock {
+                    deadline = min(deadline, since + Self.patience)
+                }
             }
         }
         for ping in pings.values { deadline = min(deadline, ping.sent + Self.pingLimit) }
@@ -440,22 +455,26 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Building
 
+    @discardableResult
     private mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
         now: Instant
-    ) throws(PathError) {
+    ) throws(PathError) -> CircuitID {
         let path = try selector.path(wanted, now: now, date: wall, using: &random)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
         let relay = path.guardRelay.id
-        if let link = guardLinks[relay] { return begin(id, over: link, now: now) }
-        guard dialing[relay] == nil, let target = linkTarget(relay) else { return }
-        let link = LinkID(rawValue: nextLink)
-        nextLink += 1
-        if dialer.dial(target, as: link, now: now) { dialing[relay] = link }
-        drainDialer(now: now)
+        if let link = guardLinks[relay] {
+            begin(id, over: link, now: now)
+        } else if dialing[relay] == nil, let target = linkTarget(relay) {
+            let link = LinkID(rawValue: nextLink)
+            nextLink += 1
+            if dialer.dial(target, as: link, now: now) { dialing[relay] = link }
+            drainDialer(now: now)
+        }
+        return id
     }
 
     private mutating func begin(_ id: CircuitID, over link: LinkID, now: Instant) {
@@ -521,9 +540,8 @@ public struct ClientControl: ~Copyable {
                 fail(id, culprit: .guardRelay, reason: "the guard does not answer", now: now)
             case .extendFailed(let hop, let failure):
                 noteExtend(id, hop: hop, isAnswered: false)
-                let next: PathPosition = hop == .first ? .middle : .exit
                 let reason = "hop \(hop.rawValue) could not extend: \(failure)"
-                fail(id, culprit: next, reason: reason, now: now)
+                fail(id, culprit: extendCulprit(id, hop: hop), reason: reason, now: now)
             case .tooSlow(let hop):
                 let reason = "hop \(hop.rawValue) did not answer in time"
                 fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
@@ -576,6 +594,8 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        if circuit.isSpare { tunnels[circuit.tunnel]?.spareFailures = 0 }
+        exitFailures[circuit.path.exit.id] = nil
         selector.noteSuccess(of: circuit.path, on: wall)
         selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
         notices.append(.pathsChanged)
@@ -584,6 +604,16 @@ public struct ClientControl: ~Copyable {
     private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
         guard hop == .first, let relay = circuits[id]?.path.guardRelay.id else { return }
         selector.noteExtend(by: relay, isAnswered: isAnswered)
+    }
+
+    /// Who is to blame where `hop` says it cannot reach the next one.
+    ///
+    /// The middle or the exit: the middle at first, the exit where another could not reach it either.
+    private mutating func extendCulprit(_ id: CircuitID, hop: HopIndex) -> PathPosition {
+        guard hop != .first, let exit = circuits[id]?.path.exit.id else { return .middle }
+        let failures = exitFailures[exit, default: 0]
+        exitFailures[exit] = failures + 1
+        return failures == 0 ? .middle : .exit
     }
 
     private static func position(of hop: HopIndex) -> PathPosition {
@@ -751,12 +781,20 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.stage = .active
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
-            tunnels[circuit.tunnel]?.leases[lease]?.failures = 0
+            tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
             commands.append(.bind(lease, circuit.tunnel, id))
+            // Given up for new flows too early: it serves them again, unless it is old.
+            if tunnels[circuit.tunnel]?.current == nil,
+                let opened = tunnels[circuit.tunnel]?.leases[lease]?.opened,
+                now < opened + settings.rotation
+            {
+                tunnels[circuit.tunnel]?.current = lease
+                commands.append(.setCurrent(circuit.tunnel, lease))
+            }
         } else {
             // A new lease; flows of one that could not be taken over end.
-            let wasCurrent =
-                circuit.lease == nil || tunnels[circuit.tunnel]?.current == circuit.lease
+            let current = tunnels[circuit.tunnel]?.current
+            let isNext = current == nil || current == circuit.lease
             if let old = circuit.lease { endLease(old, keeping: id) }
             let lease = LeaseID(rawValue: nextLease)
             nextLease += 1
@@ -770,13 +808,16 @@ public struct ClientControl: ~Copyable {
             )
             circuits[id]?.lease = lease
             commands.append(.bind(lease, circuit.tunnel, id))
-            if wasCurrent {
+            if isNext {
                 tunnels[circuit.tunnel]?.current = lease
                 commands.append(.setCurrent(circuit.tunnel, lease))
             }
         }
         tunnels[circuit.tunnel]?.failures = 0
-        setState(circuit.tunnel, .connected)
+        tunnels[circuit.tunnel]?.retryAt = .zero
+        if tunnels[circuit.tunnel]?.current == circuits[id]?.lease {
+            setState(circuit.tunnel, .connected)
+        }
         if tunnels[circuit.tunnel]?.connectedSince == nil {
             tunnels[circuit.tunnel]?.connectedSince = now
         }
@@ -791,48 +832,91 @@ public struct ClientControl: ~Copyable {
         }
     }
 
+    /// Looks for another lease for new flows where the current one is old, or lost for too long.
     private mutating func rotate(_ id: TunnelID, now: Instant) {
         guard let tunnel = tunnels[id], let current = tunnel.current,
-            let lease = tunnel.leases[current], now >= lease.opened + settings.rotation,
-            lease.circuit != nil
+            let lease = tunnel.leases[current]
         else { return }
-        // Its flows go on; new ones begin on another lease. Until that stands they begin here.
-        tunnels[id]?.current = nil
+        if let since = lease.lostSince {
+            guard now >= since + Self.patience else { return }
+            tunnels[id]?.current = nil
+            // A flow that begins now must not be pinned to a lease that may never come back.
+            commands.append(.setCurrent(id, nil))
+        } else if now >= lease.opened + settings.rotation {
+            // Its flows go on; new ones begin on another lease. Until that stands they begin here.
+            tunnels[id]?.current = nil
+        }
     }
 
     /// Begins the circuits the tunnel lacks: for leases without one, for new flows, as a spare.
     private mutating func startMissing(_ id: TunnelID, now: Instant) {
-        guard let tunnel = tunnels[id], now >= tunnel.retryAt else { return }
-        let making = circuits.values.filter {
+        guard let tunnel = tunnels[id] else { return }
+        let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
+        for lease in lost where exitFailures[lease.exit, default: 0] >= Self.exitFailureLimit {
+            endLease(lease.id)
+        }
+        if now >= tunnel.retryAt { startNeeded(id, now: now) }
+        startSpare(id, now: now)
+    }
+
+    /// Circuits of the tunnel that carry nothing yet.
+    private func making(_ id: TunnelID) -> [Circuit] {
+        circuits.values.filter {
             $0.tunnel == id && $0.stage != .active && $0.stage != .opening
         }
+    }
+
+    private mutating func startNeeded(_ id: TunnelID, now: Instant) {
+        guard let tunnel = tunnels[id] else { return }
+        let making = making(id)
         let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
         for lease in lost where !making.contains(where: { $0.path.exit.id == lease.exit }) {
-            guard lease.failures < Self.leaseFailureLimit else {
-                endLease(lease.id)
-                continue
-            }
-            tunnels[id]?.leases[lease.id]?.failures += 1
             var wanted = tunnel.wanted
             wanted.exit = lease.exit
             start(id, wanting: wanted, now: now)
         }
-        guard let tunnel = tunnels[id], lost.isEmpty, making.isEmpty else { return }
-        let isOpening = circuits.values.contains { $0.tunnel == id && $0.stage == .opening }
-        if tunnel.current == nil, !isOpening {
-            start(id, wanting: tunnel.wanted, now: now)
-        } else if settings.keepsSpare, let lease = tunnel.current.flatMap({ tunnel.leases[$0] }),
-            let active = lease.circuit.flatMap({ circuits[$0] }), active.stage == .active
-        {
-            var wanted = tunnel.wanted
-            wanted.exit = lease.exit
-            wanted.excluded.insert(active.path.middle.id)
-            // Without another middle there is no spare; the circuit in use is not disturbed by it.
+        let lostExits = Set(tunnel.leases.values.filter { $0.lostSince != nil }.map(\.exit))
+        let isOpening = circuits.values.contains {
+            $0.tunnel == id && $0.stage == .opening && $0.lease == nil
+        }
+        guard tunnel.current == nil, !isOpening,
+            !making.contains(where: { !lostExits.contains($0.path.exit.id) })
+        else { return }
+        var wanted = tunnel.wanted
+        wanted.excluded.formUnion(lostExits)
+        guard lostExits.isEmpty else {
+            // Without another exit new flows wait for the one that is lost.
             do throws(PathError) {
                 try startCircuit(for: id, wanting: wanted, now: now)
-            } catch {
-                tunnels[id]?.retryAt = now + .seconds(30)
-            }
+            } catch {}
+            return
+        }
+        start(id, wanting: wanted, now: now)
+    }
+
+    private mutating func startSpare(_ id: TunnelID, now: Instant) {
+        guard let tunnel = tunnels[id], let current = tunnel.current,
+            let lease = tunnel.leases[current],
+            let active = lease.circuit.flatMap({ circuits[$0] }), active.stage == .active,
+            !tunnel.leases.values.contains(where: { $0.circuit == nil })
+        else { return }
+        let making = making(id).sorted { $0.id < $1.id }
+        // What was begun for another exit is of no use as a spare.
+        for circuit in making where circuit.path.exit.id != lease.exit && circuit.stage == .ready {
+            drop(circuit.id)
+        }
+        guard settings.keepsSpare, now >= tunnel.spareRetryAt,
+            !making.contains(where: { $0.path.exit.id == lease.exit })
+        else { return }
+        var wanted = tunnel.wanted
+        wanted.exit = lease.exit
+        wanted.excluded.insert(active.path.middle.id)
+        // Without another middle there is no spare; the circuit in use is not disturbed by it.
+        do throws(PathError) {
+            let spare = try startCircuit(for: id, wanting: wanted, now: now)
+            circuits[spare]?.isSpare = true
+        } catch {
+            tunnels[id]?.spareRetryAt = now + .seconds(30)
         }
     }
 
@@ -844,6 +928,9 @@ public struct ClientControl: ~Copyable {
         do throws(PathError) {
             try startCircuit(for: id, wanting: wanted, now: now)
         } catch {
+            // Every guard silent: more likely this machine's network than all of them. None is
+            // kept waiting for long once it is back; the tunnel's own back-off paces the tries.
+            if case .noGuard = error { selector.retryAll() }
             backOff(id, reason: "\(error)", now: now)
         }
     }
@@ -869,11 +956,23 @@ public struct ClientControl: ~Copyable {
         guard let tunnel = tunnels[circuit.tunnel] else { return }
         if let lease = circuit.lease, tunnel.leases[lease] != nil {
             tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
-            setState(circuit.tunnel, .recovering(reason: reason))
-        } else if tunnel.current == nil {
+            if tunnel.leases[lease]?.lostSince == nil {
+                tunnels[circuit.tunnel]?.leases[lease]?.lostSince = now
+            }
+            if tunnel.current == lease {
+                setState(circuit.tunnel, .recovering(reason: reason))
+            }
+        }
+        // What worked is replaced at once; what did not is tried again after a while.
+        guard circuit.stage != .active else { return }
+        if circuit.isSpare, circuit.lease == nil {
+            let failures = tunnel.spareFailures
+            tunnels[circuit.tunnel]?.spareFailures = failures + 1
+            let retry = now + wait(failures)
+            tunnels[circuit.tunnel]?.spareRetryAt = retry
+        } else {
             backOff(circuit.tunnel, reason: reason, now: now)
         }
-        if circuit.stage != .active { backOff(circuit.tunnel, reason: reason, now: now) }
     }
 
     /// Removes a circuit here, in the shard and at the guard.
@@ -888,12 +987,18 @@ public struct ClientControl: ~Copyable {
 
     private mutating func backOff(_ id: TunnelID, reason: String, now: Instant) {
         guard let tunnel = tunnels[id] else { return }
-        let failures = tunnel.failures
-        tunnels[id]?.failures = failures + 1
-        let step = TimeSpan.milliseconds(100 << UInt64(min(failures, 8)))
-        let jitter = TimeSpan(nanoseconds: random.next(below: step.nanoseconds / 2 + 1))
-        tunnels[id]?.retryAt = now + (failures == 0 ? .milliseconds(1) : step / 2 + jitter)
-        if tunnel.current == nil { setState(id, .connecting(reason: reason)) }
+        tunnels[id]?.failures = tunnel.failures + 1
+        let wait = tunnel.failures == 0 ? .milliseconds(1) : wait(tunnel.failures)
+        tunnels[id]?.retryAt = now + wait
+        if tunnel.current == nil, !tunnel.leases.values.contains(where: { $0.circuit != nil }) {
+            setState(id, .connecting(reason: reason))
+        }
+    }
+
+    /// A time that doubles with `failures` from 100 ms to 6.4 s, of which half is drawn.
+    private mutating func wait(_ failures: Int) -> TimeSpan {
+        let step = TimeSpan.milliseconds(100 << UInt64(min(failures, 6)))
+        return step / 2 + TimeSpan(nanoseconds: random.next(below: step.nanoseconds / 2 + 1))
     }
 
     private mutating func setState(_ id: TunnelID, _ state: TunnelState) {
