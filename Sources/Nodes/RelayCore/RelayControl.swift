@@ -1,5 +1,5 @@
 public import Base
-import Circuits
+public import Circuits
 public import CryptoPrimitives
 public import Directory
 import Links
