@@ -95,6 +95,10 @@ struct RekeyTests {
         #expect(pair.left.table.count == 1)
         #expect(pair.left.renewed == [link.left] || pair.left.renewed == [link.left, link.left])
         #expect(pair.right.renewed.count == pair.left.renewed.count)
+        let worked = pair.right.events.filter {
+            if case .control = $0 { true } else { false }
+        }
+        #expect(worked.count == pair.right.renewed.count)
         #expect(pair.left.send([1], header: header(.create), link: link.left, now: pair.now))
         pair.run(for: .seconds(1))
         #expect(pair.right.cells.count == 1)
