@@ -104,6 +104,26 @@ struct RekeyTests {
         #expect(pair.right.cells.count == 1)
     }
 
+    @Test("an answer that was lost is said again from memory, at the first repetition")
+    func lostAnswer() throws {
+        let pair = try Pair(timing: timing(age: .seconds(10)))
+        let link = try pair.connect()
+        #expect(pair.run(within: .seconds(15)) { !pair.right.renewed.isEmpty })
+        let start = pair.now
+        pair.isCut = { [pair] source in
+            source == Pair.rightAddress && pair.now < start + .milliseconds(100)
+        }
+        #expect(pair.run(within: .milliseconds(400)) { pair.left.renewed == [link.left] })
+        let worked = pair.right.events.filter {
+            if case .control = $0 { true } else { false }
+        }
+        #expect(worked.count == 1)
+        pair.run(for: .seconds(1))
+        #expect(pair.left.send([1], header: header(.create), link: link.left, now: pair.now))
+        pair.run(for: .milliseconds(100))
+        #expect(pair.right.cells.count == 1)
+    }
+
     @Test("a renewal nobody answers is asked for again, and the old keys serve until then")
     func retried() throws {
         let pair = try Pair(timing: timing(age: .seconds(10)))
