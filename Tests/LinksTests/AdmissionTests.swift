@@ -185,6 +185,10 @@ private final class Gate {
     }
 }
 
+extension Gate: CustomReflectable {
+    var customMirror: Mirror { Mirror(self, children: [:]) }
+}
+
 /// `initiation` with byte `index` changed and mac1 made new, as anyone can who knows the relay.
 private func respelled(_ initiation: [UInt8], byte index: Int, publicKey: [UInt8]) -> [UInt8] {
     let changed = initiation.flipping(bit: index * 8)

@@ -189,6 +189,15 @@ final class Pair {
     }
 }
 
+// A failed expectation would otherwise write out every datagram there ever was.
+extension Pair: CustomReflectable {
+    var customMirror: Mirror { Mirror(self, children: [:]) }
+}
+
+extension End: CustomReflectable {
+    var customMirror: Mirror { Mirror(self, children: [:]) }
+}
+
 /// The state of an end that no datagram of a stranger may change.
 struct Footprint: Equatable {
     let linkCount: Int

@@ -95,8 +95,33 @@ struct RekeyTests {
         #expect(pair.left.table.count == 1)
         #expect(pair.left.renewed == [link.left] || pair.left.renewed == [link.left, link.left])
         #expect(pair.right.renewed.count == pair.left.renewed.count)
+        let worked = pair.right.events.filter {
+            if case .control = $0 { true } else { false }
+        }
+        #expect(worked.count == pair.right.renewed.count)
         #expect(pair.left.send([1], header: header(.create), link: link.left, now: pair.now))
         pair.run(for: .seconds(1))
+        #expect(pair.right.cells.count == 1)
+    }
+
+    @Test("an answer that was lost is said again from memory, at the first repetition")
+    func lostAnswer() throws {
+        let pair = try Pair(timing: timing(age: .seconds(10)))
+        let link = try pair.connect()
+        pair.run(for: .milliseconds(9_000))
+        pair.isCut = { $0 == Pair.rightAddress }
+        #expect(pair.run(within: .seconds(2)) { !pair.right.renewed.isEmpty })
+        pair.run(for: .milliseconds(100))
+        #expect(pair.left.renewed.isEmpty)
+        pair.isCut = { _ in false }
+        #expect(pair.run(within: .milliseconds(400)) { pair.left.renewed == [link.left] })
+        let worked = pair.right.events.filter {
+            if case .control = $0 { true } else { false }
+        }
+        #expect(worked.count == 1)
+        pair.run(for: .seconds(1))
+        #expect(pair.left.send([1], header: header(.create), link: link.left, now: pair.now))
+        pair.run(for: .milliseconds(100))
         #expect(pair.right.cells.count == 1)
     }
 

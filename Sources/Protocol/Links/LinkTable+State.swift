@@ -58,6 +58,8 @@ extension LinkTable {
         var lastPing: Instant?
         var pingNonce: UInt64 = 0
         var roundTrip: TimeSpan?
+        // Datagrams that may go to an address the peer has not shown to receive at; nil: it has.
+        var credit: Int?
         // When the peer last asked for new keys, and what it was answered.
         var rekeyAsked: Instant?
         var rekeyAnswer: RekeyAnswer?

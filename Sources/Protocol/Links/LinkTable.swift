@@ -91,6 +91,11 @@ public struct LinkTable: ~Copyable {
         output = DatagramOutput(region: generated)
     }
 
+    /// Datagrams sent for each one received from an address that has not answered a PING yet.
+    ///
+    /// A client may write any source into a datagram: what it asks for must not hit whoever is there.
+    public static let creditPerDatagram = 3
+
     /// Links whose peer has not shown that it has the keys, of all that may stand.
     public static let unconfirmedLimit = 1024
 
@@ -251,7 +256,10 @@ public struct LinkTable: ~Copyable {
         let isNewest = sessions[slot].replay.commit(UInt64(sequence))
         guard let header = parsed else { return drop(.malformed) }
         let link = sessions[slot].link
-        noteReceived(on: link, session: slot, source: source, isNewest: isNewest, now: now)
+        noteReceived(on: link, session: slot, now: now)
+        if links[link].peer == .client, slot == links[link].current {
+            follow(link, to: source, isNewest: isNewest, bytes: &bytes, now: now)
+        }
         switch header.command {
         case .padding:
             return .consumed
@@ -272,7 +280,8 @@ public struct LinkTable: ~Copyable {
         header: LinkHeader,
         now: Instant
     ) -> Bool {
-        guard let (session, sequence) = takeSequence(link: slot, now: now) else { return false }
+        guard let (session, sequence) = takeSequence(link: slot, command: header.command, now: now)
+        else { return false }
         sealHeader(&bytes, datagram: datagram, session: session, sequence: sequence, header: header)
         output.append(offset: datagram, link: slot, destination: links[slot].address)
         return true
@@ -291,7 +300,7 @@ public struct LinkTable: ~Copyable {
     ) -> Bool {
         precondition(header.command.sealsBody && body.count <= Datagram.sealedBodyCapacity)
         guard links[slot].current >= 0, let datagram = output.allocate(),
-            let (session, sequence) = takeSequence(link: slot, now: now)
+            let (session, sequence) = takeSequence(link: slot, command: header.command, now: now)
         else { return false }
         let start = datagram + Datagram.bodyOffset
         bytes.copy(body, to: start)
@@ -401,8 +410,6 @@ public struct LinkTable: ~Copyable {
     private mutating func noteReceived(
         on link: Int,
         session: Int,
-        source: SocketAddress,
-        isNewest: Bool,
         now: Instant
     ) {
         links[link].lastReceived = now
@@ -417,11 +424,28 @@ public struct LinkTable: ~Copyable {
             timers.set(link, to: nextDeadline(of: link, now: now))
             if isFirst { events.append(.confirmed(links[link].id)) }
         }
-        if isNewest, source != links[link].address, links[link].peer == .client,
-            session == links[link].current
-        {
+    }
+
+    /// Follows a client to `source`, and asks there whether it is.
+    private mutating func follow(
+        _ link: Int,
+        to source: SocketAddress,
+        isNewest: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        if source == links[link].address {
+            if let credit = links[link].credit {
+                links[link].credit = credit + Self.creditPerDatagram
+            }
+        } else if isNewest {
             links[link].address = source
+            links[link].credit = Self.creditPerDatagram
+            // A nonce of its own: what was sent elsewhere proves nothing here.
+            links[link].pingNonce = random.next()
             events.append(.roamed(links[link].id, source))
+            ping(link, bytes: &bytes, now: now)
+            timers.set(link, to: nextDeadline(of: link, now: now))
         }
     }
 
@@ -444,6 +468,7 @@ public struct LinkTable: ~Copyable {
         case .pong(let nonce):
             if let sent = links[link].lastPing, nonce == links[link].pingNonce {
                 links[link].roundTrip = now - sent
+                links[link].credit = nil
             }
         case .close:
             events.append(.lost(links[link].id))
@@ -478,10 +503,16 @@ public struct LinkTable: ~Copyable {
 
     private mutating func takeSequence(
         link slot: Int,
+        command: CellCommand,
         now: Instant
     ) -> (session: Int, sequence: UInt32)? {
         let session = links[slot].current
         guard session >= 0, sessions[session].nextSequence < timing.packetLimit else { return nil }
+        if let credit = links[slot].credit {
+            // The last one is kept for the PING that may end the question.
+            guard credit > (command == .linkControl ? 0 : 1) else { return nil }
+            links[slot].credit = credit - 1
+        }
         let sequence = sessions[session].nextSequence
         sessions[session].nextSequence = sequence + 1
         if sequence + 1 == timing.rekeyPacketCount || sequence + 1 == timing.packetLimit {
@@ -561,10 +592,14 @@ public struct LinkTable: ~Copyable {
         return now - lastPing >= timing.pingInterval
     }
 
-    /// When a PING is due that raises no suspicion: to keep the link, or to show new keys in use.
+    /// When a PING is due that raises no suspicion: to keep the link, to show new keys in use, or to
+    /// learn whether the peer is at its new address.
     private func idlePingDue(of slot: Int) -> Instant? {
         let current = links[slot].current
         guard current >= 0 else { return nil }
+        if let credit = links[slot].credit, credit > 0, let lastPing = links[slot].lastPing {
+            return lastPing + timing.pingInterval
+        }
         if !sessions[current].isHeard {
             // `.zero`: at once, where there was none since these keys came.
             guard let lastPing = links[slot].lastPing, lastPing >= sessions[current].created,
@@ -593,7 +628,7 @@ public struct LinkTable: ~Copyable {
     }
 
     private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
-        links[slot].pingNonce = random.next()
+        if links[slot].credit == nil { links[slot].pingNonce = random.next() }
         links[slot].lastPing = now
         let nonce = links[slot].pingNonce
         _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
