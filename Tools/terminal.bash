@@ -1,15 +1,16 @@
 # shellcheck shell=bash
 # How the tools beside this file talk: words, colours, and steps that show how long they take.
-# Sourced, never run.
+# Sourced, never run. Steps need a folder for their output, $scratch, which the tool makes.
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' yellow=$'\e[33m' plain=$'\e[0m'
 else
     bold='' dim='' green='' red='' yellow='' plain=''
 fi
+# shellcheck disable=SC2034  # Not every tool draws with all of them.
 case $(locale charmap 2>/dev/null) in
-UTF-8) tick=✓ cross=✗ line=─ bar=█ right=▶ ;;
-*) tick=+ cross=x line=- bar='#' right='>' ;;
+UTF-8) tick=✓ cross=✗ dots=… line=─ double=═ node=● ;;
+*) tick=+ cross=x dots=~ line=- double='=' node=o ;;
 esac
 
 # die WHAT WHY HINT: ends the tool with an error in three lines.
@@ -28,7 +29,7 @@ rule() {
 # heading TEXT: opens a part of the output.
 heading() {
     printf '\n%s%s %s %s%s\n' "$bold" "$(rule 2 "$line")" "$1" \
-        "$(rule $((74 - ${#1})) "$line")" "$plain"
+        "$(rule $((75 - ${#1})) "$line")" "$plain"
 }
 
 # The group of the step that runs now; empty between steps.
@@ -40,7 +41,8 @@ checked_steps=0
 # step LABEL COMMAND…: runs a command or function, shows that it goes on, and then how it ended.
 #
 # What it prints is shown as the step's result; what it says on stderr only where it fails. The
-# caller goes on either way: `failed_steps` remembers. Needs the folder $scratch.
+# caller goes on either way: `failed_steps` remembers. While it runs, a terminal shows the last line
+# it said on stderr.
 step() {
     local label=$1 begun=$EPOCHREALTIME status=0 result elapsed
     shift
@@ -63,21 +65,21 @@ step() {
     result=$(<"$scratch/step.out")
     [[ ! -t 1 ]] || printf '\r\e[K'
     if ((status == 0)); then
-        printf '  %s%s%s %-21s %s%s %ss%s\n' \
+        printf '  %s%s%s %-18s %s%s %ss%s\n' \
             "$green" "$tick" "$plain" "$label" "$result" "$dim" "$elapsed" "$plain"
     else
         failed_steps+=("$label")
-        printf '  %s%s %-21s failed after %s s%s\n' "$red" "$cross" "$label" "$elapsed" "$plain"
-        tail -n 12 "$scratch/step.out" "$scratch/step.err" | sed -e '/^$/d' -e 's/^/      /'
+        printf '  %s%s %-18s failed after %s s%s\n' "$red" "$cross" "$label" "$elapsed" "$plain"
+        tail -q -n 12 "$scratch/step.out" "$scratch/step.err" | sed -e '/^$/d' -e 's/^/      /'
     fi
 }
 
 # step_progress LABEL BEGUN: rewrites the line of the step that runs.
 step_progress() {
-    local latest=''
-    [[ ! -s $scratch/step.progress ]] || latest=$(tail -n 1 "$scratch/step.progress")
-    printf '\r\e[K  %s…%s %-21s %s%s s  %.44s%s' \
-        "$yellow" "$plain" "$1" "$dim" "$(seconds_since "$2")" "$latest" "$plain"
+    local latest
+    latest=$(tail -n 1 "$scratch/step.err")
+    printf '\r\e[K  %s%s%s %-18s %s%s s  %.44s%s' \
+        "$yellow" "$dots" "$plain" "$1" "$dim" "$(seconds_since "$2")" "$latest" "$plain"
 }
 
 # end_step: ends the step that runs, if one does.

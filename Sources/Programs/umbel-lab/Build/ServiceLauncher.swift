@@ -70,7 +70,7 @@ struct ServiceLauncher {
         ] + services.names.map { "--host-record=\($0),\(addresses)" }
     }
 
-    /// `/` says who asked, `/blob` is 16 MiB.
+    /// `/` says who asked, everything else is a file in the folder `www`: `/blob` is 16 MiB.
     private func writeWeb() throws(LabError) {
         let configuration = """
             daemon off;
@@ -91,14 +91,18 @@ struct ServiceLauncher {
                     listen 80 default_server;
                     listen [::]:80 default_server;
                     location = / { return 200 "$remote_addr asked for $host\\n"; }
-                    location = /blob { alias \(folder)/blob; }
+                    location / { root \(folder)/www; }
                 }
             }
 
             """
         do {
             try Data(configuration.utf8).write(to: URL(fileURLWithPath: "\(folder)/nginx.conf"))
-            let blob = "\(folder)/blob"
+            try FileManager.default.createDirectory(
+                atPath: "\(folder)/www",
+                withIntermediateDirectories: true
+            )
+            let blob = "\(folder)/www/blob"
             _ = FileManager.default.createFile(atPath: blob, contents: nil)
             let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: blob))
             try handle.truncate(atOffset: 16 << 20)

@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# One lab of its own for a tool: builds the programs, brings the lab up, takes it away again.
+# Sourced after terminal.bash, never run.
+#
+# UMBEL_PROGRAMS names a folder with built programs, to be used in place of the release build.
+
+topology=Topology/lab.yaml
+programs=${UMBEL_PROGRAMS:-.build/release}
+lab_name=''
+# For files of the tool; gone with it.
+scratch=''
+# The recordings that run: process ids by host.
+declare -A recordings=()
+
+# prepare_lab PREFIX ARGUMENT…: builds, becomes root with the tool's own arguments, and arranges
+# that whatever the tool makes is gone when it ends, however it ends.
+prepare_lab() {
+    local prefix=$1 product stale
+    shift
+    if [[ -z ${UMBEL_PROGRAMS:-} ]]; then
+        Tools/setup
+        echo 'Building the release programs: about six minutes the first time, seconds later.'
+        for product in umbel umbel-lab; do
+            swift build -c release --static-swift-stdlib --product "$product"
+        done
+    fi
+    if ((EUID != 0)); then
+        type -P sudo >/dev/null || die 'a lab needs root' \
+            'it is made of network namespaces, and there is no sudo' "run $0 as root"
+        exec sudo --preserve-env=NO_COLOR,TERM,LANG,LC_ALL \
+            "UMBEL_PROGRAMS=$programs" "$0" "$@"
+    fi
+    PATH+=:/usr/local/sbin:/usr/sbin:/sbin
+    for stale in /run/umbel-lab/"$prefix"[0-9]*; do
+        lab_name=${stale##*/}
+        # Left by a tool that was killed before it could clean up.
+        [[ ! -e $stale ]] || kill -0 "${lab_name#"$prefix"}" 2>/dev/null || lab down
+    done
+    lab_name=$prefix$$
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/umbel-$lab_name.XXXXXX")
+    trap leave EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+# leave: takes away what is left, and ends with the status the tool was ending with.
+leave() {
+    local status=$?
+    trap '' INT TERM HUP
+    end_step
+    if ((${#recordings[@]} > 0)); then kill -TERM "${recordings[@]}" 2>/dev/null || true; fi
+    if [[ -e /run/umbel-lab/$lab_name ]]; then
+        printf '\ntaking the lab away\n' >&2
+        lab down || status=1
+    fi
+    rm -rf "$scratch"
+    exit "$status"
+}
+
+# lab COMMAND ARGUMENT…: umbel-lab, on this tool's lab.
+lab() {
+    local command=$1
+    shift
+    "$programs/umbel-lab" "$command" --name "$lab_name" "$@"
+}
+
+# on HOST PROGRAM ARGUMENT…: runs a program on a host of the lab.
+on() {
+    local host=$1
+    shift
+    lab exec "$host" -- "$@"
+}
+
+# learn_lab: notes what later commands need to know of the lab that is up.
+learn_lab() {
+    lab status --json >"$scratch/status.json"
+    client_socket=$(about client '.programs[0].socket')
+    inet_folder=$(about inet '.programs[0].log | sub("/[^/]*$"; "")')
+    inet_v4=$(about inet '.addresses[0]')
+    inet_v6=$(about inet '.addresses[1]')
+}
+
+# about HOST FILTER: what the lab's status says of a host.
+about() {
+    jq -r --arg name "$1" ".hosts[] | select(.name == \$name) | $2" "$scratch/status.json"
+}
+
+# client COMMAND ARGUMENT…: asks the client's daemon.
+client() {
+    "$programs/umbel" "$@" --socket "$client_socket"
+}
+
+# hops FIELD: that field of the relays of the circuit in use, guard first.
+hops() {
+    client circuits --json |
+        jq -er "[.circuits[] | select(.state == \"active\")][0].hops | map(.$1) | join(\" \")"
+}
+
+# record HOST…: begins to record what passes the hosts' cables, to $scratch/HOST.pcap.
+record() {
+    local host
+    for host in "$@"; do
+        lab capture "$host" "$scratch/$host.pcap" 2>"$scratch/$host.recording" &
+        recordings[$host]=$!
+    done
+    for host in "$@"; do
+        until grep -q '] capturing on' "$scratch/$host.recording"; do
+            kill -0 "${recordings[$host]}" 2>/dev/null || die "cannot record on $host" \
+                "$(<"$scratch/$host.recording")" 'see whether tcpdump runs on this machine'
+            sleep 0.05
+        done
+    done
+}
+
+# stop_recording: ends all recordings and waits until their files are complete. A step may run it.
+stop_recording() {
+    local host
+    kill -INT "${recordings[@]}"
+    for host in "${!recordings[@]}"; do
+        while kill -0 "${recordings[$host]}" 2>/dev/null; do sleep 0.05; done
+        grep -q ' packets (' "$scratch/$host.recording" || {
+            cat "$scratch/$host.recording" >&2
+            return 1
+        }
+    done
+}
