@@ -77,7 +77,10 @@ let package = Package(
         // Sockets where they are not the packet path.
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         // Signals as a sequence, to end by.
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(
+            url: "https://github.com/swift-server/swift-service-lifecycle.git",
+            from: "2.13.0"
+        ),
         // Configuration files.
         .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
         // Topologies of the lab.
@@ -265,6 +268,16 @@ let package = Package(
             name: "LabTests",
             dependencies: ["umbel-lab", "Base", "HostNetwork"],
             path: "Tests/LabTests",
+            swiftSettings: settings
+        ),
+        // Labs with the real programs in them: the outer ring.
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "umbel", "umbel-lab", "Base", "ControlAPI", "EventLoop", "HostNetwork",
+                "NamespaceSupport",
+            ],
+            path: "Tests/EndToEndTests",
             swiftSettings: settings
         ),
         .testTarget(

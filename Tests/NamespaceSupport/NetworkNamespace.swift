@@ -56,8 +56,17 @@ public final class NetworkNamespace: Sendable {
     public func inside<Value: ~Copyable & Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) throws -> Value {
+        try Self.inside(name, body)
+    }
+
+    /// Runs `body` as ``inside(_:)`` does, in the namespace `name`, whoever made it.
+    ///
+    /// - Throws: what `body` throws.
+    public static func inside<Value: ~Copyable & Sendable>(
+        _ name: String,
+        _ body: @escaping @Sendable () throws -> Value
+    ) throws -> Value {
         let outcome = Outcome<Value>()
-        let name = name
         let thread = try LoopThread.start(name: "in-namespace") {
             do {
                 try Self.enter(name)
