@@ -236,8 +236,12 @@ struct CircuitBuildTests {
         // Once it answered, nothing is repeated.
         let answered = try Builder(.pipelined)
         try answered.answer(0)
-        #expect(answered.build.nextDeadline == .distantFuture)
-        #expect(try answered.advance(to: Builder.start + .seconds(100)).isEmpty)
+        #expect(try answered.advance(to: Builder.start + .milliseconds(9_999)).isEmpty)
+        // But hops that answer nothing for ten seconds end the build.
+        #expect(answered.build.nextDeadline == Builder.start + .seconds(10))
+        #expect(throws: CircuitBuild.Failure.tooSlow(.second)) {
+            try answered.advance(to: answered.build.nextDeadline)
+        }
     }
 
     @Test("each hop gets a key and a message of its own, with its place in it")

@@ -32,9 +32,10 @@ struct CommandRunnerTests {
     func timeout() async throws {
         let start = ContinuousClock.now
         await #expect(throws: HostNetworkError.self) {
-            try await CommandRunner().run(["sleep", "30"], timeout: .milliseconds(200))
+            try await CommandRunner().run(["sleep", "3600"], timeout: .milliseconds(200))
         }
-        #expect(ContinuousClock.now - start < .seconds(5))
+        // Far above what it takes on a loaded machine, far below what the program would.
+        #expect(ContinuousClock.now - start < .seconds(300))
     }
 
     @Test("a namespace that is not there is an error with a hint")

@@ -37,7 +37,7 @@ struct GuardSampleTests {
         let guards = selector.guards.members.map(\.id)
         let middles = selector.middles.members.map(\.id)
         var failures: [NodeID: Int] = [:]
-        for round in 0..<600 {
+        for round in 0..<1_200 {
             let now = Instant.seconds(UInt64(round) * 60)
             if let path = try? selector.path(now: now, date: start, using: &generator) {
                 let hop = round % 3

@@ -180,7 +180,7 @@ public struct CircuitBuild: Sendable {
     public mutating func advance(to now: Instant) throws(Failure) -> [Action] {
         guard now >= nextDeadline else { return [] }
         if now >= started + Self.timeLimit {
-            let late = HopIndex.all.first { !isFinished[$0.offset] } ?? .third
+            let late = HopIndex.all.first { !answered[$0.offset] } ?? .third
             throw late == .first ? .guardSilent : .tooSlow(late)
         }
         guard tries < Self.tryLimit else { throw .guardSilent }
@@ -213,6 +213,7 @@ public struct CircuitBuild: Sendable {
         guard !isFinished[hop.offset] else { return [] }
         guard case .success(let success) = result else { throw .notAuthentic(hop) }
         isFinished[hop.offset] = true
+        if isComplete { nextDeadline = .distantFuture }
         var actions = [Action.setKeys(success.keys, hop)]
         switch method {
         case .pipelined:
