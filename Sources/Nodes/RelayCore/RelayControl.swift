@@ -355,10 +355,11 @@ public struct RelayControl: ~Copyable {
         switch request {
         case .initiation(let initiation, let source):
             let id = drawLink()
+            let (peer, address) = listed(answer.peer, at: source)
             links[id] = LinkState(
-                peer: answer.peer,
+                peer: peer,
                 isInitiator: false,
-                creates: createBudget(for: answer.peer, now: now)
+                creates: createBudget(for: peer, now: now)
             )
             let session = NewSession(
                 local: local,
@@ -370,8 +371,8 @@ public struct RelayControl: ~Copyable {
                 .addLink(
                     NewLink(
                         id: id,
-                        address: source,
-                        peer: answer.peer,
+                        address: address,
+                        peer: peer,
                         isInitiator: false,
                         session: session
                     )
@@ -402,6 +403,16 @@ public struct RelayControl: ~Copyable {
             )
             commands.append(.sendLinkControl(id, message))
         }
+    }
+
+    /// Who opened a link, and where it is: a relay is one that the consensus lists, and is where
+    /// the consensus says; anybody else with a key is a client like all others.
+    private func listed(_ peer: LinkPeer, at source: SocketAddress) -> (LinkPeer, SocketAddress) {
+        guard case .relay(let relay) = peer, let record = view?.relay(relay) else {
+            return (.client, source)
+        }
+        let address = source.ip.isV4 ? record.addresses.v4 : record.addresses.v6
+        return (peer, address ?? source)
     }
 
     private mutating func drainDialer(now: Instant) {
