@@ -1,19 +1,15 @@
 import Base
 import Circuits
 import ClientCore
-import Foundation
 import Links
 import Simulation
 import Testing
 
 @Suite("Chaos and healing")
 struct ChaosTests {
-    static let seedCount =
-        ProcessInfo.processInfo.environment["UMBEL_SEEDS"].flatMap(UInt64.init) ?? 20
-
     @Test(
         "after a minute of faults of all kinds everything heals within 30 s (row 31)",
-        arguments: 0..<seedCount
+        arguments: TestSeeds.sweep
     )
     func heals(seed: UInt64) throws {
         var draws = TestDraws(seed: seed)
