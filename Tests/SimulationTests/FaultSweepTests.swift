@@ -1,19 +1,14 @@
 import Base
 import Circuits
 import ClientCore
-import Foundation
 import Simulation
 import Testing
 
 @Suite("Networks with faults")
 struct FaultSweepTests {
-    /// How many seeds a sweep runs.
-    static let seedCount =
-        ProcessInfo.processInfo.environment["UMBEL_SEEDS"].flatMap(UInt64.init) ?? 20
-
     @Test(
         "every byte arrives once and unaltered, whatever the network does (row 6)",
-        arguments: 0..<seedCount
+        arguments: TestSeeds.sweep
     )
     func sweep(seed: UInt64) throws {
         var draws = TestDraws(seed: seed)

@@ -1,6 +1,17 @@
 import Base
+import Foundation
 import Simulation
 import Testing
+
+/// Which seeds sweeps run.
+enum TestSeeds {
+    /// From `UMBEL_SEEDS` how many, or from `UMBEL_SEED` the only one: what a failure printed.
+    static let sweep: Range<UInt64> = {
+        let environment = ProcessInfo.processInfo.environment
+        if let seed = environment["UMBEL_SEED"].flatMap(UInt64.init) { return seed..<seed + 1 }
+        return 0..<(environment["UMBEL_SEEDS"].flatMap(UInt64.init) ?? 200)
+    }()
+}
 
 /// Draws of a test's own, the same in every run.
 struct TestDraws {

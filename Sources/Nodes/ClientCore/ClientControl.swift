@@ -884,13 +884,6 @@ public struct ClientControl: ~Copyable {
         else { return }
         var wanted = tunnel.wanted
         wanted.excluded.formUnion(lostExits)
-        guard lostExits.isEmpty else {
-            // Without another exit new flows wait for the one that is lost.
-            do throws(PathError) {
-                try startCircuit(for: id, wanting: wanted, now: now)
-            } catch {}
-            return
-        }
         start(id, wanting: wanted, now: now)
     }
 
@@ -928,9 +921,12 @@ public struct ClientControl: ~Copyable {
         do throws(PathError) {
             try startCircuit(for: id, wanting: wanted, now: now)
         } catch {
-            // Every guard silent: more likely this machine's network than all of them. None is
-            // kept waiting for long once it is back; the tunnel's own back-off paces the tries.
-            if case .noGuard = error { selector.retryAll() }
+            // A lease's exit that is down says nothing of the others. But that all there are have
+            // failed is less likely than that this machine's network did: they get another try at
+            // once, and the tunnel's own back-off paces the tries.
+            var isExitOnly = false
+            if case .noExit = error { isExitOnly = wanted.exit != tunnels[id]?.wanted.exit }
+            if !isExitOnly { selector.retryAll() }
             backOff(id, reason: "\(error)", now: now)
         }
     }

@@ -1,5 +1,6 @@
 import Base
 import Circuits
+import CryptoPrimitives
 import Flows
 import Wire
 
@@ -16,7 +17,7 @@ struct ExitGate: ~Copyable {
     let carriesV6: Bool
     let leaseIdleLimit: TimeSpan
 
-    init(_ settings: ExitSettings, now: Instant) {
+    init(_ settings: ExitSettings, random: inout RandomGenerator, now: Instant) {
         policy = ExitPolicy(
             allow: settings.allow,
             own: settings.own.map { IPNetwork($0, prefixBitCount: 128) },
@@ -27,7 +28,8 @@ struct ExitGate: ~Copyable {
             v4Pool: settings.v4Pool,
             v6Pool: settings.v6Pool,
             capacity: settings.leaseLimit,
-            idleLimit: settings.leaseIdleLimit
+            idleLimit: settings.leaseIdleLimit,
+            first: UInt32(random.next(below: UInt64(settings.leaseLimit)))
         )
         coalescer = TunCoalescer(
             offload: settings.offload,

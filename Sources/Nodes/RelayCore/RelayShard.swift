@@ -104,7 +104,7 @@ public struct RelayShard: ~Copyable {
         filler = FillerGenerator(key: random.secret(byteCount: 32))
         idleLimit = circuitIdleLimit
         nextSweep = now + Self.sweepInterval
-        if let exit { self.exit = ExitGate(exit, now: now) }
+        if let exit { self.exit = ExitGate(exit, random: &random, now: now) }
     }
 
     // MARK: Outputs

@@ -49,7 +49,16 @@ public struct LeaseTable: ~Copyable {
     ///
     /// - Precondition: each pool is of its family, and has `capacity` addresses besides its first
     ///   two and its last.
-    public init(v4Pool: IPNetwork, v6Pool: IPNetwork?, capacity: Int, idleLimit: TimeSpan) {
+    ///
+    /// - Parameter first: the number given first. Drawn at random, it keeps an exit that begins
+    ///   anew from giving addresses whose connections the NAT still knows to other clients.
+    public init(
+        v4Pool: IPNetwork,
+        v6Pool: IPNetwork?,
+        capacity: Int,
+        idleLimit: TimeSpan,
+        first: UInt32 = 0
+    ) {
         precondition(capacity > 0 && capacity <= 1 << 22, "capacity out of range")
         precondition(
             v4Pool.base.isV4 && v4Pool.prefixBitCount >= 104
@@ -65,7 +74,7 @@ public struct LeaseTable: ~Copyable {
         self.capacity = capacity
         self.idleLimit = idleLimit
         entries = Array(repeating: Entry(), count: capacity)
-        free = (0..<capacity).map { UInt32($0) }
+        free = (0..<capacity).map { UInt32((Int(first) + $0) % capacity) }
         freeCount = capacity
         bySecret.reserveCapacity(capacity)
         byOwner.reserveCapacity(capacity)
