@@ -145,9 +145,10 @@ extension EndToEnd {
 
                 """
             let times = ["", "_stream"].map { "net.netfilter.nf_conntrack_udp_timeout\($0)=1" }
+            // The times first: an entry keeps the time it was made with.
+            try await lab.run("core", "sysctl -q -w \(times.joined(separator: " "))")
             let nft = try await lab.outcome("core", ["nft", "-f", "-"], input: rules)
             try #require(nft.status == 0, "\(nft.message)")
-            try await lab.run("core", "sysctl -q -w \(times.joined(separator: " "))")
             for _ in 0..<2 {
                 try await eventually(within: .seconds(20), "the translator has forgotten us") {
                     let known = try await lab.run("core", "cat /proc/net/nf_conntrack")

@@ -37,7 +37,7 @@ struct GuardSampleTests {
         let guards = selector.guards.members.map(\.id)
         let middles = selector.middles.members.map(\.id)
         var failures: [NodeID: Int] = [:]
-        for round in 0..<1_200 {
+        for round in 0..<600 {
             let now = Instant.seconds(UInt64(round) * 60)
             if let path = try? selector.path(now: now, date: start, using: &generator) {
                 let hop = round % 3
@@ -50,7 +50,8 @@ struct GuardSampleTests {
                 selector.update(to: view, at: date, using: &generator)
             }
         }
-        #expect(guards.count { failures[$0, default: 0] > 5 } > 5)
+        // More than the primaries were tried, and failed again and again.
+        #expect(guards.count { failures[$0, default: 0] > 5 } > 3)
         #expect(middles.allSatisfy { failures[$0, default: 0] > 5 })
         #expect(selector.guards.members.map(\.id) == guards)
         #expect(selector.middles.members.map(\.id) == middles)
