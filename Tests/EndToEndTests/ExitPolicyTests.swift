@@ -5,7 +5,9 @@ import HostNetwork
 import Testing
 
 extension EndToEnd {
-    /// Where an exit does not go. Test matrix rows 47 and 49.
+    /// Where an exit does not go.
+    ///
+    /// Test matrix rows 47 and 49.
     @Suite("What an exit refuses", .lab())
     struct ExitPolicies {
         private let lab: Lab

@@ -22,7 +22,8 @@ extension EndToEnd {
                 let server = ["203.0.113.10", "2001:db8:f::10"]
                 let ports: [UInt16] = [80, 53, 853, 7]
                 let relays = (1...5).flatMap { ["198.18.\($0).10", "2001:db8:10\($0)::10"] }
-                let all = server.flatMap { host in ports.map { (host, $0) } }
+                let all =
+                    server.flatMap { host in ports.map { (host, $0) } }
                     + relays.map { ($0, 4_433) }
                 return try all.map { host, port in
                     SocketAddress(ip: try #require(IPAddress(host)), port: port)

@@ -139,8 +139,11 @@ extension EndToEnd {
                 atPath: folder,
                 withIntermediateDirectories: true
             )
-            let toml = try String(contentsOfFile: "\(lab.folder("client"))/client.toml", encoding: .utf8)
-                .replacing(lab.folder("client"), with: folder)
+            let toml = try String(
+                contentsOfFile: "\(lab.folder("client"))/client.toml",
+                encoding: .utf8
+            )
+            .replacing(lab.folder("client"), with: folder)
             try Data("\(toml)group = \"nogroup\"\n".utf8)
                 .write(to: URL(fileURLWithPath: "\(folder)/client.toml"))
             let daemon = try BackgroundProgram(

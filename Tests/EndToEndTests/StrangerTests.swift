@@ -5,7 +5,9 @@ import HostNetwork
 import Testing
 
 extension EndToEnd {
-    /// What a relay does for those who have no business with it. Test matrix rows 9 and 10.
+    /// What a relay does for those who have no business with it.
+    ///
+    /// Test matrix rows 9 and 10.
     @Suite("Strangers at a relay", .lab())
     struct Strangers {
         private let lab: Lab

@@ -5,7 +5,9 @@ import HostNetwork
 import Testing
 
 extension EndToEnd {
-    /// What goes through three relays comes out the same. Test matrix row 1 and row 2.
+    /// What goes through three relays comes out the same.
+    ///
+    /// Test matrix rows 1 and 2.
     @Suite("Traffic through three relays", .lab())
     struct Traffic {
         private let lab: Lab
@@ -34,7 +36,10 @@ extension EndToEnd {
             #expect(web6.hasPrefix("2001:db8:10\(number == "1" ? 7 : 8)::10 asked"), "\(web6)")
         }
 
-        @Test("row 1: a file arrives byte for byte, down and up, v4 and v6", arguments: ["-4", "-6"])
+        @Test(
+            "row 1: a file arrives byte for byte, down and up, v4 and v6",
+            arguments: ["-4", "-6"]
+        )
         func file(family: String) async throws {
             try await lab.connect()
             let original = "\(lab.folder("inet"))/blob"
