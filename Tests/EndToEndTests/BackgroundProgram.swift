@@ -1,50 +1,60 @@
 import Foundation
+import HostNetwork
+import Synchronization
 import Testing
 
-/// A program that runs beside a test.
-final class BackgroundProgram: @unchecked Sendable {
-    // Foundation's Process is used by one test at a time, and asked for its end under no other.
-    private let process = Process()
-    private let outputPath: String
+@testable import umbel_lab
 
-    /// Starts `command` on `host` of `lab`; on this machine where there is no host.
-    init(_ lab: Lab, host: String?, _ command: [String]) throws {
+/// A program that runs beside a test, in a session of its own.
+final class BackgroundProgram: Sendable {
+    /// Its number: `ip` becomes what it starts.
+    let pid: Int32
+    private let outputPath: String
+    /// The word `waitpid` gave; `nil` while it runs.
+    private let word = Mutex<Int32?>(nil)
+
+    /// Starts `command` on `host` of `lab`.
+    init(_ lab: Lab, host: String, _ command: [String]) throws {
         outputPath = "\(lab.scratch)/\(UUID().uuidString)"
-        _ = FileManager.default.createFile(atPath: outputPath, contents: nil)
-        let output = try FileHandle(forWritingTo: URL(fileURLWithPath: outputPath))
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments =
-            (host.map { ["ip", "netns", "exec", lab.namespace($0)] } ?? []) + command
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
+        let runner = CommandRunner(namespace: lab.namespace(host))
+        pid = try DetachedProcess.start(try runner.command(for: command), log: outputPath).pid
     }
 
     deinit {
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        if isRunning {
+            send(SIGKILL)
+            waitpid(pid, nil, 0)
+        }
     }
 
-    /// The number of the program itself: `env` and `ip` become what they start.
-    var pid: Int32 { process.processIdentifier }
-
-    var isRunning: Bool { process.isRunning }
+    /// Whether it has not ended yet.
+    var isRunning: Bool {
+        word.withLock { word in
+            guard word == nil else { return false }
+            var status: Int32 = 0
+            guard waitpid(pid, &status, WNOHANG) == pid else { return true }
+            word = status
+            return false
+        }
+    }
 
     /// What it printed so far, errors too.
     var output: String {
         String(decoding: FileManager.default.contents(atPath: outputPath) ?? Data(), as: UTF8.self)
     }
 
+    /// Sends it `signal`, unless its end has been seen.
     func send(_ signal: Int32) {
-        kill(process.processIdentifier, signal)
+        word.withLock { word in
+            if word == nil { kill(pid, signal) }
+        }
     }
 
     /// Waits for the end; the exit status, or 128 + n for signal n.
     func status(within limit: Duration = .seconds(20)) async throws -> Int32 {
-        try await eventually(within: limit, "the program does not end: \(output)") {
-            !process.isRunning
-        }
-        let isSignal = process.terminationReason == .uncaughtSignal
-        return process.terminationStatus + (isSignal ? 128 : 0)
+        try await eventually(within: limit, "the program does not end: \(output)") { !isRunning }
+        let word = try #require(word.withLock { $0 })
+        let signal = word & 0x7f
+        return signal == 0 ? word >> 8 & 0xff : 128 + signal
     }
 }

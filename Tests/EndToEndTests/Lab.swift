@@ -123,6 +123,29 @@ struct Lab: Sendable {
         if signal == "STOP" { try await kill(host, "CONT") } else { try await start(host) }
     }
 
+    /// Drops datagrams between the client and all relays while `body` runs.
+    func cutOff(_ body: () async throws -> Void) async throws {
+        let rules = """
+            table inet lab_cut {
+            chain pass {
+            type filter hook forward priority filter;
+            iifname "client" udp dport 4433 drop
+            oifname "client" udp sport 4433 drop
+            }
+            }
+
+            """
+        let cut = try await outcome("core", ["nft", "-f", "-"], input: rules)
+        try #require(cut.status == 0, "\(cut.message)")
+        do {
+            try await body()
+        } catch {
+            _ = try? await run("core", "nft delete table inet lab_cut")
+            throw error
+        }
+        try await run("core", "nft delete table inet lab_cut")
+    }
+
     /// Starts what does not run on `host`; a client is connected then.
     func start(_ host: String) async throws {
         let outcome = try await lab("start", host)
@@ -156,11 +179,11 @@ struct Lab: Sendable {
         return String(decoding: data.suffix(2_000), as: UTF8.self)
     }
 
-    /// The process of the node on `host`, as it was last started.
-    func process(_ host: String) throws -> ProcessIdentity {
+    /// The number of the node's process on `host`, as it was last started.
+    func pid(_ host: String) throws -> Int32 {
         let manifest = try LabFolder(lab: name).existing()
         let program = manifest.hosts[try manifest.index(of: host)].programs.first
-        return try #require(program?.process)
+        return try #require(program?.process).pid
     }
 
     /// The names of all hosts of `role`.

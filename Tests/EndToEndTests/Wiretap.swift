@@ -100,6 +100,11 @@ extension Wiretap.Packet {
         self.init(type: type, packet: Array(frame[14...]))
     }
 
+    /// The packet whose bytes are `ip`; `nil` where they are cut short.
+    init?(ip: [UInt8]) {
+        self.init(type: (ip.first ?? 0) >> 4 == 4 ? 0x0800 : 0x86dd, packet: ip)
+    }
+
     private init?(type: UInt16, packet: [UInt8]) {
         time = .now
         let start: Int

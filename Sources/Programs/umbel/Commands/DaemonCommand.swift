@@ -3,6 +3,7 @@ import ControlAPI
 import EventLoop
 import FoundationEssentials
 import Glibc
+import HostNetwork
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -77,6 +78,13 @@ enum Starting {
                 why: "\(error)",
                 hint: error.hint ?? "see the line above",
                 exit: error.isPrivilegeMissing ? .permission : .unavailable
+            )
+        } catch let error as HostNetworkError {
+            throw Failure(
+                "\(what) cannot start",
+                why: "\(error.what): \(error.why)",
+                hint: error.hint ?? "see the line above",
+                exit: .unavailable
             )
         } catch {
             throw Failure(

@@ -1,0 +1,171 @@
+import Base
+import ControlAPI
+import Foundation
+import HostNetwork
+import Testing
+
+@testable import umbel_lab
+
+extension EndToEnd {
+    /// Programs with a tunnel of their own: `umbel run`.
+    @Suite("umbel run", .lab())
+    struct Runs {
+        private let lab: Lab
+
+        init() throws {
+            lab = try Lab.shared()
+        }
+
+        private func start(_ command: String...) throws -> BackgroundProgram {
+            try BackgroundProgram(
+                lab,
+                host: "client",
+                [Lab.umbel, "run", "--socket", lab.socket("client"), "--"] + command
+            )
+        }
+
+        /// The processes that have tunnels.
+        private func owners() async throws -> [Int32] {
+            try await lab.status().tunnels.compactMap(\.pid)
+        }
+
+        /// The process that sleeps in its own tunnel, once it does.
+        private func sleeper() async throws -> Int32 {
+            var pid: Int32 = 0
+            try await eventually(within: .seconds(10), "a command runs") {
+                pid = try await owners().first ?? 0
+                let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
+                return name == "sleep\n"
+            }
+            return pid
+        }
+
+        private func tunnelsEnd() async throws {
+            try await eventually(within: .seconds(3), "no tunnel outlives its process") {
+                try await owners().isEmpty
+            }
+        }
+
+        @Test("a command reaches the web by a circuit of its own, and nothing else is there")
+        func inside() async throws {
+            try await lab.connect()
+            let script = """
+                ip -o link | grep -v 'state DOWN' | cut -d: -f2
+                echo --
+                cat /etc/resolv.conf
+                echo --
+                curl -sS --max-time 10 http://www.umbel.test/
+                curl -sS --max-time 10 -6 http://www.umbel.test/
+                exit 7
+                """
+            let run = try start("sh", "-c", script)
+            #expect(try await run.status() == 7, "\(run.output)")
+            let parts = run.output.components(separatedBy: "--\n")
+            try #require(parts.count == 3, "\(run.output)")
+            let interfaces = parts[0].split(whereSeparator: \.isWhitespace)
+            #expect(interfaces.count == 2)
+            #expect(interfaces.first == "lo")
+            #expect(interfaces.last?.hasPrefix("umbel-run") == true)
+            #expect(parts[1] == "nameserver 10.111.0.1\nnameserver fd75:6d62:656c::1\n")
+            #expect(parts[2].components(separatedBy: "asked for www.umbel.test\n").count == 3)
+            try await tunnelsEnd()
+        }
+
+        @Test("the command's exit status and signal are passed on")
+        func endings() async throws {
+            #expect(try await start("true").status() == 0)
+            #expect(try await start("sh", "-c", "kill -KILL $$").status() == 128 + 9)
+            #expect(try await start("/no/such/program").status() == 127)
+            try await tunnelsEnd()
+        }
+
+        @Test("two commands and the machine have circuits of their own; a stop ends its command")
+        func together() async throws {
+            try await lab.connect()
+            let runs = [try start("sleep", "60"), try start("sleep", "60")]
+            try await eventually(within: .seconds(10), "three have circuits") {
+                let active = try await lab.circuits().filter { $0.state == .active }
+                return Set(active.map(\.isolation)).count == 3
+            }
+            let tunnels = try await lab.status().tunnels
+            #expect(Set(tunnels.map(\.interface)).count == 3)
+            for run in runs { run.send(SIGTERM) }
+            for run in runs { #expect(try await run.status() == 128 + 15) }
+            try await tunnelsEnd()
+            let isolations = try await lab.circuits().map(\.isolation)
+            #expect(Set(isolations) == ["machine"])
+        }
+
+        @Test("a command that is killed, or whose launcher is, keeps no tunnel")
+        func killed() async throws {
+            let run = try start("sleep", "60")
+            kill(try await sleeper(), SIGKILL)
+            #expect(try await run.status() == 128 + 9)
+            try await tunnelsEnd()
+
+            // The command goes on without its launcher, and so does its tunnel.
+            let orphan = try start("sleep", "60")
+            let pid = try await sleeper()
+            defer { kill(pid, SIGKILL) }
+            orphan.send(SIGKILL)
+            #expect(try await orphan.status() == 128 + 9)
+            #expect(try await holds(for: .seconds(2)) { try await owners() == [pid] })
+            kill(pid, SIGKILL)
+            try await tunnelsEnd()
+        }
+
+        @Test("a launcher killed while it waits for a circuit leaves nothing behind")
+        func killedWaiting() async throws {
+            try await lab.disconnect()
+            try await lab.cutOff {
+                let run = try start("sleep", "60")
+                try await eventually(within: .seconds(10), "it waits") {
+                    try await !owners().isEmpty
+                }
+                let pid = try #require(try await owners().first)
+                run.send(SIGKILL)
+                #expect(try await run.status() == 128 + 9)
+                try await tunnelsEnd()
+                // Its parent has gone: nobody may have waited for it.
+                let process = ProcessIdentity(pid: pid)
+                #expect(process == nil || process?.state == .gone)
+            }
+        }
+
+        @Test("a user without rights has a tunnel too, and stays that user")
+        func unprivileged() async throws {
+            let folder = "\(lab.scratch)/daemon"
+            try FileManager.default.createDirectory(
+                atPath: folder,
+                withIntermediateDirectories: true
+            )
+            let toml = try String(
+                contentsOfFile: "\(lab.folder("client"))/client.toml",
+                encoding: .utf8
+            )
+            .replacing(lab.folder("client"), with: folder)
+            try Data("\(toml)group = \"nogroup\"\n".utf8)
+                .write(to: URL(fileURLWithPath: "\(folder)/client.toml"))
+            let daemon = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                [Lab.umbel, "daemon", "--config", "\(folder)/client.toml"]
+            )
+            try await eventually(within: .seconds(10), "the daemon is ready: \(daemon.output)") {
+                daemon.output.contains("ready on")
+            }
+            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            let run = try await lab.outcome(
+                "stranger",
+                nobody + [Lab.umbel, "run", "--socket", "\(folder)/control.sock", "--"]
+                    + ["sh", "-c", "id -un; curl -sS --max-time 10 http://www.umbel.test/"]
+            )
+            #expect(run.status == 0)
+            #expect(run.message == "")
+            #expect(run.output.hasPrefix("nobody\n"))
+            #expect(run.output.hasSuffix("asked for www.umbel.test\n"))
+            daemon.send(SIGTERM)
+            #expect(try await daemon.status(within: .seconds(5)) == 0)
+        }
+    }
+}

@@ -1,0 +1,336 @@
+import Base
+import ControlAPI
+import Foundation
+import HostNetwork
+import Testing
+
+@testable import umbel_lab
+
+extension EndToEnd {
+    /// What is missing or taken when a node starts, and what it leaves when it ends.
+    ///
+    /// Test matrix rows 71, 72, 73, 75.
+    @Suite("Starts and ends", .lab())
+    struct Starts {
+        private let lab: Lab
+
+        init() throws {
+            lab = try Lab.shared()
+        }
+
+        /// A configuration like that of `host`, but with a folder and socket of its own.
+        private func configuration(
+            like host: String,
+            _ changes: [(String, String)] = [],
+            owner: String = "root:root"
+        ) async throws -> (folder: String, file: String) {
+            let folder = "\(lab.scratch)/\(UUID().uuidString)"
+            let files = FileManager.default
+            try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let directory =
+                URL(fileURLWithPath: lab.folder(host))
+                .deletingLastPathComponent().deletingLastPathComponent().path + "/directory"
+            try files.copyItem(atPath: directory, toPath: "\(folder)/directory")
+            try files.copyItem(atPath: "\(lab.folder(host))/state", toPath: "\(folder)/state")
+            let name = host == "client" ? "client" : "relay"
+            var text = try String(
+                contentsOfFile: "\(lab.folder(host))/\(name).toml",
+                encoding: .utf8
+            )
+            text = text.replacing(directory, with: "\(folder)/directory")
+                .replacing(lab.folder(host), with: folder)
+            for (old, new) in changes {
+                try #require(text.contains(old))
+                text = text.replacing(old, with: new)
+            }
+            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(folder)/node.toml"))
+            try await CommandRunner().run(["chown", "-R", owner, folder])
+            return (folder, "\(folder)/node.toml")
+        }
+
+        /// Expects three lines: what failed, why, and a hint.
+        private func expectRefusal(
+            _ outcome: CommandRunner.Outcome,
+            status: Int32,
+            _ words: String...,
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) {
+            #expect(outcome.status == status, "\(outcome)", sourceLocation: sourceLocation)
+            let lines = outcome.message.split(separator: "\n").filter { !$0.hasPrefix("<") }
+            #expect(lines.count == 3, "\(outcome.message)", sourceLocation: sourceLocation)
+            #expect(lines.last?.contains("hint: ") == true, sourceLocation: sourceLocation)
+            for word in words {
+                #expect(
+                    outcome.message.contains(word),
+                    "\(outcome.message)",
+                    sourceLocation: sourceLocation
+                )
+            }
+        }
+
+        private func relay(_ file: String, on host: String) async throws -> CommandRunner.Outcome {
+            try await lab.outcome(host, [Lab.umbel, "relay", "--config", file])
+        }
+
+        @Test("rows 71 and 73: a port that is taken is named, and who has it is left alone")
+        func portTaken() async throws {
+            let rules = try await lab.run("e1", "nft list ruleset")
+            #expect(rules.contains("umbel_exit_e1"))
+            for host in ["r1", "e1"] {
+                let second = try await configuration(like: host)
+                expectRefusal(
+                    try await relay(second.file, on: host),
+                    status: 69,
+                    "4433",
+                    "address already in use",
+                    "ss -ulpn"
+                )
+                #expect(try await lab.relay(host).nickname == host)
+            }
+            #expect(try await lab.run("e1", "nft list ruleset") == rules)
+        }
+
+        @Test("row 73: a second node at a socket is refused, and the first one serves on")
+        func secondNode() async throws {
+            let daemon = try await lab.outcome(
+                "client",
+                [Lab.umbel, "daemon", "--config", "\(lab.folder("client"))/client.toml"]
+            )
+            expectRefusal(daemon, status: 69, "cannot serve at \(lab.socket("client"))")
+            #expect(try await lab.state() == .connected)
+            let other = try await configuration(like: "r1", [(":4433", ":4434")])
+            let text = try String(contentsOfFile: other.file, encoding: .utf8)
+            try Data(
+                text.replacing("\(other.folder)/control", with: "\(lab.folder("r1"))/control").utf8
+            )
+            .write(to: URL(fileURLWithPath: other.file))
+            expectRefusal(
+                try await relay(other.file, on: "r1"),
+                status: 69,
+                "cannot serve at \(lab.socket("r1"))"
+            )
+            #expect(try await lab.relay("r1").nickname == "r1")
+        }
+
+        @Test("row 71: without /dev/net/tun an exit and a client say so, and change nothing")
+        func noTun() async throws {
+            let hidden = [
+                "unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev/net && exec \"$@\"", "-",
+            ]
+            let exit = try await configuration(
+                like: "e1",
+                [(":4433", ":4434"), ("\"e1\"", "\"x1\"")]
+            )
+            expectRefusal(
+                try await lab.outcome("e1", hidden + [Lab.umbel, "relay", "--config", exit.file]),
+                status: 69,
+                "/dev/net/tun",
+                "modprobe tun"
+            )
+            #expect(try await !lab.run("e1", "nft list tables").contains("umbel_exit_x1"))
+            try await withDaemon(hidden) { socket in
+                let up = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
+                expectRefusal(up, status: 69, "/dev/net/tun", "modprobe tun")
+            }
+        }
+
+        @Test("row 71: without nft a client does not connect, and an exit does not start")
+        func noFirewall() async throws {
+            let path = try CommandRunner.locate("nft")
+            let hidden = [
+                "unshare", "-m", "sh", "-c", "mount --bind /dev/null \(path) && exec \"$@\"", "-",
+            ]
+            let exit = try await configuration(
+                like: "e1",
+                [(":4433", ":4434"), ("enabled = true", "enabled = true\ninterface = \"other\"")]
+            )
+            let refused = try await lab.outcome(
+                "e1",
+                hidden + [Lab.umbel, "relay", "--config", exit.file]
+            )
+            expectRefusal(refused, status: 69, "nft", "nftables")
+            try await withDaemon(hidden) { socket in
+                let up = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
+                expectRefusal(up, status: 1, "nft", "nftables")
+            }
+        }
+
+        /// Runs a client's daemon on the stranger's host behind `prefix`; what `body` does must
+        /// leave the machine as it was.
+        private func withDaemon(
+            _ prefix: [String],
+            _ body: (_ socket: String) async throws -> Void
+        ) async throws {
+            let before = try await picture("stranger")
+            let client = try await configuration(like: "client")
+            let daemon = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                prefix + [Lab.umbel, "daemon", "--config", client.file]
+            )
+            try await eventually(within: .seconds(10), "the daemon is ready: \(daemon.output)") {
+                daemon.output.contains("ready on")
+            }
+            try await body("\(client.folder)/control.sock")
+            daemon.send(SIGTERM)
+            #expect(try await daemon.status(within: .seconds(5)) == 0)
+            #expect(try await picture("stranger") == before)
+        }
+
+        private func picture(_ host: String) async throws -> String {
+            var text = ""
+            for command in ["ip rule", "ip -6 rule", "ip -brief link", "nft list ruleset"] {
+                text += try await lab.run(host, command)
+            }
+            return text
+        }
+
+        @Test("row 71: a user without rights is told which one is missing")
+        func notRoot() async throws {
+            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            let owner = "nobody:nogroup"
+            let client = try await configuration(like: "client", owner: owner)
+            expectRefusal(
+                try await lab.outcome(
+                    "stranger",
+                    nobody + [Lab.umbel, "daemon", "--config", client.file]
+                ),
+                status: 77,
+                "CAP_NET_ADMIN"
+            )
+            let exit = try await configuration(like: "e1", [(":4433", ":4434")], owner: owner)
+            expectRefusal(
+                try await lab.outcome("e1", nobody + [Lab.umbel, "relay", "--config", exit.file]),
+                status: 77,
+                "/dev/net/tun"
+            )
+            // A relay that is no exit needs no rights at all.
+            let plain = try await configuration(like: "r1", [(":4433", ":4434")], owner: owner)
+            let relay = try BackgroundProgram(
+                lab,
+                host: "r1",
+                nobody + [Lab.umbel, "relay", "--config", plain.file]
+            )
+            try await eventually(within: .seconds(10), "it is ready: \(relay.output)") {
+                relay.output.contains("ready on")
+            }
+            relay.send(SIGTERM)
+            #expect(try await relay.status(within: .seconds(5)) == 0)
+        }
+
+        @Test(
+            "row 73: what a killed exit left is taken over by its next start, and goes at its end"
+        )
+        func killedExit() async throws {
+            let forwarding = "sysctl -n net.ipv4.ip_forward"
+            let rules = try await lab.run("e2", "nft list ruleset")
+            #expect(rules.contains("table inet umbel_exit_e2"))
+            try await lab.kill("e2")
+            #expect(try await lab.run("e2", "nft list tables").contains("umbel_exit_e2"))
+            let socket = lab.socket("e2")
+            #expect(FileManager.default.fileExists(atPath: socket))
+
+            func start(_ file: String) async throws -> BackgroundProgram {
+                let relay = try BackgroundProgram(
+                    lab,
+                    host: "e2",
+                    [Lab.umbel, "relay", "--config", file]
+                )
+                try await eventually(within: .seconds(10), "it is ready: \(relay.output)") {
+                    relay.output.contains("ready on")
+                }
+                return relay
+            }
+            let file = "\(lab.folder("e2"))/relay.toml"
+            let again = try await start(file)
+            let fresh = try await lab.run("e2", "nft list ruleset")
+            #expect(fresh.components(separatedBy: "table inet").count == 2)
+            again.send(SIGTERM)
+            #expect(try await again.status(within: .seconds(5)) == 0)
+            #expect(try await lab.run("e2", "nft list ruleset") == "")
+            #expect(try await lab.run("e2", forwarding) == "0\n")
+            #expect(try await !lab.run("e2", "ip -brief link").contains("umbel-exit"))
+            #expect(!FileManager.default.fileExists(atPath: socket))
+
+            // And where it is to be an exit no more.
+            let third = try await start(file)
+            third.send(SIGKILL)
+            #expect(try await third.status() == 128 + 9)
+            #expect(try await lab.run("e2", "nft list tables").contains("umbel_exit_e2"))
+            let text = try String(contentsOfFile: file, encoding: .utf8)
+            let plain = "\(lab.scratch)/plain.toml"
+            try Data(text.replacing("enabled = true", with: "enabled = false").utf8)
+                .write(to: URL(fileURLWithPath: plain))
+            let relay = try await start(plain)
+            #expect(try await lab.run("e2", "nft list ruleset") == "")
+            #expect(try await lab.run("e2", forwarding) == "0\n")
+            relay.send(SIGTERM)
+            #expect(try await relay.status(within: .seconds(5)) == 0)
+            try await lab.start("e2")
+        }
+
+        @Test("row 75: a client with connections and an onlooker ends in order within 5 s")
+        func ends() async throws {
+            try await lab.connect()
+            let server = SocketAddress(ip: IPAddress(v4: 0xcb00_710a), port: 7_002)
+            let stream = try SteadyStream(lab, from: "inet", server, to: "client")
+            try await eventually(within: .seconds(10), "data flows") {
+                stream.progress.byteCount > 100_000
+            }
+            let watch = try BackgroundProgram(
+                lab,
+                host: "client",
+                [Lab.umbel, "status", "--watch", "--socket", lab.socket("client")]
+            )
+            try await eventually(within: .seconds(5), "the onlooker sees") {
+                watch.output.contains("connected")
+            }
+            let guardRelay = try await lab.path()[0]
+            let circuits = try await lab.relay(guardRelay).circuits
+            #expect(circuits > 0)
+            let begin = ContinuousClock.now
+            try await lab.kill("client", "TERM")
+            let elapsed = ContinuousClock.now - begin
+            print("row 75: the client ended after \(elapsed)")
+            #expect(elapsed < .seconds(5))
+            // It has taken leave: its guard need not find out by its silence.
+            try await eventually(within: .seconds(1), "the guard has let the circuits go") {
+                try await lab.relay(guardRelay).circuits == 0
+            }
+            _ = try await watch.status(within: .seconds(5))
+            #expect(!FileManager.default.fileExists(atPath: lab.socket("client")))
+            try await lab.start("client")
+        }
+
+        @Test("row 75: an exit in use ends in order within 5 s and takes its rules away")
+        func exitEnds() async throws {
+            try await lab.connect()
+            let exit = try #require(try await lab.status().exit).nickname
+            try await lab.run("client", "ping -n -c1 -W2 203.0.113.10")
+            let begin = ContinuousClock.now
+            try await lab.without(exit, "TERM") {
+                #expect(ContinuousClock.now - begin < .seconds(5))
+                let rules = try await lab.run(exit, "nft list ruleset")
+                #expect(rules == "")
+                let interfaces = try await lab.run(exit, "ip -brief link")
+                #expect(!interfaces.contains("umbel-exit"))
+            }
+        }
+
+        @Test("row 72: without a daemon a command says how to start one")
+        func noDaemon() async throws {
+            let begin = ContinuousClock.now
+            let outcome = try await lab.outcome(
+                "stranger",
+                [Lab.umbel, "status", "--socket", "\(lab.scratch)/none.sock"]
+            )
+            expectRefusal(outcome, status: 69, "umbel daemon --config")
+            #expect(ContinuousClock.now - begin < .seconds(2))
+            // One that is there but stalled is given up on.
+            try await lab.kill("r1", "STOP")
+            let stalled = try await lab.umbel("status", host: "r1", seconds: 10)
+            try await lab.kill("r1", "CONT")
+            expectRefusal(stalled, status: 69, "hint: ")
+        }
+    }
+}
