@@ -2,10 +2,10 @@
 # One lab of its own for a tool: builds the programs, brings the lab up, takes it away again.
 # Sourced after terminal.bash, never run.
 #
-# UMBEL_PROGRAMS names a folder with built programs, to be used in place of the release build.
+# LAB_PROGRAMS names a folder with built programs, to be used in place of the release build.
 
 topology=Topology/lab.yaml
-programs=${UMBEL_PROGRAMS:-.build/release}
+programs=${LAB_PROGRAMS:-.build/release}
 lab_name=''
 # For files of the tool; gone with it.
 scratch=''
@@ -17,7 +17,7 @@ declare -A recordings=()
 prepare_lab() {
     local prefix=$1 product stale
     shift
-    if [[ -z ${UMBEL_PROGRAMS:-} ]]; then
+    if [[ -z ${LAB_PROGRAMS:-} ]]; then
         Tools/setup
         echo 'Building the release programs: about six minutes the first time, seconds later.'
         for product in umbel umbel-lab; do
@@ -28,7 +28,7 @@ prepare_lab() {
         type -P sudo >/dev/null || die 'a lab needs root' \
             'it is made of network namespaces, and there is no sudo' "run $0 as root"
         exec sudo --preserve-env=NO_COLOR,TERM,LANG,LC_ALL \
-            "UMBEL_PROGRAMS=$programs" "$0" "$@"
+            "LAB_PROGRAMS=$programs" "$0" "$@"
     fi
     PATH+=:/usr/local/sbin:/usr/sbin:/sbin
     for stale in /run/umbel-lab/"$prefix"[0-9]*; do
@@ -100,7 +100,9 @@ hops() {
 record() {
     local host
     for host in "$@"; do
-        lab capture "$host" "$scratch/$host.pcap" 2>"$scratch/$host.recording" &
+        # Not by `lab`, whose job would be a shell around the program.
+        "$programs/umbel-lab" capture --name "$lab_name" "$host" "$scratch/$host.pcap" \
+            2>"$scratch/$host.recording" &
         recordings[$host]=$!
     done
     for host in "$@"; do

@@ -17,7 +17,9 @@ struct PartitionTests {
     }
 
     /// A connected client with a slow download and UDP packets.
-    private func busy(_ seed: UInt64) throws -> (World, ClientNode, ClientHost, Stream, DatagramFlow) {
+    private func busy(_ seed: UInt64) throws -> (
+        World, ClientNode, ClientHost, Stream, DatagramFlow
+    ) {
         var settings = WorldSettings(seed: seed)
         settings.quality.jitter = .milliseconds(2)
         let world = try World(settings)
@@ -32,7 +34,11 @@ struct PartitionTests {
         return (world, client, host, running, flow)
     }
 
-    @Test("nothing back, or nothing out, or both, for 20 s: flows go on after it (row 30)", arguments: seeds, 0..<3)
+    @Test(
+        "nothing back, or nothing out, or both, for 20 s: flows go on after it (row 30)",
+        arguments: seeds,
+        0..<3
+    )
     func client(seed: UInt64, kind: Int) throws {
         let (world, client, host, stream, flow) = try busy(seed)
         if kind != 0 { block(true, world, from: [client], to: world.relays) }

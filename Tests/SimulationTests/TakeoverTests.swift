@@ -60,10 +60,16 @@ struct TakeoverTests {
             "seed=\(seed)"
         )
         for stream in streams {
-            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)\(client.history)")
+            #expect(
+                stream.longestGap < .seconds(5),
+                "seed=\(seed) \(stream.longestGap.seconds)\(client.history)"
+            )
             #expect(stream.strayCount == 0, "seed=\(seed)")
         }
-        #expect(flow.leases.count == 1 && flow.longestGap < .milliseconds(3_500), "seed=\(seed) \(flow.longestGap.seconds)")
+        #expect(
+            flow.leases.count == 1 && flow.longestGap < .milliseconds(3_500),
+            "seed=\(seed) \(flow.longestGap.seconds)"
+        )
         #expect(client.currentPath(of: host)[1] !== path[1])
         world.expectSound()
     }
@@ -79,10 +85,16 @@ struct TakeoverTests {
             "seed=\(seed)"
         )
         for stream in streams {
-            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)\(client.history)")
+            #expect(
+                stream.longestGap < .seconds(5),
+                "seed=\(seed) \(stream.longestGap.seconds)\(client.history)"
+            )
             #expect(stream.strayCount == 0, "seed=\(seed)")
         }
-        #expect(flow.leases.count == 1 && flow.longestGap < .milliseconds(3_500), "seed=\(seed) \(flow.longestGap.seconds)")
+        #expect(
+            flow.leases.count == 1 && flow.longestGap < .milliseconds(3_500),
+            "seed=\(seed) \(flow.longestGap.seconds)"
+        )
         #expect(client.currentPath(of: host).first !== path[0], "seed=\(seed)")
         world.expectSound()
     }
@@ -116,7 +128,10 @@ struct TakeoverTests {
             "seed=\(seed)"
         )
         for stream in streams {
-            #expect(stream.longestGap < .seconds(2), "seed=\(seed) \(stream.longestGap.seconds)\(client.history)")
+            #expect(
+                stream.longestGap < .seconds(2),
+                "seed=\(seed) \(stream.longestGap.seconds)\(client.history)"
+            )
         }
         #expect(flow.leases.count == 1, "seed=\(seed)")
         world.expectSound()
@@ -137,7 +152,10 @@ struct TakeoverTests {
             "seed=\(seed)"
         )
         for stream in streams {
-            #expect(stream.longestGap < .seconds(3), "seed=\(seed) \(stream.longestGap.seconds)\(client.history)")
+            #expect(
+                stream.longestGap < .seconds(3),
+                "seed=\(seed) \(stream.longestGap.seconds)\(client.history)"
+            )
         }
         #expect(flow.leases.count == 1, "seed=\(seed)")
         world.expectSound()
@@ -160,7 +178,10 @@ struct TakeoverTests {
             "seed=\(seed)"
         )
         for stream in streams {
-            #expect(stream.longestGap < .seconds(5), "seed=\(seed) \(stream.longestGap.seconds)\(client.history)")
+            #expect(
+                stream.longestGap < .seconds(5),
+                "seed=\(seed) \(stream.longestGap.seconds)\(client.history)"
+            )
         }
         #expect(flow.leases.count == 1, "seed=\(seed)")
         world.expectSound()
