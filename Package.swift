@@ -138,6 +138,8 @@ let package = Package(
             ]
         ),
 
+        tests(of: "RelayCore"),
+
         // The whole network in virtual time, around the node cores
         .target(
             name: "Simulation",
@@ -211,8 +213,8 @@ let package = Package(
         .executableTarget(
             name: "umbel-lab",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "RelayCore",
-                "EventLoop", "HostNetwork",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "ClientCore", "RelayCore", "EventLoop", "HostNetwork",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
