@@ -283,7 +283,8 @@ let package = Package(
         .testTarget(
             name: "UmbelTests",
             dependencies: [
-                "ControlAPI", "umbel", .product(name: "Logging", package: "swift-log"),
+                "Base", "Wire", "Directory", "EventLoop", "ControlAPI", "NodeRuntime", "umbel",
+                .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/UmbelTests",
             swiftSettings: settings
