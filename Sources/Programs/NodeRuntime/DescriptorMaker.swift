@@ -1,5 +1,5 @@
 import Base
-import CryptoPrimitives
+public import CryptoPrimitives
 public import Directory
 public import NodeConfiguration
 public import Wire
@@ -8,23 +8,25 @@ extension SignedDescriptor {
     private static let defaultBandwidthKilobits: UInt32 = 100_000
     private static let keyLifeMinutes: UInt32 = 365 * 24 * 60
 
-    /// The descriptor a relay's configuration and keys make in `minute`.
+    /// The descriptor a relay's configuration and keys make in `minute`; `family` takes it in.
     ///
     /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
     ///   where the result cannot be signed.
     public init(
         _ configuration: RelayConfiguration,
         keys: RelayKeys,
+        family: Ed25519.SigningKey? = nil,
         network: NetworkID,
         minute: UInt32
     ) throws {
         let exit = configuration.exit
         var flags: RelayFlags = exit.isEnabled ? [.exit] : [.guardCapable]
         if exit.isEnabled, exit.carriesIPv6 { flags.insert(.exitsIPv6) }
+        let id = NodeID(keys.identity.publicKey)
         try self.init(
             signing: Descriptor(
                 network: network,
-                id: NodeID(keys.identity.publicKey),
+                id: id,
                 circuitKey: keys.circuit.publicKey,
                 circuitKeyExpiryMinute: minute + Self.keyLifeMinutes,
                 publishedMinute: minute,
@@ -36,6 +38,9 @@ extension SignedDescriptor {
                 bandwidthKilobits: Self.defaultBandwidthKilobits,
                 country: configuration.country.flatMap { CountryCode($0) },
                 policy: exit.isEnabled ? Self.policy(exit) : .none,
+                family: family.map {
+                    Descriptor.FamilyCertificate(certifying: id, in: network, with: $0)
+                },
                 nickname: configuration.nickname,
                 contact: configuration.contact
             ),
