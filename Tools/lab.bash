@@ -11,6 +11,8 @@ lab_name=''
 scratch=''
 # The recordings that run: process ids by host.
 declare -A recordings=()
+# Hosts on which the lab itself runs nothing: what runs there, the tool has started.
+guest_hosts=()
 
 # prepare_lab PREFIX ARGUMENT…: builds, becomes root with the tool's own arguments, and arranges
 # that whatever the tool makes is gone when it ends, however it ends.
@@ -34,7 +36,10 @@ prepare_lab() {
     for stale in /run/umbel-lab/"$prefix"[0-9]*; do
         lab_name=${stale##*/}
         # Left by a tool that was killed before it could clean up.
-        [[ ! -e $stale ]] || kill -0 "${lab_name#"$prefix"}" 2>/dev/null || lab down
+        [[ ! -e $stale ]] || kill -0 "${lab_name#"$prefix"}" 2>/dev/null || {
+            end_guests
+            lab down
+        }
     done
     lab_name=$prefix$$
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/umbel-$lab_name.XXXXXX")
@@ -50,11 +55,28 @@ leave() {
     end_step
     if ((${#recordings[@]} > 0)); then kill -TERM "${recordings[@]}" 2>/dev/null || true; fi
     if [[ -e /run/umbel-lab/$lab_name ]]; then
+        end_guests
         printf '\ntaking the lab away\n' >&2
         lab down || status=1
     fi
     rm -rf "$scratch"
     exit "$status"
+}
+
+# guests: the processes that run on hosts where the lab runs nothing.
+guests() {
+    local host
+    for host in "${guest_hosts[@]}"; do ip netns pids "$lab_name-$host" 2>/dev/null || true; done
+}
+
+# end_guests: ends them, and waits until all of them are gone.
+end_guests() {
+    local deadline=$((SECONDS + 5)) signal=TERM pids
+    while mapfile -t pids < <(guests) && ((${#pids[@]} > 0)); do
+        ((SECONDS <= deadline)) || signal=KILL
+        kill -"$signal" "${pids[@]}" 2>/dev/null || true
+        sleep 0.05
+    done
 }
 
 # lab COMMAND ARGUMENT…: umbel-lab, on this tool's lab.
