@@ -14,10 +14,13 @@ def is_spoilt: .foreign_cores >= $spoilt_at;
 # The runs of one series, to those that count: the ones others disturbed least.
 def least_disturbed: sort_by(.foreign_cores) | .[:$runs];
 
+# An object by role, in the order packets meet the nodes.
+def by_role: {client, guard, middle, exit} | with_entries(select(.value != null));
+
 # Runs of one path, links, direction and streams, to what is known of them.
 def tcp_result: . as $all | least_disturbed
     | (map(.cpu_s_per_gib | to_entries[]) | group_by(.key)
-        | map({key: .[0].key, value: (map(.value) | median)}) | from_entries) as $cpu
+        | map({key: .[0].key, value: (map(.value) | median)}) | from_entries | by_role) as $cpu
     | {
         path: .[0].path, links: .[0].links, direction: .[0].direction, streams: .[0].streams,
         gbit_per_s: (map(.gbit_per_s) | spread),
@@ -56,7 +59,7 @@ def udp_results:
 
 def memory_results:
     [group_by(.path)[] | {path: .[0].path, mib: (group_by(.role)
-        | map({key: .[0].role, value: (map(.mib) | add)}) | from_entries)}];
+        | map({key: .[0].role, value: (map(.mib) | add)}) | from_entries | by_role)}];
 
 # Times in ms by what was timed.
 def time_results:

@@ -99,6 +99,7 @@ learn_lab() {
     client_socket=$(about client '.programs[0].socket')
     inet_folder=$(about inet '.programs[0].log | sub("/[^/]*$"; "")')
     inet_v4=$(about inet '.addresses[0]')
+    # shellcheck disable=SC2034  # Not every tool asks over IPv6.
     inet_v6=$(about inet '.addresses[1]')
 }
 

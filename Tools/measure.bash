@@ -91,7 +91,7 @@ end_watch() {
         jq -R -n --argjson hz "$ticks_per_second" --argjson own "$own_before" \
             --argjson own_after "$own_after" --arg before "$busy_before" --arg after "$busy_after" \
             --argjson wall $((${ended/[.,]/} - ${watch_begun/[.,]/})) '
-        [inputs | split(" ") | {key: .[0], value: ((.[3] | tonumber) - (.[1] | tonumber)) / $hz}]
+        [inputs | split(" ") | {key: .[0], value: (((.[3] | tonumber) - (.[1] | tonumber)) / $hz)}]
             | from_entries as $all
         | [$before, $after | split(" ") | map(tonumber / $hz)] as [$b, $a]
         | ($wall / 1e6) as $time
@@ -164,32 +164,36 @@ report_on() {
 
 # --- Round trips --------------------------------------------------------------------------------
 
-# pings HOST COUNT: round trips from there to the server, in ms.
+# pings HOST COUNT SECONDS: round trips from there to the server, in ms, to $scratch/pings; how many
+# were sent is $sent. Ends with the time, however many are left.
 pings() {
-    inside "$1" ping -n -c "$2" -i 0.01 "$inet_v4" | sed -nE 's/.* time=([0-9.]+) ms/\1/p'
+    inside "$1" ping -n -c "$2" -w "$3" -i 0.01 "$inet_v4" >"$scratch/ping" || true
+    sed -nE 's/.* time=([0-9.]+) ms/\1/p' "$scratch/ping" >"$scratch/pings"
+    sent=$(sed -nE 's/^([0-9]+) packets transmitted.*/\1/p' "$scratch/ping")
+    [[ -s $scratch/pings ]] || {
+        echo 'no ping was answered' >&2
+        return 1
+    }
 }
 
 # trip_run PATH ECN DIRECTION STREAMS COUNT: round trips, beside a load where STREAMS is not 0.
 trip_run() {
-    local host=${path_host[$1]} job
+    local host=${path_host[$1]} limit_s=$(($5 / 70 + 1)) job='' sent
     [[ $1 != umbel ]] || learn_circuit
     begin_watch "$1"
+    echo '{}' >"$scratch/iperf3.json"
     if (($4 > 0)); then
-        # The load begins a second before and ends after the last ping.
-        load "$3" "$4" $(($5 / 100 + 2)) "$host" &
+        # The load begins a second before the first ping and ends after the last.
+        load "$3" "$4" $((limit_s + 2)) "$host" &
         job=$!
         sleep 1
-        pings "$host" "$5" >"$scratch/pings"
-        wait "$job"
-    else
-        echo '{}' >"$scratch/iperf3.json"
-        pings "$host" "$5" >"$scratch/pings"
     fi
+    pings "$host" "$5" "$limit_s"
+    [[ -z $job ]] || wait "$job"
     end_watch
-    [[ -s $scratch/pings ]]
     jq -c -n --slurpfile trips "$scratch/pings" --slurpfile load "$scratch/iperf3.json" \
         --slurpfile watch "$scratch/watch" --arg path "$1" --arg ecn "$2" --arg direction "$3" \
-        --argjson streams "$4" --argjson sent "$5" '
+        --argjson streams "$4" --argjson sent "$sent" '
         {path: $path, ecn: ($ecn == "ecn"), direction: $direction, streams: $streams,
             sent: $sent, trips: $trips,
             gbit_per_s: ($load[0].end.sum_received.bits_per_second // 0 | . / 1e9)}
@@ -279,4 +283,31 @@ memory() {
         done
     done <"$scratch/$1.nodes" >>"$scratch/memory"
     report_on memory "$1"
+}
+
+# --- Times --------------------------------------------------------------------------------------
+
+# note_time WHAT BEGUN: the time since $EPOCHREALTIME was BEGUN.
+note_time() {
+    note_ms "$1" "$((${EPOCHREALTIME/[.,]/} - ${2/[.,]/}))e-3"
+}
+
+# note_ms WHAT MILLISECONDS: a time that somebody else took.
+note_ms() {
+    echo "{\"what\": \"$1\", \"ms\": $2}" >>"$scratch/times_ms"
+}
+
+# say_times WHAT: what a step says of times it took.
+say_times() {
+    report_on times_ms "$1"
+}
+
+# end_process PID: ends a process that may not be a child of this shell, and waits until it is gone.
+end_process() {
+    local deadline=$((SECONDS + 5))
+    kill -TERM "$1" 2>/dev/null || return 0
+    while kill -0 "$1" 2>/dev/null; do
+        ((SECONDS <= deadline)) || kill -KILL "$1" 2>/dev/null || true
+        sleep 0.01
+    done
 }

@@ -41,6 +41,8 @@ step_group=''
 # The labels of the steps that failed.
 failed_steps=()
 checked_steps=0
+# How the last step ended: 0 where it did what it says.
+step_status=0
 
 # step LABEL COMMAND…: runs a command or function, shows that it goes on, and then how it ended.
 #
@@ -70,6 +72,7 @@ step() {
     done
     wait "$step_group" || status=$?
     step_group=''
+    step_status=$status
     elapsed=$(seconds_since "$begun")
     result=$(<"$scratch/step.out")
     uncoloured=${result//$'\e['+([0-9])m/}

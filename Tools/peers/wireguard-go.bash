@@ -3,8 +3,8 @@
 # which the client's machine encrypts all. Nested is the shape of an onion: each hop knows its
 # neighbours only. Sourced after guests.bash, never run.
 
-path_host[wireguard-1]=p0
-path_host[wireguard-3]=p0
+path_host["wireguard-1"]=p0
+path_host["wireguard-3"]=p0
 
 wireguard_missing() {
     if ! type -P wireguard-go >/dev/null; then
