@@ -94,11 +94,12 @@ def peer_table:
 
 def trip_table:
     . as $trips | if length == 0 then empty else
-        ("", ("Round trip, ms: median (p99)" | left(46)) + "Gbit/s meanwhile",
+        ("", ("Round trip, ms: median (p99)" | left(68)) + "Gbit/s meanwhile  foreign",
         (.[] | ("  \(.path)\(if .ecn then ", with ECN" else "" end)" | left(26))
             + ((if .streams == 0 then "idle" else "under \(streams)" end) | left(24))
             + ("\(.median_ms | short) (\(.p99_ms | short))" | left(18))
-            + (if .streams == 0 then "" else .gbit_per_s | fixed(2) end))) end;
+            + (if .streams == 0 then "" else .gbit_per_s | fixed(2) end | right(16))
+            + (.foreign_cores | fixed(2) | right(9)))) end;
 
 # A row of the table at the very end: columns are paths.
 def row($title; $required; f):
@@ -157,6 +158,8 @@ def table: def lines:
         + (.value | "\(.median | short) [\(.min | short)-\(.max | short)], p99 \(.p99 | short), \(
             .count) times") + (if .key == "circuit, 20 ms links"
             then "\n" + ("" | left(46)) + "at a round trip of \($far | short) ms" else "" end)),
+    (.udp_64_bytes[] | ("  \(.path), packets of 64 bytes" | left(46))
+        + "\(best_rate)/s with < 1 % lost, flood delivers \(.flood.delivered_per_s | thousands)/s"),
     (.from_memory[] | ("  \(.name), from memory" | left(46)) + "\(.median | round) \(.unit)"),
     (.memory[] | ("  \(.path), MiB after load" | left(46)) + (.mib | to_entries
         | map("\(.key) \(.value | short)") | join(", "))),

@@ -39,6 +39,7 @@ prepare_lab() {
         [[ ! -e $stale ]] || kill -0 "${lab_name#"$prefix"}" 2>/dev/null || {
             end_guests
             lab down
+            rm -rf "${TMPDIR:-/tmp}/umbel-$lab_name".*
         }
     done
     lab_name=$prefix$$
