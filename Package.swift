@@ -217,8 +217,8 @@ let package = Package(
         .executableTarget(
             name: "umbel-lab",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "RelayCore",
-                "EventLoop", "HostNetwork",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "RelayCore", "ClientCore", "EventLoop", "HostNetwork",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
