@@ -90,6 +90,21 @@ extension EndToEnd {
             #expect(try await lab.run("e1", "nft list ruleset") == rules)
         }
 
+        @Test("row 73: a second exit does not take the first one's pool away")
+        func poolTaken() async throws {
+            let routes = try await lab.run("e1", "ip route show table all")
+            let second = try await configuration(
+                like: "e1",
+                [
+                    (":4433", ":4434"), ("\"e1\"", "\"x1\""),
+                    ("enabled = true", "enabled = true\ninterface = \"other\""),
+                ]
+            )
+            expectRefusal(try await relay(second.file, on: "e1"), status: 69, "100.64.0.0/16")
+            #expect(try await lab.run("e1", "ip route show table all") == routes)
+            #expect(try await !lab.run("e1", "nft list tables").contains("umbel_exit_x1"))
+        }
+
         @Test("row 73: a second node at a socket is refused, and the first one serves on")
         func secondNode() async throws {
             let daemon = try await lab.outcome(
@@ -144,11 +159,13 @@ extension EndToEnd {
                 like: "e1",
                 [(":4433", ":4434"), ("enabled = true", "enabled = true\ninterface = \"other\"")]
             )
+            let routes = try await lab.run("e1", "ip route show table all")
             let refused = try await lab.outcome(
                 "e1",
                 hidden + [Lab.umbel, "relay", "--config", exit.file]
             )
             expectRefusal(refused, status: 69, "nft", "nftables")
+            #expect(try await lab.run("e1", "ip route show table all") == routes)
             try await withDaemon(hidden) { socket in
                 let up = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
                 expectRefusal(up, status: 1, "nft", "nftables")
