@@ -144,6 +144,8 @@ let package = Package(
             ]
         ),
 
+        tests(of: "RelayCore"),
+
         // The whole network in virtual time, around the node cores
         .target(
             name: "Simulation",
@@ -218,7 +220,7 @@ let package = Package(
             name: "umbel-lab",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "RelayCore", "ClientCore", "EventLoop", "HostNetwork",
+                "ClientCore", "RelayCore", "EventLoop", "HostNetwork",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

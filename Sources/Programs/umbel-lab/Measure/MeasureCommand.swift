@@ -7,7 +7,7 @@ struct MeasureCommand: ParsableCommand {
         commandName: "measure",
         abstract: "Measure the cores on one processor, fed from memory.",
         subcommands: [
-            MeasureRelayCommand.self, MeasurePathCommand.self, MeasureHandshakesCommand.self,
+            MeasurePathCommand.self, MeasureRelayCommand.self, MeasureHandshakesCommand.self,
         ]
     )
 }

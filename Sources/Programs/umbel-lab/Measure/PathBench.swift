@@ -9,390 +9,422 @@ import Onion
 import RelayCore
 import Wire
 
-/// The packet paths of a client and of the three relays of its circuit, with memory between them.
-///
-/// Links and circuit stand from the start, with keys nobody agreed on: what is measured is the
-/// data path alone. Each packet fills one cell, so that a batch is as many packets as cells.
+/// A client and the three relays of a circuit, fed from memory: super-packets in at one end, out
+/// at the other, datagrams copied from arena to arena in between. Only the shards' own time counts.
 struct PathBench: ~Copyable {
-    /// Packets in a batch: as many datagrams as one receive slot holds, less than a shard may make.
-    static let batchCount = 40
-
-    /// A relay and the memory it works in.
-    private struct Relay: ~Copyable {
-        var shard: RelayShard
-        let memory: NodeMemory
-        let address: SocketAddress
+    /// The packet paths a cell takes.
+    enum Place: Int, CaseIterable {
+        case client, guardRelay, middle, exit
     }
 
-    private static let circuit = CircuitID(rawValue: 1)
+    /// Segments of a super-packet: as many as a train of datagrams has.
+    static let segmentCount = 47
+    /// Super-packets of a batch.
+    static let packetsOfBatch = 4
+    /// Cells of a batch.
+    static let cellsOfBatch = segmentCount * packetsOfBatch
+
     private static let tunnel = TunnelID(rawValue: 1)
     private static let lease = LeaseID(rawValue: 1)
-    private static let payloadByteCount = 1_172
-    private static let server = IPAddress(v4: 0xcb00_710a)
-    private static let clientAddress = SocketAddress(ip: IPAddress(v4: 0xc633_640a), port: 50_000)
+    private static let circuit = CircuitID(rawValue: 1)
+    private static let server = IPAddress(v4: 0x2d0a_0001)
+    private static let pool = IPNetwork(IPAddress(v4: 0x6440_0000), prefixBitCount: 96 + 16)
 
     private var client: ClientShard
-    private let clientMemory = NodeMemory()
-    private var guardRelay: Relay
-    private var middle: Relay
-    private var exit: Relay
-    private let request: [UInt8]
-    private var answer: [UInt8] = []
+    private var guardRelay: RelayShard
+    private var middle: RelayShard
+    private var exit: RelayShard
+    private var arenas: [[UInt8]]
+    private let forwardPacket: [UInt8]
+    private var backwardPacket: [UInt8] = []
+    /// Time spent so far at each place, in nanoseconds.
+    private(set) var spent = [UInt64](repeating: 0, count: Place.allCases.count)
 
-    /// Sets up links, circuit and lease, and sends one batch each way.
+    /// Sets up links, a circuit of three hops and a lease.
     init(seed: UInt8) {
         var random = RandomGenerator(seed: Secret(copying: [UInt8](repeating: seed, count: 32)))
-        let now = MonotonicClock.now()
+        let now = Instant(nanoseconds: 1)
+        let exitSettings = ExitSettings(
+            v4Pool: Self.pool,
+            v6Pool: nil,
+            allow: [],
+            own: [],
+            offload: .tcpAndUDP
+        )
         client = ClientShard(random: random.split(), now: now)
-        guardRelay = Self.relay(1, exit: nil, random: &random, now: now)
-        middle = Self.relay(2, exit: nil, random: &random, now: now)
-        exit = Self.relay(3, exit: Self.exitSettings, random: &random, now: now)
-        request = BenchPacket.datagram(
+        guardRelay = RelayShard(exit: nil, random: random.split(), now: now)
+        middle = RelayShard(exit: nil, random: random.split(), now: now)
+        exit = RelayShard(exit: exitSettings, random: random.split(), now: now)
+        arenas = Place.allCases.map { _ in [UInt8](repeating: 0, count: ArenaLayout.byteCount) }
+        forwardPacket = SuperPacket.tcp(
             from: AddressPair.Tunnel.client.v4,
             to: Self.server,
-            payloadByteCount: Self.payloadByteCount
+            segmentCount: Self.segmentCount
         )
-        link(random: &random, now: now)
-        build(random: &random, now: now)
-        sendForward()
-        sendBackward()
+        connect(&random, now: now)
+        learnLease(now: now)
     }
 
-    /// Sends a batch from the client's tunnel to the exit's.
-    mutating func sendForward() {
+    /// Moves `cells` cells, rounded up to whole batches, one way; the cells that went.
+    mutating func run(cells: Int, isForward: Bool) -> Int {
+        var moved = 0
+        while moved < cells {
+            if isForward { forward() } else { backward() }
+            moved += Self.cellsOfBatch
+        }
+        return moved
+    }
+
+    // MARK: One batch
+
+    private mutating func forward() {
         let now = MonotonicClock.now()
-        var bytes = unsafe clientMemory.buffer.mutableBytes
-        for _ in 0..<Self.batchCount {
-            bytes.copy(request, to: ArenaLayout.tunnelInput.lowerBound)
-            client.receiveFromTunnel(
-                &bytes,
-                tunnel: Self.tunnel,
-                byteCount: request.count,
-                now: now
+        let packet = forwardPacket
+        for _ in 0..<Self.packetsOfBatch {
+            with(.client) { bench, bytes in
+                bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
+                let begun = MonotonicClock.now()
+                bench.client.receiveFromTunnel(
+                    &bytes,
+                    tunnel: Self.tunnel,
+                    byteCount: packet.count,
+                    now: now
+                )
+                bench.count(.client, since: begun)
+            }
+        }
+        finish(.client, now: now)
+        pass(from: .client, to: .guardRelay, now: now)
+        pass(from: .guardRelay, to: .middle, now: now)
+        pass(from: .middle, to: .exit, now: now)
+        let packets = exit.tunnelWrites?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
+        precondition(packets == Self.cellsOfBatch, "\(packets) packets left the exit")
+        exit.clearOutput()
+    }
+
+    private mutating func backward() {
+        let now = MonotonicClock.now()
+        let packet = backwardPacket
+        for _ in 0..<Self.packetsOfBatch {
+            with(.exit) { bench, bytes in
+                bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
+                let begun = MonotonicClock.now()
+                bench.exit.receiveFromTunnel(&bytes, byteCount: packet.count, now: now)
+                bench.count(.exit, since: begun)
+            }
+        }
+        finish(.exit, now: now)
+        pass(from: .exit, to: .middle, now: now)
+        pass(from: .middle, to: .guardRelay, now: now)
+        pass(from: .guardRelay, to: .client, now: now)
+        let packets =
+            client.tunnelWrites(of: Self.tunnel)?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
+        precondition(packets == Self.cellsOfBatch, "\(packets) packets reached the client")
+        client.clearOutput()
+    }
+
+    /// Copies what `source` sends into the receive slots of `target`, and lets it work on that.
+    private mutating func pass(from source: Place, to target: Place, now: Instant) {
+        let offsets = takeOutput(of: source)
+        precondition(offsets.count == Self.cellsOfBatch, "\(offsets.count) cells left \(source)")
+        for (index, offset) in offsets.enumerated() {
+            let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
+            let place = slot + index % Self.segmentCount * Datagram.byteCount
+            let start = Int(offset)
+            arenas[target.rawValue].replaceSubrange(
+                place..<place + Datagram.byteCount,
+                with: arenas[source.rawValue][start..<start + Datagram.byteCount]
             )
         }
-        client.finishBatch(&bytes, now: now)
-        clientMemory.carry(client.links.output, to: guardRelay.memory)
-        client.clearOutput()
-        Self.pass(Self.clientAddress, through: &guardRelay, now: now)
-        guardRelay.memory.carry(guardRelay.shard.links.output, to: middle.memory)
-        guardRelay.shard.clearOutput()
-        Self.pass(guardRelay.address, through: &middle, now: now)
-        middle.memory.carry(middle.shard.links.output, to: exit.memory)
-        middle.shard.clearOutput()
-        Self.pass(middle.address, through: &exit, now: now)
-        let list = exit.shard.tunnelWrites
-        precondition(list?.writes.count == Self.batchCount, "packets were lost on their way out")
-        if answer.isEmpty, let list {
-            let piece = list.pieces[list.writes[0].pieces.upperBound - 1]
-            answer = BenchPacket.answer(to: exit.memory.copy(piece))
+        let address = Self.address(source)
+        with(target) { bench, bytes in
+            let begun = MonotonicClock.now()
+            for slot in 0..<Self.packetsOfBatch {
+                let run = DatagramRun(
+                    source: address,
+                    offset: slot * ArenaLayout.receiveSlotByteCount,
+                    byteCount: Self.segmentCount * Datagram.byteCount,
+                    segmentByteCount: Datagram.byteCount
+                )
+                switch target {
+                case .client: bench.client.receive(&bytes, run: run, now: now)
+                case .guardRelay: bench.guardRelay.receive(&bytes, run: run, now: now)
+                case .middle: bench.middle.receive(&bytes, run: run, now: now)
+                case .exit: bench.exit.receive(&bytes, run: run, now: now)
+                }
+            }
+            bench.count(target, since: begun)
         }
-        exit.shard.clearOutput()
+        finish(target, now: now)
     }
 
-    /// Sends a batch from the exit's tunnel to the client's.
-    mutating func sendBackward() {
-        let now = MonotonicClock.now()
-        var bytes = unsafe exit.memory.buffer.mutableBytes
-        for _ in 0..<Self.batchCount {
-            bytes.copy(answer, to: ArenaLayout.tunnelInput.lowerBound)
-            exit.shard.receiveFromTunnel(&bytes, byteCount: answer.count, now: now)
+    private mutating func finish(_ place: Place, now: Instant) {
+        with(place) { bench, bytes in
+            let begun = MonotonicClock.now()
+            switch place {
+            case .client: bench.client.finishBatch(&bytes, now: now)
+            case .guardRelay: bench.guardRelay.finishBatch(&bytes, now: now)
+            case .middle: bench.middle.finishBatch(&bytes, now: now)
+            case .exit: bench.exit.finishBatch(&bytes, now: now)
+            }
+            bench.count(place, since: begun)
         }
-        exit.shard.finishBatch(&bytes, now: now)
-        exit.memory.carry(exit.shard.links.output, to: middle.memory)
-        exit.shard.clearOutput()
-        Self.pass(exit.address, through: &middle, now: now)
-        middle.memory.carry(middle.shard.links.output, to: guardRelay.memory)
-        middle.shard.clearOutput()
-        Self.pass(middle.address, through: &guardRelay, now: now)
-        guardRelay.memory.carry(guardRelay.shard.links.output, to: clientMemory)
-        guardRelay.shard.clearOutput()
-        var own = unsafe clientMemory.buffer.mutableBytes
-        client.receive(&own, run: Self.batch(from: guardRelay.address), now: now)
-        client.finishBatch(&own, now: now)
-        let count = client.tunnelWrites(of: Self.tunnel)?.writes.count
-        precondition(count == Self.batchCount, "packets were lost on their way back")
-        client.clearOutput()
     }
 
-    private static func batch(from source: SocketAddress) -> DatagramRun {
-        DatagramRun(
-            source: source,
-            offset: ArenaLayout.receive.lowerBound,
-            byteCount: batchCount * Datagram.byteCount,
-            segmentByteCount: Datagram.byteCount
-        )
+    private mutating func takeOutput(of place: Place) -> [Int32] {
+        switch place {
+        case .client:
+            defer { client.clearOutput() }
+            return client.links.output.trains.offsets
+        case .guardRelay:
+            defer { guardRelay.clearOutput() }
+            return guardRelay.links.output.trains.offsets
+        case .middle:
+            defer { middle.clearOutput() }
+            return middle.links.output.trains.offsets
+        case .exit:
+            defer { exit.clearOutput() }
+            return exit.links.output.trains.offsets
+        }
     }
 
-    private static func pass(
-        _ source: SocketAddress,
-        through relay: inout Relay,
-        now: Instant
+    private mutating func count(_ place: Place, since begun: Instant) {
+        spent[place.rawValue] += (MonotonicClock.now() - begun).nanoseconds
+    }
+
+    /// Lends the arena of `place`.
+    private mutating func with(
+        _ place: Place,
+        _ body: (inout PathBench, inout MutableRawSpan) -> Void
     ) {
-        var bytes = unsafe relay.memory.buffer.mutableBytes
-        relay.shard.receive(&bytes, run: batch(from: source), now: now)
-        relay.shard.finishBatch(&bytes, now: now)
+        // Out of the bench while it is lent, so that both may change.
+        var arena: [UInt8] = []
+        swap(&arena, &arenas[place.rawValue])
+        var span = arena.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        body(&self, &bytes)
+        swap(&arena, &arenas[place.rawValue])
     }
 
     // MARK: Setting up
 
-    private static var exitSettings: ExitSettings {
-        ExitSettings(
-            v4Pool: IPNetwork(IPAddress(v4: 0x6440_0000), prefixBitCount: 96 + 16),
-            v6Pool: nil,
-            allow: [IPNetwork(server, prefixBitCount: 128)],
-            own: [],
-            offload: .none
-        )
+    private static func address(_ place: Place) -> SocketAddress {
+        SocketAddress(ip: IPAddress(v4: 0xc000_0201 + UInt32(place.rawValue)), port: 1)
     }
 
-    private static func relay(
-        _ number: UInt32,
-        exit: ExitSettings?,
-        random: inout RandomGenerator,
-        now: Instant
-    ) -> Relay {
-        Relay(
-            shard: RelayShard(exit: exit, random: random.split(), now: now),
-            memory: NodeMemory(),
-            address: SocketAddress(ip: IPAddress(v4: 0xc612_0001 | number << 8), port: 4_433)
-        )
+    /// The link between `place` and the next one towards the exit.
+    private static func link(after place: Place) -> LinkID {
+        LinkID(rawValue: UInt32(place.rawValue) + 1)
     }
 
-    private static func number(_ hop: UInt32) -> CircuitNumber {
-        // Whoever opened a link draws from the upper half.
-        CircuitNumber(rawValue: 1 << 31 | hop)
+    /// The circuit's number on that link; its initiator is the end nearer to the client.
+    private static func number(after place: Place) -> CircuitNumber {
+        CircuitNumber(rawValue: 1 << 31 | UInt32(place.rawValue) + 7)
     }
 
-    private mutating func link(random: inout RandomGenerator, now: Instant) {
-        var bytes = unsafe clientMemory.buffer.mutableBytes
-        let first = BenchLink(1, random: &random)
-        client.perform(.addLink(first.far(at: guardRelay.address)), bytes: &bytes, now: now)
-        Self.perform(.addLink(first.near(at: Self.clientAddress)), &guardRelay, now)
-        let second = BenchLink(2, random: &random)
-        Self.perform(.addLink(second.far(at: middle.address)), &guardRelay, now)
-        Self.perform(.addLink(second.near(at: guardRelay.address)), &middle, now)
-        let third = BenchLink(3, random: &random)
-        Self.perform(.addLink(third.far(at: exit.address)), &middle, now)
-        Self.perform(.addLink(third.near(at: middle.address)), &exit, now)
-    }
-
-    private static func perform(_ command: RelayCommand, _ relay: inout Relay, _ now: Instant) {
-        var bytes = unsafe relay.memory.buffer.mutableBytes
-        relay.shard.perform(command, bytes: &bytes, now: now)
-    }
-
-    /// Installs the circuit hop by hop; a CREATE makes its place at each relay.
-    private mutating func build(random: inout RandomGenerator, now: Instant) {
-        let create = [UInt8](repeating: 0, count: CreateBody.circuitByteCount)
-        var keys: [HandshakeKeys] = []
-        for _ in HopIndex.all {
-            keys.append(
-                HandshakeKeys(
-                    forward: random.secret(byteCount: 32),
-                    backward: random.secret(byteCount: 32),
-                    exporter: random.secret(byteCount: 32),
-                    transcript: .zero
-                )
+    private mutating func connect(_ random: inout RandomGenerator, now: Instant) {
+        let places: [(near: Place, far: Place, hop: HopIndex)] = [
+            (.client, .guardRelay, .first), (.guardRelay, .middle, .second),
+            (.middle, .exit, .third),
+        ]
+        for (near, far, _) in places {
+            let pair = Self.sessions(UInt32(near.rawValue), random: &random)
+            let id = Self.link(after: near)
+            let isClient = near == .client
+            perform(
+                at: near,
+                .addLink(Self.newLink(id, far, pair.near, isInitiator: true)),
+                now: now
             )
-        }
-        let links = (1...3).map { LinkID(rawValue: $0) }
-        var bytes = unsafe clientMemory.buffer.mutableBytes
-        let commands: [ClientCommand] =
-            [
-                .addTunnel(Self.tunnel, .none),
-                .addCircuit(Self.circuit, links[0], Self.number(1), Self.tunnel),
-                .sendCell(links[0], Self.number(1), .create, create),
-            ]
-            + HopIndex.all.map { hop in
-                .setKeys(
-                    Self.circuit,
-                    hop,
-                    forward: keys[hop.offset].forward,
-                    backward: keys[hop.offset].backward,
-                    start: 0
-                )
-            } + [
-                .bind(Self.lease, Self.tunnel, Self.circuit),
-                .setCurrent(Self.tunnel, Self.lease),
-            ]
-        for command in commands { client.perform(command, bytes: &bytes, now: now) }
-        client.finishBatch(&bytes, now: now)
-        clientMemory.carry(client.links.output, to: guardRelay.memory)
-        client.clearOutput()
-        Self.install(.first, keys[0], at: &guardRelay, from: Self.clientAddress, now: now)
-        Self.extend(to: links[1], Self.number(2), create, at: &guardRelay, now: now)
-        guardRelay.memory.carry(guardRelay.shard.links.output, to: middle.memory)
-        guardRelay.shard.clearOutput()
-        Self.install(.second, keys[1], at: &middle, from: guardRelay.address, now: now)
-        Self.extend(to: links[2], Self.number(3), create, at: &middle, now: now)
-        middle.memory.carry(middle.shard.links.output, to: exit.memory)
-        middle.shard.clearOutput()
-        Self.install(.third, keys[2], at: &exit, from: middle.address, now: now)
-        let secret = random.bytes32()
-        Self.perform(.openTunnel(Self.circuit, shown: .zero, secret: secret), &exit, now)
-        exit.shard.clearOutput()
-        _ = (client.takeEvents(), exit.shard.takeEvents())
-    }
-
-    private static func install(
-        _ hop: HopIndex,
-        _ keys: HandshakeKeys,
-        at relay: inout Relay,
-        from source: SocketAddress,
-        now: Instant
-    ) {
-        var bytes = unsafe relay.memory.buffer.mutableBytes
-        var run = batch(from: source)
-        run.byteCount = Datagram.byteCount
-        relay.shard.receive(&bytes, run: run, now: now)
-        let circuit = NewRelayCircuit(
-            id: circuit,
-            link: LinkID(rawValue: UInt32(hop.rawValue)),
-            number: number(UInt32(hop.rawValue)),
-            hop: hop,
-            early: nil,
-            keys: keys,
-            start: 0
-        )
-        perform(.installCircuit(circuit), &relay, now)
-        _ = relay.shard.takeEvents()
-    }
-
-    private static func extend(
-        to link: LinkID,
-        _ number: CircuitNumber,
-        _ create: [UInt8],
-        at relay: inout Relay,
-        now: Instant
-    ) {
-        perform(.sendCell(link, number, .create, create), &relay, now)
-        perform(.setNext(circuit, link, number), &relay, now)
-        var bytes = unsafe relay.memory.buffer.mutableBytes
-        relay.shard.finishBatch(&bytes, now: now)
-    }
-}
-
-/// The block of memory a node's shard works in; it is there until the program ends.
-@safe private struct NodeMemory {
-    let buffer: UnsafeMutableRawBufferPointer
-
-    init() {
-        unsafe buffer = .allocate(byteCount: ArenaLayout.byteCount, alignment: 64)
-        _ = unsafe buffer.initializeMemory(as: UInt8.self, repeating: 0)
-    }
-
-    /// Lays the datagrams of `output` into the receive slots of `other`, one behind the other.
-    func carry(_ output: borrowing DatagramOutput, to other: NodeMemory) {
-        var place = ArenaLayout.receive.lowerBound
-        var target = unsafe other.buffer.mutableBytes
-        let source = unsafe buffer.bytes
-        for index in output.offsets.indices {
-            let offset = Int(output.offsets[index])
-            target.copy(source.extracting(offset..<offset + Datagram.byteCount), to: place)
-            place += Datagram.byteCount
-        }
-    }
-
-    func copy(_ piece: ArenaPiece) -> [UInt8] {
-        unsafe Array(buffer[piece.offset..<piece.offset + piece.byteCount])
-    }
-}
-
-/// A link whose two ends have the same keys.
-private struct BenchLink {
-    private let number: UInt32
-    private let secrets: [Secret]
-
-    init(_ number: UInt32, random: inout RandomGenerator) {
-        self.number = number
-        var secrets: [Secret] = []
-        for _ in 0..<3 { secrets.append(random.secret(byteCount: 32)) }
-        self.secrets = secrets
-    }
-
-    /// As whoever opened it sees it; `address` is the other end's.
-    func far(at address: SocketAddress) -> NewLink {
-        link(address, isInitiator: true)
-    }
-
-    /// As whoever was asked sees it; `address` is the other end's.
-    func near(at address: SocketAddress) -> NewLink {
-        link(address, isInitiator: false)
-    }
-
-    private func link(_ address: SocketAddress, isInitiator: Bool) -> NewLink {
-        guard let far = SessionID(rawValue: 100 + number),
-            let near = SessionID(rawValue: 200 + number)
-        else { preconditionFailure("session numbers are not zero") }
-        return NewLink(
-            id: LinkID(rawValue: number),
-            address: address,
-            peer: .relay(NodeID(.zero)),
-            isInitiator: isInitiator,
-            session: NewSession(
-                local: isInitiator ? far : near,
-                remote: isInitiator ? near : far,
-                keys: SessionKeys(
-                    forward: secrets[0],
-                    backward: secrets[1],
-                    exporter: secrets[2],
-                    isInitiator: isInitiator
+            perform(
+                at: far,
+                .addLink(
+                    Self.newLink(id, near, pair.far, isInitiator: false, isClient: isClient)
                 ),
-                isConfirmed: true
+                now: now
             )
+        }
+        perform(
+            .addCircuit(
+                Self.circuit,
+                Self.link(after: .client),
+                Self.number(after: .client),
+                Self.tunnel
+            ),
+            now: now
+        )
+        for (near, far, hop) in places {
+            create(from: near, to: far, now: now)
+            let forward = random.secret(byteCount: 32)
+            let backward = random.secret(byteCount: 32)
+            let keys = HandshakeKeys(
+                forward: forward,
+                backward: backward,
+                exporter: random.secret(byteCount: 32),
+                transcript: .zero
+            )
+            let circuit = NewRelayCircuit(
+                id: Self.circuit,
+                link: Self.link(after: near),
+                number: Self.number(after: near),
+                hop: hop,
+                early: nil,
+                keys: keys,
+                start: 0
+            )
+            perform(at: far, .installCircuit(circuit), now: now)
+            perform(
+                .setKeys(Self.circuit, hop, forward: forward, backward: backward, start: 0),
+                now: now
+            )
+        }
+        for place in [Place.guardRelay, .middle] {
+            perform(
+                at: place,
+                .setNext(Self.circuit, Self.link(after: place), Self.number(after: place)),
+                now: now
+            )
+        }
+        perform(
+            at: .exit,
+            .openTunnel(Self.circuit, shown: .zero, secret: random.bytes32()),
+            now: now
+        )
+        perform(.addTunnel(Self.tunnel, .tcpAndUDP), now: now)
+        perform(.bind(Self.lease, Self.tunnel, Self.circuit), now: now)
+        perform(.setCurrent(Self.tunnel, Self.lease), now: now)
+        for place in Place.allCases { _ = takeOutput(of: place) }
+    }
+
+    /// Makes the place for the circuit at `far`, as a CREATE does.
+    private mutating func create(from near: Place, to far: Place, now: Instant) {
+        let link = Self.link(after: near)
+        let number = Self.number(after: near)
+        let body = [UInt8](repeating: 0, count: CreateBody.circuitByteCount)
+        _ = takeOutput(of: near)
+        if near == .client {
+            perform(.sendCell(link, number, .create, body), now: now)
+        } else {
+            perform(at: near, .sendCell(link, number, .create, body), now: now)
+        }
+        finish(near, now: now)
+        let offsets = takeOutput(of: near)
+        guard let offset = offsets.first.map({ Int($0) }) else {
+            preconditionFailure("no CREATE left \(near)")
+        }
+        arenas[far.rawValue].replaceSubrange(
+            0..<Datagram.byteCount,
+            with: arenas[near.rawValue][offset..<offset + Datagram.byteCount]
+        )
+        let run = DatagramRun(
+            source: Self.address(near),
+            offset: 0,
+            byteCount: Datagram.byteCount,
+            segmentByteCount: Datagram.byteCount
+        )
+        with(far) { bench, bytes in
+            switch far {
+            case .client: preconditionFailure("a client takes no CREATE")
+            case .guardRelay: bench.guardRelay.receive(&bytes, run: run, now: now)
+            case .middle: bench.middle.receive(&bytes, run: run, now: now)
+            case .exit: bench.exit.receive(&bytes, run: run, now: now)
+            }
+        }
+        _ = takeOutput(of: far)
+    }
+
+    /// Sends one batch, to see which address the exit gave the client.
+    private mutating func learnLease(now: Instant) {
+        let packet = forwardPacket
+        with(.client) { bench, bytes in
+            for _ in 0..<Self.packetsOfBatch {
+                bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
+                bench.client.receiveFromTunnel(
+                    &bytes,
+                    tunnel: Self.tunnel,
+                    byteCount: packet.count,
+                    now: now
+                )
+            }
+        }
+        finish(.client, now: now)
+        pass(from: .client, to: .guardRelay, now: now)
+        pass(from: .guardRelay, to: .middle, now: now)
+        pass(from: .middle, to: .exit, now: now)
+        guard let list = exit.tunnelWrites, let write = list.writes.first else {
+            preconditionFailure("nothing left the exit")
+        }
+        let start = list.pieces[write.pieces.lowerBound].offset + VirtioNetHeader.byteCount
+        let bytes = arenas[Place.exit.rawValue]
+        let source = bytes[start + 12..<start + 16].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        exit.clearOutput()
+        backwardPacket = SuperPacket.tcp(
+            from: Self.server,
+            to: IPAddress(v4: source),
+            segmentCount: Self.segmentCount
+        )
+        spent = spent.map { _ in 0 }
+    }
+
+    private mutating func perform(_ command: ClientCommand, now: Instant) {
+        with(.client) { bench, bytes in
+            bench.client.perform(command, bytes: &bytes, now: now)
+        }
+    }
+
+    /// What both kinds of node are told alike.
+    private mutating func perform(at place: Place, _ command: RelayCommand, now: Instant) {
+        with(place) { bench, bytes in
+            switch place {
+            case .client:
+                guard case .addLink(let link) = command else {
+                    preconditionFailure("no command of a client")
+                }
+                bench.client.perform(.addLink(link), bytes: &bytes, now: now)
+            case .guardRelay: bench.guardRelay.perform(command, bytes: &bytes, now: now)
+            case .middle: bench.middle.perform(command, bytes: &bytes, now: now)
+            case .exit: bench.exit.perform(command, bytes: &bytes, now: now)
+            }
+        }
+    }
+
+    private static func sessions(
+        _ index: UInt32,
+        random: inout RandomGenerator
+    ) -> (near: NewSession, far: NewSession) {
+        let forward = random.secret(byteCount: 32)
+        let backward = random.secret(byteCount: 32)
+        let exporter = random.secret(byteCount: 32)
+        guard let near = SessionID(rawValue: 100 + index),
+            let far = SessionID(rawValue: 200 + index)
+        else { preconditionFailure("session numbers are not zero") }
+        func keys(_ isInitiator: Bool) -> SessionKeys {
+            SessionKeys(
+                forward: forward,
+                backward: backward,
+                exporter: exporter,
+                isInitiator: isInitiator
+            )
+        }
+        return (
+            NewSession(local: near, remote: far, keys: keys(true), isConfirmed: true),
+            NewSession(local: far, remote: near, keys: keys(false), isConfirmed: true)
         )
     }
-}
 
-/// Packets as a TUN device gives them, an empty offload header first.
-private enum BenchPacket {
-    private static let headerByteCount = 28
-
-    static func datagram(
-        from source: IPAddress,
-        to destination: IPAddress,
-        payloadByteCount: Int
-    ) -> [UInt8] {
-        let count = headerByteCount + payloadByteCount
-        var packet = [UInt8](repeating: 0, count: count)
-        // Version 4, five words; 64 hops; UDP without a checksum.
-        (packet[0], packet[8], packet[9]) = (0x45, 64, 17)
-        put(UInt16(count), &packet, 2)
-        for (address, place) in [(source, 12), (destination, 16)] {
-            let word = address.v4 ?? 0
-            put(UInt16(word >> 16), &packet, place)
-            put(UInt16(word & 0xffff), &packet, place + 2)
-        }
-        for (value, place) in [(4_000, 20), (9_999, 22), (8 + payloadByteCount, 24)] {
-            put(UInt16(value), &packet, place)
-        }
-        return framed(packet)
-    }
-
-    /// The packet with its ends exchanged.
-    static func answer(to packet: [UInt8]) -> [UInt8] {
-        var answer = packet
-        answer.replaceSubrange(12..<16, with: packet[16..<20])
-        answer.replaceSubrange(16..<20, with: packet[12..<16])
-        answer.replaceSubrange(20..<22, with: packet[22..<24])
-        answer.replaceSubrange(22..<24, with: packet[20..<22])
-        return framed(answer)
-    }
-
-    private static func put(_ value: UInt16, _ packet: inout [UInt8], _ place: Int) {
-        (packet[place], packet[place + 1]) = (UInt8(value >> 8), UInt8(value & 0xff))
-    }
-
-    private static func framed(_ packet: [UInt8]) -> [UInt8] {
-        var packet = packet
-        put(0, &packet, 10)
-        var sum: UInt32 = 0
-        for place in stride(from: 0, to: 20, by: 2) {
-            sum += UInt32(packet[place]) << 8 | UInt32(packet[place + 1])
-        }
-        while sum > 0xffff { sum = sum >> 16 + sum & 0xffff }
-        put(~UInt16(truncatingIfNeeded: sum), &packet, 10)
-        return [UInt8](repeating: 0, count: VirtioNetHeader.byteCount) + packet
+    private static func newLink(
+        _ id: LinkID,
+        _ peer: Place,
+        _ session: NewSession,
+        isInitiator: Bool,
+        isClient: Bool = false
+    ) -> NewLink {
+        NewLink(
+            id: id,
+            address: address(peer),
+            peer: isClient ? .client : .relay(NodeID(.zero)),
+            isInitiator: isInitiator,
+            session: session
+        )
     }
 }
