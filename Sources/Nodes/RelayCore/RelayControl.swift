@@ -306,6 +306,7 @@ public struct RelayControl: ~Copyable {
         case .confirmed(let id):
             guard let link = links[id] else { return }
             counters.links += 1
+            settle(id)
             if case .relay(let relay) = link.peer { standsFor(relay, id) }
         case .lost(let id):
             lose(id)
@@ -443,7 +444,8 @@ public struct RelayControl: ~Copyable {
         links[link.id] = LinkState(
             peer: link.peer,
             isInitiator: true,
-            creates: createBudget(for: link.peer, now: now)
+            creates: createBudget(for: link.peer, now: now),
+            stands: true
         )
         commands.append(.addLink(link))
         if dialing[relay] == link.id { dialing[relay] = nil }
@@ -458,11 +460,18 @@ public struct RelayControl: ~Copyable {
     /// The newest stands: of crossed initiations either does, and a relay that was started again
     /// knows nothing of the older one.
     private mutating func standsFor(_ relay: NodeID, _ id: LinkID) {
-        links[id]?.stands = true
         relayLinks[relay] = id
     }
 
+    /// Notes that a link that this end answered is no stranger's any more.
+    private mutating func settle(_ id: LinkID) {
+        guard links[id]?.stands == false else { return }
+        links[id]?.stands = true
+        responder.linkSettled()
+    }
+
     private mutating func lose(_ id: LinkID) {
+        settle(id)
         guard let link = links.removeValue(forKey: id) else { return }
         if case .relay(let relay) = link.peer, relayLinks[relay] == id {
             relayLinks[relay] = links.filter { $0.value.peer == link.peer && $0.value.stands }.keys

@@ -283,7 +283,7 @@ public struct RelayShard: ~Copyable {
             setNext(id, link: link, number: number, bytes: &bytes, now: now)
         case .clearNext(let id):
             guard let slot = slot(of: id), let next = circuits[slot].next else { return }
-            routes.remove(next.key)
+            leave(next)
             circuits[slot].next = nil
         case .sendControl(let id, let record):
             guard let slot = slot(of: id) else { return }
@@ -821,6 +821,7 @@ public struct RelayShard: ~Copyable {
             counters.overflow += 1
             return false
         }
+        links.addCircuit(at: link)
         pendingCount += 1
         return true
     }
@@ -864,13 +865,15 @@ public struct RelayShard: ~Copyable {
             return
         }
         circuits[slot].next = route
+        circuits[slot].hasLostNext = false
+        links.addCircuit(at: linkSlot)
         releaseWaiting(slot, bytes: &bytes, now: now)
     }
 
     private mutating func remove(_ slot: Int, now: Instant) {
         let circuit = circuits.remove(at: slot)
-        routes.remove(circuit.previous.key)
-        if let next = circuit.next { routes.remove(next.key) }
+        leave(circuit.previous)
+        if let next = circuit.next { leave(next) }
         switch circuit.path {
         case .some(let path): names.remove(UInt64(path.id.rawValue))
         case .none: pendingCount -= 1
@@ -878,6 +881,11 @@ public struct RelayShard: ~Copyable {
         if circuit.lease != nil {
             exit?.leases.release(owner: UInt32(truncatingIfNeeded: slot), now: now)
         }
+    }
+
+    private mutating func leave(_ route: Route) {
+        routes.remove(route.key)
+        if isCurrent(route) { links.removeCircuit(at: route.slot) }
     }
 
     private mutating func wait(

@@ -13,6 +13,13 @@ public struct LinkID: Hashable, Sendable {
     }
 }
 
+extension IPAddress {
+    /// The network of one subscriber: an IPv4 address, or an IPv6 /64.
+    var network: IPAddress {
+        isV4 ? self : IPAddress(high: high, low: 0)
+    }
+}
+
 /// Who is at the other end of a link.
 public enum LinkPeer: Hashable, Sendable {
     /// Somebody who did not say: a client. Its address is that of its newest authentic datagram.

@@ -8,7 +8,7 @@ public import Wire
 /// ``send(_:datagram:link:header:now:)``, wake it at ``nextDeadline``; after each call drain
 /// ``output`` and ``nextEvent()`` before the next. `now` never goes back. Not thread-safe: owned by
 /// one shard. Bounds: `linkLimit` links, three sessions each; 1,024 links whose peer has not shown
-/// that it has the keys.
+/// that it has the keys; three quarters of the table for clients, ``networkLimit`` for one network.
 /// Spec: PROTOCOL.md §B.5 (sessions, liveness), §C.2 (datagram).
 public struct LinkTable: ~Copyable {
     /// Times of the link protocol.
@@ -65,6 +65,9 @@ public struct LinkTable: ~Copyable {
     private var random: RandomGenerator
     private let timing: Timing
     private var unconfirmedCount = 0
+    // Standing links of clients, in all and by network.
+    private var clientCount = 0
+    private var networks: [IPAddress: Int] = [:]
     /// Datagrams ready to leave.
     public var output: DatagramOutput
     /// Datagrams dropped, by ``LinkDrop``.
@@ -98,6 +101,9 @@ public struct LinkTable: ~Copyable {
 
     /// Links whose peer has not shown that it has the keys, of all that may stand.
     public static let unconfirmedLimit = 1024
+
+    /// Standing links that clients of one IPv4 address or IPv6 /64 may have.
+    public static let networkLimit = 64
 
     // MARK: Commands
 
@@ -163,6 +169,21 @@ public struct LinkTable: ~Copyable {
         guard let slot = slot(of: id) else { return }
         if saysGoodbye { _ = sendControl(.close, link: slot, bytes: &bytes, now: now) }
         removeLink(slot)
+    }
+
+    /// Notes that a circuit uses the link in `slot`, so that it never makes room for another.
+    public mutating func addCircuit(at slot: Int) {
+        links[slot].circuitCount += 1
+    }
+
+    /// Notes that a circuit has left the link in `slot`.
+    public mutating func removeCircuit(at slot: Int) {
+        links[slot].circuitCount -= 1
+    }
+
+    /// Circuits on the link in `slot`.
+    public func circuitCount(at slot: Int) -> Int {
+        links[slot].circuitCount
     }
 
     /// Whether this end sends PINGs while the link is idle.
@@ -256,6 +277,10 @@ public struct LinkTable: ~Copyable {
         let isNewest = sessions[slot].replay.commit(UInt64(sequence))
         guard let header = parsed else { return drop(.malformed) }
         let link = sessions[slot].link
+        if links[link].current < 0, !makeRoom(for: link, bytes: &bytes, now: now) {
+            lose(link)
+            return .consumed
+        }
         noteReceived(on: link, session: slot, now: now)
         if links[link].peer == .client, slot == links[link].current {
             follow(link, to: source, isNewest: isNewest, bytes: &bytes, now: now)
@@ -389,6 +414,11 @@ public struct LinkTable: ~Copyable {
     private mutating func removeLink(_ slot: Int) {
         let link = links.remove(at: slot)
         if link.current < 0 { unconfirmedCount -= 1 }
+        if let network = link.network {
+            clientCount -= 1
+            let count = networks[network, default: 1]
+            networks[network] = count > 1 ? count - 1 : nil
+        }
         linkIndex.remove(UInt64(link.id.rawValue))
         timers.cancel(slot)
         for session in [link.current, link.previous, link.pending] where session >= 0 {
@@ -424,6 +454,49 @@ public struct LinkTable: ~Copyable {
             timers.set(link, to: nextDeadline(of: link, now: now))
             if isFirst { events.append(.confirmed(links[link].id)) }
         }
+    }
+
+    /// Counts a client's link that is about to stand; false where there is no place for it.
+    ///
+    /// Where its network has its share, or clients have theirs, the link idle longest that carries
+    /// no circuit makes room. Relays are no strangers, and there are not many.
+    private mutating func makeRoom(
+        for link: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard links[link].peer == .client, !links[link].isInitiator else { return true }
+        let network = links[link].address.ip.network
+        if networks[network, default: 0] >= Self.networkLimit {
+            guard evict(from: network, bytes: &bytes, now: now) else { return false }
+        } else if clientCount >= links.limit - links.limit / 4 {
+            guard evict(from: nil, bytes: &bytes, now: now) else { return false }
+        }
+        links[link].network = network
+        clientCount += 1
+        networks[network, default: 0] += 1
+        return true
+    }
+
+    /// Drops the client's link idle longest that carries no circuit, of `network` where there is
+    /// one; false where every link carries some.
+    private mutating func evict(
+        from network: IPAddress?,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        var oldest: Int?
+        for slot in 0..<links.endIndex where links.contains(slot) {
+            guard let own = links[slot].network, network == nil || own == network,
+                links[slot].circuitCount == 0
+            else { continue }
+            if let oldest, links[oldest].lastReceived <= links[slot].lastReceived { continue }
+            oldest = slot
+        }
+        guard let oldest else { return false }
+        _ = sendControl(.close, link: oldest, bytes: &bytes, now: now)
+        lose(oldest)
+        return true
     }
 
     /// Follows a client to `source`, and asks there whether it is.
