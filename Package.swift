@@ -144,7 +144,13 @@ let package = Package(
             ]
         ),
 
-        tests(of: "RelayCore"),
+        tests(
+            of: "RelayCore",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "TestSupport",
+            ]
+        ),
 
         // The whole network in virtual time, around the node cores
         .target(
@@ -270,6 +276,13 @@ let package = Package(
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
         tests(of: "HostNetwork", ["Base"]),
+        tests(
+            of: "NodeRuntime",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "RelayCore", "ClientCore",
+                "EventLoop", "UDPTransport", "NamespaceSupport", "TestSupport",
+            ]
+        ),
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(

@@ -434,10 +434,15 @@ public struct ClientShard: ~Copyable {
         now: Instant
     ) {
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
+                    controlRecords += 1
+                    guard controlRecords <= ControlRecord.cellLimit else {
+                        throw .invalid(field: "CTRL records of a cell")
+                    }
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
                 case .packet(let range):
                     // Only the exit speaks to the tunnel.

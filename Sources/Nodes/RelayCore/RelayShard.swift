@@ -28,7 +28,11 @@ public struct RelayShard: ~Copyable {
     /// Lower marks cost batching, and so throughput; higher ones delay.
     public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
-    private static let eventLimit = 4_096
+    private static let repeatedEventLimit = 4_096
+    /// Control records of one circuit that are taken out of one batch.
+    private static let controlRecordLimit = 32
+    /// Bytes of packets in progress on all circuits together.
+    public static let fragmentByteLimit = 16 << 20
     private static let sweepInterval: TimeSpan = .seconds(5)
     private static let pendingLife: TimeSpan = .seconds(10)
 
@@ -65,6 +69,12 @@ public struct RelayShard: ~Copyable {
         case pass, mark, shed
     }
 
+    /// How often something happened in one batch.
+    struct BatchCount {
+        var batch: UInt64 = 0
+        var count = 0
+    }
+
     struct Circuit: ~Copyable {
         let previous: Route
         var next: Route?
@@ -75,6 +85,11 @@ public struct RelayShard: ~Copyable {
         var reassembler: Reassembler?
         var nextFragmentID: UInt16 = 0
         var share = ShareMeter.Share()
+        var controlRecords = BatchCount()
+        /// Whether the control plane was told that the next hop is gone.
+        var hasLostNext = false
+        /// Whether a cell was passed on, or a packet taken out, since it was created.
+        var hasCarried = false
         var signal = CongestionSignal()
         /// Whether the client is to hear of congestion towards the exit.
         var owesForwardMark = false
@@ -96,6 +111,8 @@ public struct RelayShard: ~Copyable {
     private var exit: ExitGate?
     private var filler: FillerGenerator
     private var events: [RelayEvent] = []
+    private var repeatedEventCount = 0
+    private var batch: UInt64 = 0
     private var scratchUsed = 0
     private var queue = QueueState.short
     private var meter = ShareMeter()
@@ -193,6 +210,7 @@ public struct RelayShard: ~Copyable {
             byteCount <= Self.queueBound
             ? .short : byteCount <= Self.queueBound * 2 ? .long : .overlong
         meter.beginBatch()
+        batch += 1
     }
 
     /// Takes a run of datagrams that lies in the arena.
@@ -560,10 +578,19 @@ public struct RelayShard: ~Copyable {
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
+                    controlRecords += 1
+                    guard controlRecords <= ControlRecord.cellLimit else {
+                        throw .invalid(field: "CTRL records of a cell")
+                    }
+                    guard takesControlRecord(slot) else {
+                        counters.overflow += 1
+                        continue
+                    }
                     note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
                 case .packet(let range):
                     guard !isEarly else { continue }
@@ -588,6 +615,17 @@ public struct RelayShard: ~Copyable {
         } catch {
             counters.drops[RelayPath.Drop.malformed.rawValue] += 1
         }
+    }
+
+    /// Counts a control record of the circuit; false where it has had its part of the batch.
+    ///
+    /// What is dropped comes again, or acknowledges what will be acknowledged again.
+    private mutating func takesControlRecord(_ slot: Int) -> Bool {
+        if circuits[slot].controlRecords.batch != batch {
+            circuits[slot].controlRecords = BatchCount(batch: batch)
+        }
+        circuits[slot].controlRecords.count += 1
+        return circuits[slot].controlRecords.count <= Self.controlRecordLimit
     }
 
     private mutating func receivePacket(
