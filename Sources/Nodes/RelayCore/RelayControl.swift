@@ -248,6 +248,12 @@ public struct RelayControl: ~Copyable {
 
     /// Takes what the shard reports.
     public mutating func receive(_ event: RelayEvent, now: Instant, wall: WallTime) {
+        self.wall = wall
+        if let id = event.standingCircuit, circuits[id] == nil {
+            // It should not be there any more: what tells the shard so may be under way already.
+            commands.append(.removeCircuit(id))
+            return
+        }
         switch event {
         case .link(let event): receive(event, now: now)
         case .handshake(let bytes, let source): receiveHandshake(bytes, source: source, now: now)

@@ -18,8 +18,10 @@ import Wire
 /// through a queue beyond ``queueBound`` is marked, beyond twice that dropped, where its circuit
 /// brings more than its share.
 ///
-/// Bounds: `linkLimit` links; `circuitLimit` circuits, of which ``pendingLimit`` may wait for key
-/// work; four cells wait for a circuit; 4,096 events wait for the control plane.
+/// Bounds: `linkLimit` links; `circuitLimit` circuits, ``clientCircuitLimit`` on a client's link, of
+/// which ``pendingLimit`` may wait for key
+/// work; four cells wait for a circuit. Of events that peers repeat, 4,096 wait for the control
+/// plane; all others are as many as there are links, circuits and commands.
 public struct RelayShard: ~Copyable {
     /// Circuits that may wait for the key work of their CREATE.
     public static let pendingLimit = 4_096
@@ -156,6 +158,7 @@ public struct RelayShard: ~Copyable {
         // Every batch asks: an empty answer must not make a copy of the room for later ones.
         guard !events.isEmpty else { return [] }
         defer { events.removeAll(keepingCapacity: true) }
+        repeatedEventCount = 0
         return events
     }
 
@@ -402,7 +405,9 @@ public struct RelayShard: ~Copyable {
             }
             let slot = place >> 1
             if place & 1 == 1 {
-                if let id = circuits[slot].path?.id { note(.nextLost(id)) }
+                guard let id = circuits[slot].path?.id, !circuits[slot].hasLostNext else { return }
+                circuits[slot].hasLostNext = true
+                note(.nextLost(id))
                 return
             }
             if let id = circuits[slot].path?.id { note(.destroyed(id)) }
@@ -1058,13 +1063,16 @@ public struct RelayShard: ~Copyable {
 
     /// Link events always get through: they are bounded by the links themselves.
     private mutating func note(_ event: LinkEvent) {
-        events.append(.link(event))
+        note(.link(event))
     }
 
     private mutating func note(_ event: RelayEvent) {
-        guard events.count < Self.eventLimit else {
-            counters.overflow += 1
-            return
+        if event.isRepeated {
+            guard repeatedEventCount < Self.repeatedEventLimit else {
+                counters.overflow += 1
+                return
+            }
+            repeatedEventCount += 1
         }
         events.append(event)
     }

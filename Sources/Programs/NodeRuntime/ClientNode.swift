@@ -123,7 +123,7 @@ public actor ClientNode: ClientService {
             ),
             mailbox: packets,
             wakeup: packetWakeup,
-            deliver: { events in _ = control.post(.events(events)) },
+            deliver: { events in control.deliver(events) },
             interfaceGone: { tell(.interfaceGone($0)) }
         )
         _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
@@ -135,7 +135,7 @@ public actor ClientNode: ClientService {
             packetsEnd.finish()
         }
         let pool = try WorkerPool<ClientJob>(name: "umbel", count: 2) { job in
-            _ = control.post(.outcome(job.run()))
+            control.insist(.outcome(job.run()))
         }
         var settings = ClientControl.Settings()
         settings.method =
@@ -172,8 +172,8 @@ public actor ClientNode: ClientService {
     ///
     /// The kill switch stays, as for every other end of the daemon: only ``down()`` takes it away.
     public func stop() async {
-        for tunnel in tunnels.values { _ = control.post(.close(tunnel.core)) }
-        _ = control.post(.stop)
+        for tunnel in tunnels.values { control.insist(.close(tunnel.core)) }
+        control.insist(.stop)
         let packetsEnded = packetsEnded
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in packetsEnded {} }
@@ -312,8 +312,8 @@ public actor ClientNode: ClientService {
         if let machine {
             // A second `up` changes the exit; the kill switch stays as it is meanwhile.
             guard let tunnel = tunnels[machine] else { return await status() }
-            _ = control.post(.close(tunnel.core))
-            _ = control.post(.open(tunnel.core, wanted, tunnel.offload))
+            control.insist(.close(tunnel.core))
+            control.insist(.open(tunnel.core, wanted, tunnel.offload))
             tunnels[machine]?.state = .connecting(reason: nil)
             tunnels[machine]?.hasConnected = false
             changed()
@@ -325,7 +325,7 @@ public actor ClientNode: ClientService {
         do throws(HostNetworkError) {
             try await network.take()
         } catch {
-            _ = packets.post(.closeTunnel(core.id))
+            packets.insist(.closeTunnel(core.id))
             // What was blocked before stays blocked.
             if !wasLocked { await giveBack() }
             changed()
@@ -336,7 +336,7 @@ public actor ClientNode: ClientService {
         machine = id
         isMachineInterfaceGone = false
         machineProblem = nil
-        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        control.insist(.open(core.id, wanted, core.opened.offload))
         changed()
         return await status()
     }
@@ -352,8 +352,8 @@ public actor ClientNode: ClientService {
             changed()
         }
         if let machine, let tunnel = tunnels.removeValue(forKey: machine) {
-            _ = control.post(.close(tunnel.core))
-            _ = packets.post(.closeTunnel(tunnel.core))
+            control.insist(.close(tunnel.core))
+            packets.insist(.closeTunnel(tunnel.core))
             for waiter in tunnel.waiters { waiter.resume() }
         }
         machine = nil
@@ -380,12 +380,12 @@ public actor ClientNode: ClientService {
         do throws(HostNetworkError) {
             try await moveInterface(core.opened.name, toNamespaceOf: request.pid)
         } catch {
-            _ = packets.post(.closeTunnel(core.id))
+            packets.insist(.closeTunnel(core.id))
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
         tunnels[id] = Tunnel(core.id, core.opened, owner: owner)
-        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        control.insist(.open(core.id, wanted, core.opened.offload))
         changed()
         guard await isConnected(id) else {
             let why =
@@ -525,8 +525,8 @@ public actor ClientNode: ClientService {
 
     private func close(_ id: ControlAPI.TunnelID) {
         guard let tunnel = tunnels.removeValue(forKey: id) else { return }
-        _ = control.post(.close(tunnel.core))
-        _ = packets.post(.closeTunnel(tunnel.core))
+        control.insist(.close(tunnel.core))
+        packets.insist(.closeTunnel(tunnel.core))
         for waiter in tunnel.waiters { waiter.resume() }
         changed()
     }

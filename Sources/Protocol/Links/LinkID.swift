@@ -114,6 +114,14 @@ public enum LinkEvent: Equatable, Sendable {
     case control(LinkID, LinkControlMessage)
     /// The peer's address changed.
     case roamed(LinkID, SocketAddress)
+
+    /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
+    public var isRepeated: Bool {
+        switch self {
+        case .control, .roamed: true
+        case .confirmed, .lost, .rekeyDue: false
+        }
+    }
 }
 
 /// Why a datagram was dropped; each is a counter.
