@@ -515,7 +515,8 @@ public struct ClientShard: ~Copyable {
                 let packet = try circuits[slot].reassembler.receive(
                     record,
                     in: &bytes,
-                    output: free
+                    output: free,
+                    now: now
                 )
             else { return }
             scratchUsed += packet.count

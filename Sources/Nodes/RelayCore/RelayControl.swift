@@ -20,6 +20,8 @@ public struct RelayControl: ~Copyable {
     private static let extendsWaitingLimit = 64
     private static let earlyWait: TimeSpan = .milliseconds(300)
     private static let createTryLimit = 5
+    /// Bytes of messages from clients that did not come whole yet, of all circuits together.
+    public static let heldByteLimit = 16 << 20
 
     /// What a relay is.
     public struct Identity: Sendable {
@@ -129,6 +131,8 @@ public struct RelayControl: ~Copyable {
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
+    /// Bytes of messages from clients that did not come whole yet.
+    public private(set) var heldByteCount = 0
     private var timers = TimerTable()
     // Timer places of circuits: dense, so that the table stays small.
     private var timerPlaces: [CircuitID: Int] = [:]
@@ -650,7 +654,14 @@ public struct RelayControl: ~Copyable {
         do throws(WireError) {
             let record = try ControlRecord(parsing: bytes)
             guard !isEarly || record.type <= 1 else { return violate(id) }
-            messages = try circuits[id]?.channel.receive(record, now: now) ?? []
+            let held = circuits[id]?.channel.heldByteCount ?? 0
+            defer { heldByteCount += (circuits[id]?.channel.heldByteCount ?? held) - held }
+            messages =
+                try circuits[id]?.channel.receive(
+                    record,
+                    mayHold: heldByteCount < Self.heldByteLimit,
+                    now: now
+                ) ?? []
         } catch {
             return violate(id)
         }
@@ -835,6 +846,7 @@ public struct RelayControl: ~Copyable {
 
     private mutating func forget(_ id: CircuitID) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
+        heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)
         if let next = circuit.next {

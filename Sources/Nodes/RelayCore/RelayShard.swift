@@ -116,6 +116,8 @@ public struct RelayShard: ~Copyable {
     private var repeatedEventCount = 0
     private var batch: UInt64 = 0
     private var scratchUsed = 0
+    /// Bytes of packets in progress, on all circuits.
+    public private(set) var fragmentByteCount = 0
     private var queue = QueueState.short
     private var meter = ShareMeter()
     private var nextSweep: Instant
@@ -330,6 +332,7 @@ public struct RelayShard: ~Copyable {
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            dropFragments(slot, olderThan: Reassembler.lifetime, now: now)
             let idle = now - circuits[slot].lastUsed
             if isPending(slot) {
                 if idle >= Self.pendingLife { remove(slot, now: now) }
@@ -684,13 +687,54 @@ public struct RelayShard: ~Copyable {
             return
         }
         if circuits[slot].reassembler == nil { circuits[slot].reassembler = Reassembler() }
+        let before = fragmentByteCount(of: slot)
+        defer { boundFragments(now: now) }
         do throws(FlowError) {
-            let whole = try circuits[slot].reassembler?.receive(record, in: &bytes, output: free)
+            // Whatever comes of it, it is counted.
+            defer { fragmentByteCount += fragmentByteCount(of: slot) - before }
+            let whole = try circuits[slot].reassembler?.receive(
+                record,
+                in: &bytes,
+                output: free,
+                now: now
+            )
             guard let packet = whole ?? nil else { return }
             scratchUsed += packet.count
             receivePacket(packet, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
         } catch {
             counters.malformedPackets += 1
+        }
+    }
+
+    private func fragmentByteCount(of slot: Int) -> Int {
+        switch circuits[slot].reassembler {
+        case .some(let reassembler): reassembler.byteCount
+        case .none: 0
+        }
+    }
+
+    private mutating func dropFragments(_ slot: Int, olderThan age: TimeSpan, now: Instant) {
+        let before = fragmentByteCount(of: slot)
+        guard before > 0 else { return }
+        circuits[slot].reassembler?.removeAll(olderThan: age, now: now)
+        fragmentByteCount += fragmentByteCount(of: slot) - before
+    }
+
+    /// Gives up the older part of the packets in progress where they have become too many.
+    ///
+    /// A half of the room, so that the walk over the circuits is paid for by what filled it.
+    private mutating func boundFragments(now: Instant) {
+        guard fragmentByteCount > Self.fragmentByteLimit else { return }
+        var age = TimeSpan.zero
+        for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            if let begun = circuits[slot].reassembler?.begun { age = max(age, now - begun) }
+        }
+        while fragmentByteCount > Self.fragmentByteLimit / 2 {
+            // Of packets begun within a millisecond none is the older one.
+            age = age > .milliseconds(1) ? age / 2 : .zero
+            for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+                dropFragments(slot, olderThan: age, now: now)
+            }
         }
     }
 
@@ -914,6 +958,7 @@ public struct RelayShard: ~Copyable {
     }
 
     private mutating func remove(_ slot: Int, now: Instant) {
+        dropFragments(slot, olderThan: .zero, now: now)
         let circuit = circuits.remove(at: slot)
         leave(circuit.previous)
         if let next = circuit.next { leave(next) }
@@ -1043,6 +1088,7 @@ public struct RelayShard: ~Copyable {
                 if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous)
                 {
                     circuits[previous].lease = nil
+                    dropFragments(previous, olderThan: .zero, now: now)
                     if let id = circuits[previous].path?.id { note(.tunnelLost(id)) }
                 }
                 return .takenOver
