@@ -1,6 +1,7 @@
 public import Base
 public import Circuits
 public import CryptoPrimitives
+import DequeModule
 public import Directory
 public import Flows
 import Links
@@ -122,9 +123,9 @@ public struct ClientControl: ~Copyable {
     private var selector: PathSelector
     private var dialer: LinkDialer
     private var random: RandomGenerator
-    private var commands: [ClientCommand] = []
-    private var jobs: [ClientJob] = []
-    private var notices: [Notice] = []
+    private var commands: Deque<ClientCommand> = []
+    private var jobs: Deque<ClientJob> = []
+    private var notices: Deque<Notice> = []
 
     private var nextLink: UInt32 = 1
     private var nextCircuit: UInt32 = 1
@@ -171,17 +172,17 @@ public struct ClientControl: ~Copyable {
 
     /// Takes the next command for the shard.
     public mutating func nextCommand() -> ClientCommand? {
-        commands.isEmpty ? nil : commands.removeFirst()
+        commands.popFirst()
     }
 
     /// Takes the next job.
     public mutating func nextJob() -> ClientJob? {
-        jobs.isEmpty ? nil : jobs.removeFirst()
+        jobs.popFirst()
     }
 
     /// Takes the next notice.
     public mutating func nextNotice() -> Notice? {
-        notices.isEmpty ? nil : notices.removeFirst()
+        notices.popFirst()
     }
 
     /// Guards and middles, to store.

@@ -1,6 +1,7 @@
 public import Base
 public import Circuits
 public import CryptoPrimitives
+import DequeModule
 public import Directory
 import Links
 import Onion
@@ -117,8 +118,8 @@ public struct RelayControl: ~Copyable {
     private let bootMinute: UInt32
     private let uncleanBootMinute: UInt32
     private var random: RandomGenerator
-    private var commands: [RelayCommand] = []
-    private var jobs: [RelayJob] = []
+    private var commands: Deque<RelayCommand> = []
+    private var jobs: Deque<RelayJob> = []
 
     private var nextLink: UInt32 = 1
     private var links: [LinkID: LinkState] = [:]
@@ -215,12 +216,12 @@ public struct RelayControl: ~Copyable {
 
     /// Takes the next command for the shard.
     public mutating func nextCommand() -> RelayCommand? {
-        commands.isEmpty ? nil : commands.removeFirst()
+        commands.popFirst()
     }
 
     /// Takes the next job.
     public mutating func nextJob() -> RelayJob? {
-        jobs.isEmpty ? nil : jobs.removeFirst()
+        jobs.popFirst()
     }
 
     /// The marks of CREATEs, to store at a stop in order.

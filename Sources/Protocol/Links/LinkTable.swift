@@ -1,5 +1,6 @@
 public import Base
 public import CryptoPrimitives
+import DequeModule
 public import Wire
 
 /// The established links of one shard: sessions, replay windows, roaming, liveness.
@@ -61,7 +62,7 @@ public struct LinkTable: ~Copyable {
     private var sessionIndex: IndexTable
     private var linkIndex: IndexTable
     private var timers = TimerTable()
-    private var events: [LinkEvent] = []
+    private var events: Deque<LinkEvent> = []
     private var random: RandomGenerator
     private let timing: Timing
     private var unconfirmedCount = 0
@@ -230,7 +231,7 @@ public struct LinkTable: ~Copyable {
 
     /// Takes the next thing to report.
     public mutating func nextEvent() -> LinkEvent? {
-        events.isEmpty ? nil : events.removeFirst()
+        events.popFirst()
     }
 
     // MARK: Packets
