@@ -19,7 +19,7 @@ public import Wire
 /// For each open tunnel it keeps one current lease on a circuit, and a spare circuit to the same
 /// exit by another middle. A circuit that dies is replaced under the flows' feet: the spare, or a
 /// new circuit, shows the lease's secret to the exit. Only where the exit is gone flows end.
-/// Bounds: eight tunnels, of each four circuits in the making.
+/// Bounds: `ClientShard.tunnelLimit` tunnels, of each four circuits in the making.
 public struct ClientControl: ~Copyable {
     /// What a client is set to.
     public struct Settings: Sendable {

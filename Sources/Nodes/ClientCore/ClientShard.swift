@@ -20,7 +20,7 @@ import Wire
 /// for a hop's key, 1,024 events that happen again, and one for each link and circuit that do not.
 public struct ClientShard: ~Copyable {
     /// Tunnels at a time.
-    public static let tunnelLimit = 8
+    public static let tunnelLimit = 32
     /// Bytes in the receive queue, the kernel's overhead included, above which packets are marked.
     public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4

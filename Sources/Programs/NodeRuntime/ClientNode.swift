@@ -490,14 +490,21 @@ public actor ClientNode: ClientService {
         name: String,
         for id: ClientCore.TunnelID
     ) async throws(Failure) -> OpenedTunnel {
-        let result: Result<OpenedTunnel, IOError>? = await withCheckedContinuation { continuation in
+        let result: TunnelOpening? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
             let isPosted = packets.post(.openTunnel(id, name: name) { once.resume($0) })
             if !isPosted { once.resume(nil) }
         }
         switch result {
-        case .success(let opened): return opened
-        case .failure(let error):
+        case .opened(let opened): return opened
+        case .full:
+            throw Failure(
+                "there can be no further tunnel",
+                why: "there are \(ClientShard.tunnelLimit), as many as there may be",
+                hint: "end a program that runs under umbel run",
+                exit: .temporary
+            )
+        case .refused(let error):
             throw Failure(
                 "the tunnel interface \(name) cannot be made",
                 why: "\(error)",
