@@ -75,6 +75,8 @@ public struct ClientControl: ~Copyable {
         var build: CircuitBuild?
         var channels = HopIndex.all.map { ControlChannel(hop: $0) }
         var lease: LeaseID?
+        /// When the exit was asked for addresses.
+        var openingSince: Instant?
         var buildTime: TimeSpan?
         var isProbed = false
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
@@ -112,6 +114,8 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let silenceLimit: TimeSpan = .milliseconds(2_500)
+    /// Time an exit has to answer OPEN_TUN, which it acknowledges much sooner.
+    private static let openingLimit: TimeSpan = .seconds(5)
     private static let pingLimit: TimeSpan = .seconds(3)
     /// Circuits in a row that could not reach an exit, after which its leases are given up.
     private static let exitFailureLimit = 3
@@ -195,6 +199,9 @@ public struct ClientControl: ~Copyable {
         var deadline = dialer.nextDeadline
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
+            if let since = circuit.openingSince {
+                deadline = min(deadline, since + Self.openingLimit)
+            }
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
         for tunnel in tunnels.values {
@@ -362,6 +369,9 @@ public struct ClientControl: ~Copyable {
                 step(id, now: now) { build throws(CircuitBuild.Failure) in
                     try build.advance(to: now)
                 }
+            }
+            if let since = circuits[id]?.openingSince, now - since >= Self.openingLimit {
+                fail(id, culprit: .exit, reason: "the exit gives no addresses", now: now)
             }
             pump(id, now: now)
         }
@@ -757,6 +767,7 @@ public struct ClientControl: ~Copyable {
 
     private mutating func openTunnel(_ id: CircuitID, lease: Lease?, now: Instant) {
         circuits[id]?.stage = .opening
+        circuits[id]?.openingSince = now
         circuits[id]?.lease = lease?.id
         if let lease, let tunnel = circuits[id]?.tunnel {
             tunnels[tunnel]?.leases[lease.id]?.circuit = id
@@ -776,6 +787,7 @@ public struct ClientControl: ~Copyable {
         guard let circuit = circuits[id], circuit.stage == .opening,
             tunnels[circuit.tunnel] != nil
         else { return }
+        circuits[id]?.openingSince = nil
         switch answer.status {
         case .notAnExit, .full:
             let reason = answer.status == .full ? "the exit is full" : "the exit carries nothing"
