@@ -25,6 +25,8 @@ import Wire
 public struct RelayShard: ~Copyable {
     /// Circuits that may wait for the key work of their CREATE.
     public static let pendingLimit = 4_096
+    /// Circuits on one link of a client.
+    public static let clientCircuitLimit = 256
     /// Bytes in the receive queue, the kernel's overhead included, above which cells are marked.
     ///
     /// Lower marks cost batching, and so throughput; higher ones delay.
@@ -37,6 +39,10 @@ public struct RelayShard: ~Copyable {
     public static let fragmentByteLimit = 16 << 20
     private static let sweepInterval: TimeSpan = .seconds(5)
     private static let pendingLife: TimeSpan = .seconds(10)
+    /// Idle circuits that carried nothing make room for others after this time.
+    private static let unusedLife: TimeSpan = .seconds(10)
+    /// Slots looked at to make room for one circuit, so that a flood of CREATE costs little.
+    private static let evictionSpan = 1_024
 
     // Not private: code elsewhere that destroys a shard refers to the metadata of its circuits.
     struct Route {
@@ -390,7 +396,10 @@ public struct RelayShard: ~Copyable {
                 counters.drops[RelayPath.Drop.malformed.rawValue] += 1
                 return
             }
-            if place == nil, !begin(link: link, number: header.circuit, now: now) { return }
+            if place == nil, !begin(link: link, number: header.circuit, bytes: &bytes, now: now) {
+                counters.overflow += 1
+                return destroy(header.circuit, on: link, .busy, bytes: &bytes, now: now)
+            }
             let content = bytes.bytes.copyBytes(body..<body + CreateBody.circuitByteCount)
             note(.create(links.id(at: link), header.circuit, content))
         case .created:
@@ -517,6 +526,7 @@ public struct RelayShard: ~Copyable {
             command: .forward
         )
         if links.send(&bytes, datagram: datagram, link: next.slot, header: header, now: now) {
+            circuits[slot].hasCarried = true
             counters.forwardCells += 1
         }
     }
@@ -658,6 +668,7 @@ public struct RelayShard: ~Copyable {
             ) : exit?.send(packet, lease: lease, bytes: &bytes, now: now)
         switch outcome {
         case .written:
+            circuits[slot].hasCarried = true
             counters.exitPackets += 1
         case .dropped:
             counters.signalDrops += 1
@@ -896,21 +907,69 @@ public struct RelayShard: ~Copyable {
         links.slot(of: route.link) == route.slot
     }
 
-    private mutating func begin(link: Int, number: CircuitNumber, now: Instant) -> Bool {
-        guard !circuits.isFull, pendingCount < Self.pendingLimit else {
-            counters.overflow += 1
-            return false
-        }
+    private mutating func begin(
+        link: Int,
+        number: CircuitNumber,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard pendingCount < Self.pendingLimit,
+            links.peer(at: link) != .client
+                || links.circuitCount(at: link) < Self.clientCircuitLimit,
+            !circuits.isFull || evict(bytes: &bytes, now: now)
+        else { return false }
         let route = Route(slot: link, link: links.id(at: link), number: number)
         let slot = circuits.insert(Circuit(previous: route, now: now))
         guard routes.set(route.key, to: slot << 1) else {
             _ = circuits.remove(at: slot)
-            counters.overflow += 1
             return false
         }
         links.addCircuit(at: link)
         pendingCount += 1
         return true
+    }
+
+    /// Drops the circuit idle longest, of the next ones in turn, that never carried anything; false
+    /// where there is none.
+    private mutating func evict(bytes: inout MutableRawSpan, now: Instant) -> Bool {
+        var oldest: Int?
+        for _ in 0..<min(Self.evictionSpan, circuits.endIndex) {
+            sweepPosition = sweepPosition + 1 < circuits.endIndex ? sweepPosition + 1 : 0
+            guard circuits.contains(sweepPosition), !circuits[sweepPosition].hasCarried,
+                now - circuits[sweepPosition].lastUsed >= Self.unusedLife
+            else { continue }
+            if let known = oldest, circuits[known].lastUsed <= circuits[sweepPosition].lastUsed {
+                continue
+            }
+            oldest = sweepPosition
+        }
+        guard let oldest else { return false }
+        let previous = circuits[oldest].previous
+        if isCurrent(previous) {
+            destroy(previous.number, on: previous.slot, .busy, bytes: &bytes, now: now)
+        }
+        if let id = circuits[oldest].path?.id { note(.destroyed(id)) }
+        remove(oldest, now: now)
+        return true
+    }
+
+    private mutating func destroy(
+        _ number: CircuitNumber,
+        on link: Int,
+        _ reason: DestroyReason,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let header = LinkHeader(circuit: number, command: .destroy)
+        if !links.sendSealed(
+            &bytes,
+            link: link,
+            header: header,
+            body: [reason.rawValue],
+            now: now
+        ) {
+            counters.overflow += 1
+        }
     }
 
     private mutating func install(
@@ -1107,7 +1166,6 @@ public struct RelayShard: ~Copyable {
         }
     }
 
-    /// Link events always get through: they are bounded by the links themselves.
     private mutating func note(_ event: LinkEvent) {
         note(.link(event))
     }
