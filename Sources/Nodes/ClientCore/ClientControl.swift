@@ -474,6 +474,7 @@ public struct ClientControl: ~Copyable {
         wanting wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> CircuitID {
+        guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         let path = try selector.path(wanted, now: now, date: wall, using: &random)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1

@@ -112,6 +112,8 @@ public struct RelayControl: ~Copyable {
     private let families: Families
     private let target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
     private var view: NetworkView?
+    // The newest `wall`.
+    private var wall: WallTime
     private var responder: LinkResponder
     private var dialer: LinkDialer
     private var filter: CreateFilter
@@ -209,6 +211,7 @@ public struct RelayControl: ~Copyable {
         }
         if case .lost = memory { uncleanBootMinute = wall.minute } else { uncleanBootMinute = 0 }
         bootMinute = wall.minute
+        self.wall = wall
         self.random = random
     }
 
@@ -711,6 +714,9 @@ public struct RelayControl: ~Copyable {
             circuit.extend == nil
         else { return failExtend(id, .refused, now: now) }
         circuits[id]?.extend = PendingExtend(next: next, create: create)
+        guard view?.freshness(at: wall) != .expired else {
+            return failExtend(id, .unknownRelay, now: now)
+        }
         if let link = relayLinks[next] {
             return beginExtend(id, over: link, now: now)
         }
