@@ -518,7 +518,7 @@ public struct LinkTable: ~Copyable {
             // A nonce of its own: what was sent elsewhere proves nothing here.
             links[link].pingNonce = random.next()
             events.append(.roamed(links[link].id, source))
-            ping(link, bytes: &bytes, now: now)
+            _ = ping(link, bytes: &bytes, now: now)
             timers.set(link, to: nextDeadline(of: link, now: now))
         }
     }
@@ -635,10 +635,9 @@ public struct LinkTable: ~Copyable {
         let current = links[slot].current
         if isSuspicious(slot, now: now) {
             guard links[slot].pingCount < timing.pingLimit else { return lose(slot) }
-            links[slot].pingCount += 1
-            ping(slot, bytes: &bytes, now: now)
+            if ping(slot, bytes: &bytes, now: now) { links[slot].pingCount += 1 }
         } else if let due = idlePingDue(of: slot), due <= now {
-            ping(slot, bytes: &bytes, now: now)
+            _ = ping(slot, bytes: &bytes, now: now)
         }
         if current >= 0, links[slot].isInitiator, isOld(current, now: now) {
             sessions[current].renewalDue = now + timing.rekeyRetry
@@ -701,11 +700,14 @@ public struct LinkTable: ~Copyable {
         removeLink(slot)
     }
 
-    private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+    /// Sends a PING; false where it did not fit what is to be sent and comes to nothing.
+    private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) -> Bool {
+        guard output.remainingCapacity > 0 else { return false }
         if links[slot].credit == nil { links[slot].pingNonce = random.next() }
         links[slot].lastPing = now
         let nonce = links[slot].pingNonce
         _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
+        return true
     }
 
     private func nextDeadline(of slot: Int, now: Instant) -> Instant {
