@@ -52,6 +52,8 @@ public actor ClientNode: ClientService {
     private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
     private var machine: ControlAPI.TunnelID?
     private var isBusy = false
+    /// Puts the machine's rules right; whoever changes them waits for it first.
+    private var mending: Task<Void, Never>?
     /// Whether the kernel holds back what does not go through the tunnel.
     private var isLocked = false
     private var isMachineInterfaceGone = false
@@ -308,6 +310,7 @@ public actor ClientNode: ClientService {
     public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
         try beginChange()
         defer { isBusy = false }
+        await mending?.value
         let wanted = try constraints(exit: request.exit)
         if let machine {
             // A second `up` changes the exit; the kill switch stays as it is meanwhile.
@@ -345,6 +348,7 @@ public actor ClientNode: ClientService {
     public func down() async throws(Failure) -> StatusReport {
         try beginChange()
         defer { isBusy = false }
+        await mending?.value
         isDisconnecting = true
         changed()
         defer {
@@ -569,7 +573,14 @@ public actor ClientNode: ClientService {
     /// Closes tunnels of processes that have ended, and keeps the machine's rules as they were.
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
-        guard let machine, let tunnel = tunnels[machine], !isBusy else { return }
+        guard !isBusy, mending == nil, let machine, let tunnel = tunnels[machine] else { return }
+        let mending = Task { await mend(tunnel) }
+        self.mending = mending
+        await mending.value
+        self.mending = nil
+    }
+
+    private func mend(_ tunnel: Tunnel) async {
         do {
             if isMachineInterfaceGone {
                 _ = try await openDevice(name: tunnel.interface, for: tunnel.core)
