@@ -54,7 +54,7 @@ final class End {
     var rekeys: [CreateBody] = []
     private var unsettled: Set<LinkID> = []
     private var targets: [LinkID: LinkTarget] = [:]
-    private var nextLink: UInt32 = 1
+    private var nextLink: UInt64 = 1
     private var arena = [UInt8](repeating: 0, count: arenaDatagrams * Datagram.byteCount)
 
     init(

@@ -131,8 +131,8 @@ public struct ClientControl: ~Copyable {
     private var jobs: Deque<ClientJob> = []
     private var notices: Deque<Notice> = []
 
-    private var nextLink: UInt32 = 1
-    private var nextCircuit: UInt32 = 1
+    private var nextLink: UInt64 = 1
+    private var nextCircuit: UInt64 = 1
     private var nextLease: UInt32 = 1
     private var links: [LinkID: NodeID] = [:]
     private var guardLinks: [NodeID: LinkID] = [:]

@@ -123,13 +123,13 @@ public struct RelayControl: ~Copyable {
     private var commands: Deque<RelayCommand> = []
     private var jobs: Deque<RelayJob> = []
 
-    private var nextLink: UInt32 = 1
+    private var nextLink: UInt64 = 1
     private var links: [LinkID: LinkState] = [:]
     private var relayLinks: [NodeID: LinkID] = [:]
     private var dialing: [NodeID: LinkID] = [:]
     private var waitingForLink: [NodeID: [CircuitID]] = [:]
 
-    private var nextCircuit: UInt32 = 1
+    private var nextCircuit: UInt64 = 1
     private var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]

@@ -5,10 +5,10 @@ public import Wire
 /// A link as control plane and packet path name it to each other; never used twice by a node.
 public struct LinkID: Hashable, Sendable {
     /// Counts up from 1.
-    public let rawValue: UInt32
+    public let rawValue: UInt64
 
     /// Takes the number over.
-    public init(rawValue: UInt32) {
+    public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 }
