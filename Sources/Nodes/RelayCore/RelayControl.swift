@@ -105,6 +105,8 @@ public struct RelayControl: ~Copyable {
         var channel: ControlChannel
         var next: RouteKey?
         var extend: PendingExtend?
+        /// Whether it was asked to be extended: that happens once, whatever comes of it.
+        var wasExtended = false
         var extendDue: Instant = .distantFuture
     }
 
@@ -710,9 +712,9 @@ public struct RelayControl: ~Copyable {
     ) {
         guard let circuit = circuits[id] else { return }
         let isBack = links[circuit.previous.link]?.peer == .relay(next)
-        guard circuit.hop != .third, next != identity.relay, !isBack, circuit.next == nil,
-            circuit.extend == nil
+        guard circuit.hop != .third, next != identity.relay, !isBack, !circuit.wasExtended
         else { return failExtend(id, .refused, now: now) }
+        circuits[id]?.wasExtended = true
         circuits[id]?.extend = PendingExtend(next: next, create: create)
         guard view?.freshness(at: wall) != .expired else {
             return failExtend(id, .unknownRelay, now: now)
