@@ -372,7 +372,7 @@ final class End {
             _ = send(answer, link: id, now: now)
         case .control(_, .rekeyed(let session, let initiatorSession, let body)):
             dialer.receiveRekeyed(session: session, initiatorSession: initiatorSession, body: body)
-        case .confirmed, .lost, .control, .roamed: break
+        case .control, .roamed: break
         }
     }
 }

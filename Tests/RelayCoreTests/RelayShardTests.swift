@@ -1,5 +1,6 @@
 import Base
 import Circuits
+import Flows
 import Links
 import RelayCore
 import Testing
