@@ -11,6 +11,8 @@ public struct ControlRecord: Equatable, Sendable {
     public static let headerByteCount = 7
     /// Kind of the record that carries it.
     public static let recordKind: UInt8 = 16
+    /// Such records in one cell at most: a whole window.
+    public static let cellLimit = 8
 
     /// Number of this piece; meaningless in a record that only acknowledges.
     public var sequence: UInt16
