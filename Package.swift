@@ -45,6 +45,9 @@ func tests(
     )
 }
 
+/// Queues of the modules without input or output.
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+
 #if arch(x86_64)
     let packetCrypto: [Target.Dependency] = ["CIPSecMB"]
     let packetCryptoTargets: [Target] = [
@@ -69,6 +72,8 @@ let package = Package(
     dependencies: [
         // X-Wing, X25519; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        // Queues taken from the front.
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         // Subcommands, options, help and completions of both programs.
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         // Log lines of daemons and servers.
@@ -120,7 +125,7 @@ let package = Package(
 
         // Protocol: machines without input or output
         module("Protocol", "Onion", ["Base", "CryptoPrimitives", "Wire"]),
-        module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
+        module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", deque]),
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
@@ -132,7 +137,7 @@ let package = Package(
             "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory",
+                "Directory", deque,
             ]
         ),
         module(
@@ -140,11 +145,17 @@ let package = Package(
             "ClientCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths",
+                "Directory", "Paths", deque,
             ]
         ),
 
-        tests(of: "RelayCore"),
+        tests(
+            of: "RelayCore",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "TestSupport",
+            ]
+        ),
 
         // The whole network in virtual time, around the node cores
         .target(
@@ -270,6 +281,13 @@ let package = Package(
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
         tests(of: "HostNetwork", ["Base"]),
+        tests(
+            of: "NodeRuntime",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "RelayCore", "ClientCore",
+                "EventLoop", "UDPTransport", "NamespaceSupport", "TestSupport",
+            ]
+        ),
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(

@@ -52,8 +52,9 @@ public final class RelayNode: RelayService {
         let port = try TunnelPort(name: configuration.exit.interface)
         let exit = Self.exitSettings(configuration, offload: port.offload)
         do {
-            try await Self.raiseInterface(configuration)
+            // What is missing shows before anything of another exit's could be touched.
             try await firewall.install()
+            try await Self.raiseInterface(configuration)
             return try RelayNode(
                 configuration,
                 root: root,
@@ -115,7 +116,7 @@ public final class RelayNode: RelayService {
             tunnel: tunnel,
             mailbox: shard,
             wakeup: shardWakeup,
-            deliver: { events in _ = control.post(.events(events)) }
+            deliver: { events in control.deliver(events) }
         )
         _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
             do throws(IOError) {
@@ -125,7 +126,7 @@ public final class RelayNode: RelayService {
             }
         }
         let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
-            _ = control.post(.outcome(job.run()))
+            control.insist(.outcome(job.run()))
         }
         let memory = ReplayFile(stateFolder: configuration.stateFolder)
         let plane = RelayControlLoop(
@@ -169,9 +170,9 @@ public final class RelayNode: RelayService {
     public func stop() async {
         let _: Bool? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
-            if !control.post(.stop { once.resume(true) }) { once.resume(nil) }
+            control.insist(.stop { once.resume(true) })
         }
-        _ = shard.post(.stop)
+        shard.insist(.stop)
         guard let firewall else { return }
         do throws(HostNetworkError) {
             try await firewall.remove()

@@ -214,7 +214,7 @@ struct PathBench: ~Copyable {
 
     /// The link between `place` and the next one towards the exit.
     private static func link(after place: Place) -> LinkID {
-        LinkID(rawValue: UInt32(place.rawValue) + 1)
+        LinkID(rawValue: UInt64(place.rawValue) + 1)
     }
 
     /// The circuit's number on that link; its initiator is the end nearer to the client.
