@@ -8,7 +8,8 @@ extension SignedDescriptor {
     private static let defaultBandwidthKilobits: UInt32 = 100_000
     private static let keyLifeMinutes: UInt32 = 365 * 24 * 60
 
-    /// The descriptor a relay's configuration and keys make in `minute`.
+    /// The descriptor a relay's configuration and keys make in `minute`, for a directory that is
+    /// signed by hand: its circuit key serves for a year.
     ///
     /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
     ///   where the result cannot be signed.
@@ -18,15 +19,35 @@ extension SignedDescriptor {
         network: NetworkID,
         minute: UInt32
     ) throws {
+        try self.init(
+            configuration,
+            identity: keys.identity,
+            circuitKey: CircuitKey(key: keys.circuit, expiryMinute: minute + Self.keyLifeMinutes),
+            network: network,
+            minute: minute
+        )
+    }
+
+    /// The descriptor a relay's configuration and keys make in `minute`.
+    ///
+    /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
+    ///   where the result cannot be signed.
+    init(
+        _ configuration: RelayConfiguration,
+        identity: Ed25519.SigningKey,
+        circuitKey: CircuitKey,
+        network: NetworkID,
+        minute: UInt32
+    ) throws {
         let exit = configuration.exit
         var flags: RelayFlags = exit.isEnabled ? [.exit] : [.guardCapable]
         if exit.isEnabled, exit.carriesIPv6 { flags.insert(.exitsIPv6) }
         try self.init(
             signing: Descriptor(
                 network: network,
-                id: NodeID(keys.identity.publicKey),
-                circuitKey: keys.circuit.publicKey,
-                circuitKeyExpiryMinute: minute + Self.keyLifeMinutes,
+                id: NodeID(identity.publicKey),
+                circuitKey: circuitKey.key.publicKey,
+                circuitKeyExpiryMinute: circuitKey.expiryMinute,
                 publishedMinute: minute,
                 addresses: try RelayAddresses(
                     v4: configuration.listenAddresses.first { $0.ip.isV4 },
@@ -39,7 +60,7 @@ extension SignedDescriptor {
                 nickname: configuration.nickname,
                 contact: configuration.contact
             ),
-            with: keys.identity
+            with: identity
         )
     }
 

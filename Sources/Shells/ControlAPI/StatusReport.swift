@@ -38,6 +38,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
     public var bytesReceived: UInt64
     /// The tunnels open now.
     public var tunnels: [Tunnel]
+    /// What the daemon knows of its network; `nil` before the first document.
+    public var directory: DirectoryReport?
 
     /// How far a connection attempt has come.
     public struct Progress: Codable, Hashable, Sendable {
@@ -99,7 +101,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
         since: UInt64,
         bytesSent: UInt64 = 0,
         bytesReceived: UInt64 = 0,
-        tunnels: [Tunnel] = []
+        tunnels: [Tunnel] = [],
+        directory: DirectoryReport? = nil
     ) {
         schema = reportSchema
         self.state = state
@@ -110,10 +113,11 @@ public struct StatusReport: Codable, Hashable, Sendable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.tunnels = tunnels
+        self.directory = directory
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, state, reason, progress, exit, since, tunnels
+        case schema, state, reason, progress, exit, since, tunnels, directory
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_received"
     }
