@@ -183,10 +183,11 @@ final class AuthorityWorld {
                 }
                 authorities[index]?.advance(to: clock)
                 drain(index)
-                #expect(
-                    (authorities[index]?.nextDeadline ?? .distantFuture) > clock,
-                    "authority \(index) waits for what is past"
-                )
+                guard (authorities[index]?.nextDeadline ?? .distantFuture) > clock else {
+                    Issue.record("authority \(index) waits for what is past")
+                    now = end
+                    return
+                }
             }
         }
     }

@@ -70,11 +70,11 @@ public struct AuthorityControl: Sendable {
 
     private static let testLimit = 64
     private static let fetchLimit = ByteList.maximumCount
-    private static let meetingMilliseconds: UInt64 = 500
+    private static let meetingMilliseconds: UInt64 = 300
     /// How long a peer that was heard of counts as met.
     private static let metMilliseconds: UInt64 = 5_000
     /// How long no new relay must have come before the first document is voted on.
-    private static let settlingMilliseconds: UInt64 = 600
+    private static let settlingMilliseconds: UInt64 = 400
     private static let noticesKept = 64
 
     private let root: TrustRoot
@@ -105,6 +105,8 @@ public struct AuthorityControl: Sendable {
     private var lastNewRelay: CivilTime
     private var nextPoll: CivilTime
     private var nextTidying: CivilTime
+    // When time was let pass last.
+    private var clock: CivilTime
     private var hasToldExpired = false
 
     /// Makes an authority that starts now.
@@ -142,6 +144,7 @@ public struct AuthorityControl: Sendable {
         lastNewRelay = now
         nextPoll = now
         nextTidying = now
+        clock = now
         if let document { adopt(document, from: nil, now: now) }
         plan(now: now)
     }
@@ -158,9 +161,16 @@ public struct AuthorityControl: Sendable {
         var deadline = min(nextPoll, nextTidying)
         if !hasProposed { deadline = min(deadline, voting.start) }
         if !hasTallied { deadline = min(deadline, voting.signing) }
-        if candidate != nil, !isPublished { deadline = min(deadline, voting.publication) }
+        // What is past has been looked at: more signatures come by themselves.
+        if candidate != nil, !isPublished, voting.publication > clock {
+            deadline = min(deadline, voting.publication)
+        }
         deadline = min(deadline, voting.end)
-        return min(deadline, register.nextTest(everyMilliseconds: testMilliseconds))
+        let test = register.nextTest(
+            everyMilliseconds: testMilliseconds,
+            limit: Self.testLimit
+        )
+        return min(deadline, test)
     }
 
     /// The newest document believed.
@@ -282,6 +292,7 @@ public struct AuthorityControl: Sendable {
 
     /// Lets time pass: votes, counts, signs, publishes, tests relays and asks other authorities.
     public mutating func advance(to now: CivilTime) {
+        clock = now
         if now >= voting.end { plan(now: now) }
         if !hasProposed, now >= voting.start { propose(now: now) }
         if !hasTallied, now >= voting.signing { tally(now: now) }

@@ -206,8 +206,9 @@ public struct RelayRegister: Sendable {
         return first.map(\.value.current)
     }
 
-    /// When the next test is due; never while all are being tested.
-    func nextTest(everyMilliseconds: UInt64) -> CivilTime {
+    /// When the next test is due; never while `limit` run.
+    func nextTest(everyMilliseconds: UInt64, limit: Int) -> CivilTime {
+        guard relays.values.count(where: { $0.isTesting }) < limit else { return .distantFuture }
         var next = CivilTime.distantFuture
         for relay in relays.values where !relay.isTesting {
             let due = relay.testedAt.map { $0 + everyMilliseconds }

@@ -98,14 +98,14 @@ public struct VotingSchedule: Sendable {
         return Voting(
             validAfter: WallTime(seconds: start / 1_000),
             start: CivilTime(milliseconds: start),
-            roundMilliseconds: max(1, slot * 2 / 5 / UInt64(roundCount)),
+            roundMilliseconds: max(1, slot / 2 / UInt64(roundCount)),
             roundCount: roundCount,
             end: CivilTime(milliseconds: start + slot)
         )
     }
 
-    /// Milliseconds from one founding voting to the next: 2 s in a network in a hurry, else 4 s.
+    /// Milliseconds from one founding voting to the next: 1 s in a network in a hurry, else 4 s.
     public var foundingMilliseconds: UInt64 {
-        intervalMilliseconds <= 60_000 ? 2_000 : 4_000
+        intervalMilliseconds <= 60_000 ? 1_000 : 4_000
     }
 }

@@ -120,7 +120,7 @@ actor DirectoryKeeper {
     /// drawn after the document ceases to be fresh, so that not everybody asks at once.
     private func wait() -> UInt64 {
         guard let consensus = known.believed?.consensus else {
-            return min(250 << UInt64(min(failures / 4, 5)), 5_000)
+            return min(250 << UInt64(min(failures / 16, 5)), 5_000)
         }
         let interval = UInt64(consensus.parameters.intervalSeconds) * 1_000
         let due = consensus.freshUntil.seconds * 1_000
