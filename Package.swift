@@ -293,6 +293,14 @@ let package = Package(
         ),
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "NodeConfiguration", ["Base"]),
+        tests(
+            of: "NodeRuntime",
+            [
+                "Base", "CryptoPrimitives", "Directory", "DirectoryHTTP", "EventLoop",
+                "NodeConfiguration", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
         .testTarget(
             name: "LabTests",
             dependencies: ["umbel-lab", "Base", "HostNetwork"],
