@@ -33,7 +33,9 @@ struct AgreementTests {
             }
         }
         world.checkAgreement()
-        #expect(world.reports.joined().allSatisfy { if case .published = $0 { true } else { false } })
+        #expect(
+            world.reports.joined().allSatisfy { if case .published = $0 { true } else { false } }
+        )
     }
 
     @Test("no document before the threshold has met, nor without a relay")
@@ -87,7 +89,10 @@ struct AgreementTests {
         }
     }
 
-    @Test("two bad authorities of seven change nothing either", arguments: 1...4 as ClosedRange<UInt64>)
+    @Test(
+        "two bad authorities of seven change nothing either",
+        arguments: 1...4 as ClosedRange<UInt64>
+    )
     func twoBad(seed: UInt64) throws {
         let world = try AuthorityWorld(7, threshold: 5, seed: seed)
         let faults = AuthorityWorld.Fault.allCases
@@ -167,7 +172,10 @@ struct AgreementTests {
         world.checkChain(0)
     }
 
-    @Test("documents are made with a tenth of all messages lost, mostly", arguments: 1...4 as ClosedRange<UInt64>)
+    @Test(
+        "documents are made with a tenth of all messages lost, mostly",
+        arguments: 1...4 as ClosedRange<UInt64>
+    )
     func loss(seed: UInt64) throws {
         let world = try Self.network(seed: seed)
         world.lossPerMille = 100

@@ -276,7 +276,8 @@ final class AuthorityWorld {
                 return post(.vote(other), from: index, to: to)
             }
         case .equivocatesLate where isOwn:
-            if Int(to) == (index + 1) % authorities.count, let other = try? altered(vote, dropping: 2)
+            if Int(to) == (index + 1) % authorities.count,
+                let other = try? altered(vote, dropping: 2)
             {
                 // One signature in the second round: too few, and to one authority only.
                 deliveries.append(

@@ -91,7 +91,9 @@ struct RegisterTests {
         let world = try AgreementTests.network()
         world.run(milliseconds: 3_000)
         for index in 0..<200 {
-            world.register(try world.descriptor(1_000 + index, address: 0x0c00_0000 &+ UInt32(index % 250) + 1))
+            world.register(
+                try world.descriptor(1_000 + index, address: 0x0c00_0000 &+ UInt32(index % 250) + 1)
+            )
         }
         world.run(milliseconds: 25_000)
         let relays = try #require(world.documents[0].last?.consensus.relays)

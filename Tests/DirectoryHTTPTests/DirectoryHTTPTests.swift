@@ -38,7 +38,8 @@ struct DirectoryHTTPTests {
             logger: Logger(label: "test")
         )
         let (ports, tell) = AsyncStream.makeStream(of: UInt16.self)
-        let serving = Task {
+        // Ends with the process: see the server.
+        Task {
             try await server.serve(shelf) { port in
                 tell.yield(port)
                 tell.finish()
@@ -47,14 +48,7 @@ struct DirectoryHTTPTests {
         var port: UInt16 = 0
         for await found in ports { port = found }
         try #require(port != 0)
-        do {
-            try await body(shelf, Base.SocketAddress(ip: IPAddress(v4: 0x7f00_0001), port: port))
-        } catch {
-            serving.cancel()
-            throw error
-        }
-        serving.cancel()
-        _ = await serving.result
+        try await body(shelf, Base.SocketAddress(ip: IPAddress(v4: 0x7f00_0001), port: port))
     }
 
     private let client = DirectoryClient()
@@ -229,10 +223,12 @@ struct DirectoryHTTPTests {
         let serving = Task.detached {
             let peer = accept(listener, nil, nil)
             guard peer >= 0 else { return }
+            var buffer = [UInt8](repeating: 0, count: 4_096)
+            // An answer before the question would be none.
+            _ = recv(peer, &buffer, buffer.count, 0)
             _ = Array(text.utf8).withUnsafeBytes {
                 send(peer, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
-            var buffer = [UInt8](repeating: 0, count: 4_096)
             while recv(peer, &buffer, buffer.count, 0) > 0 {}
             close(peer)
         }

@@ -117,7 +117,8 @@ struct DirectoryKeeperTests {
             logger: Logger(label: "test")
         )
         let (ports, tell) = AsyncStream.makeStream(of: UInt16.self)
-        let serving = Task {
+        // Ends with the process: see the server.
+        Task {
             try await server.serve(authority) { port in
                 tell.yield(port)
                 tell.finish()
@@ -143,14 +144,7 @@ struct DirectoryKeeperTests {
             network: try NetworkConfiguration(file: file),
             folder: folder
         )
-        do {
-            try await body(fixture)
-        } catch {
-            serving.cancel()
-            throw error
-        }
-        serving.cancel()
-        _ = await serving.result
+        try await body(fixture)
     }
 
     /// Runs a keeper until `body` has what it wants of its news.
@@ -178,7 +172,10 @@ struct DirectoryKeeperTests {
                 digests.append(view.digest)
                 guard digests.count == 1 else { return true }
                 #expect(view.relays.count == 3)
-                let next = try fixture.authority.document([2, 3, 4], at: first.consensus.validAfter + 1)
+                let next = try fixture.authority.document(
+                    [2, 3, 4],
+                    at: first.consensus.validAfter + 1
+                )
                 fixture.authority.shelf.withLock { $0.add(next) }
                 return false
             }
@@ -227,7 +224,9 @@ struct DirectoryKeeperTests {
         }
     }
 
-    @Test("a relay that shows another document for the hour raises the alarm, which is kept (row 52)")
+    @Test(
+        "a relay that shows another document for the hour raises the alarm, which is kept (row 52)"
+    )
     func equivocation() async throws {
         try await with { fixture in
             let time = now

@@ -292,7 +292,8 @@ public struct ProbeControl: ~Copyable {
         guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
         let probe = probes.remove(at: index)
         dialer.cancel(probe.link)
-        if case .linking = probe.stage {} else {
+        if case .linking = probe.stage {
+        } else {
             let reason = [DestroyReason.finished.rawValue]
             commands.append(.sendCell(probe.link, probe.number, .destroy, reason))
             commands.append(.removeCircuit(id))

@@ -2,8 +2,9 @@
 public struct DirectoryFiles: Hashable, Sendable {
     /// Path of the trust root, read by ``NetworkConfiguration``.
     public var network: String
-    /// Path of a consensus got some other way than from the network; read again whenever it
-    /// changes. `nil` where the node only fetches.
+    /// Path of a consensus got some other way than from the network; `nil` for none.
+    ///
+    /// Read again whenever it changes.
     public var consensus: String?
 
     static func read(_ section: Section) -> Self? {

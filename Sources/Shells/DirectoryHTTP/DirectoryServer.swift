@@ -21,7 +21,10 @@ public struct DirectoryServer: Sendable {
         self.logger = logger
     }
 
-    /// Serves `service` until the task is cancelled.
+    /// Serves `service` as long as the process lives.
+    ///
+    /// Not to be cancelled while others may connect: the library traps on a connection that comes
+    /// in while its server ends.
     ///
     /// - Parameter onReady: called once, with the port, when the address takes connections.
     /// - Throws: where the address cannot be bound.

@@ -30,7 +30,6 @@ public actor AuthorityNode: AuthorityService {
     private var control: AuthorityControl
     private var shelf = DirectoryShelf()
     private var timer: Task<Void, Never>?
-    private var servers: [Task<Void, Never>] = []
     private var refusals: [UInt8: String] = [:]
     private var alarm: String?
     private var isStopped = false
@@ -144,7 +143,6 @@ public actor AuthorityNode: AuthorityService {
     public func stop() async {
         isStopped = true
         timer?.cancel()
-        for server in servers { server.cancel() }
         _ = probes.post(.stop)
         storeDescriptors()
     }
@@ -168,16 +166,15 @@ public actor AuthorityNode: AuthorityService {
         for address in configuration.listenAddresses {
             let server = DirectoryServer(address: address, limits: limits, logger: logger)
             let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
-            servers.append(
-                Task { [failed] in
-                    do {
-                        try await server.serve(self) { _ in isReady.finish() }
-                    } catch {
-                        failed.yield("\(address): \(error)")
-                    }
-                    isReady.finish()
+            // Ends with the process.
+            Task { [failed] in
+                do {
+                    try await server.serve(self) { _ in isReady.finish() }
+                } catch {
+                    failed.yield("\(address): \(error)")
                 }
-            )
+                isReady.finish()
+            }
             for await _ in ready {}
         }
     }

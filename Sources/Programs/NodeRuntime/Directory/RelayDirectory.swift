@@ -85,16 +85,15 @@ actor RelayDirectory {
         for address in configuration.listenAddresses {
             let limits = DirectoryLimits(bodyByteCounts: [:])
             let server = DirectoryServer(address: address, limits: limits, logger: logger)
-            tasks.append(
-                Task { [logger] in
-                    do {
-                        try await server.serve(keeper)
-                    } catch {
-                        // Others hand it out; forwarding cells is what counts.
-                        logger.error("\(address): no directory is handed out here: \(error)")
-                    }
+            // Ends with the process.
+            Task { [logger] in
+                do {
+                    try await server.serve(keeper)
+                } catch {
+                    // Others hand it out; forwarding cells is what counts.
+                    logger.error("\(address): no directory is handed out here: \(error)")
                 }
-            )
+            }
         }
     }
 
