@@ -145,6 +145,7 @@ let package = Package(
             "AuthorityCore",
             ["Base", "CryptoPrimitives", "Wire", "Directory"]
         ),
+        tests(of: "RelayCore"),
 
         // The whole network in virtual time, around the node cores
         .target(
@@ -235,8 +236,8 @@ let package = Package(
         .executableTarget(
             name: "umbel-lab",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "RelayCore",
-                "EventLoop", "HostNetwork",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "ClientCore", "RelayCore", "EventLoop", "HostNetwork",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

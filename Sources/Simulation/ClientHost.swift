@@ -159,6 +159,7 @@ public final class ClientHost: Host {
                 from: own(settings.isV6),
                 to: InternetHost.address(settings.isV6)
             )
+            packet.ecn = settings.understandsMarks ? 2 : 0
             packet.sourcePort = flow.port
             packet.destinationPort = 7_777
             packet.payload = Pattern.payload(
@@ -191,6 +192,7 @@ public final class ClientHost: Host {
         flow.longestGap = max(flow.longestGap, now - (flow.lastAnswer ?? flow.sentAt[0]))
         flow.lastAnswer = now
         flow.answeredCount += 1
+        if packet.ecn == 3 { flow.markedAnswerCount += 1 }
         world.noteRoundTrip(now - flow.sentAt[Int(claim.number)])
     }
 

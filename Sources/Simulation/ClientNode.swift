@@ -142,6 +142,7 @@ public final class ClientNode: Node {
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
+        shard.noteReceiveQueue(byteCount: queuedByteCount)
         world.place(deliveries) { run in
             if shard.remainingCapacity < World.reserve { flush() }
             world.arena.withBytes { shard.receive(&$0, run: run, now: world.now) }
@@ -239,7 +240,7 @@ public final class ClientNode: Node {
 
     private func flush() {
         world.arena.withBytes { shard.finishBatch(&$0, now: world.now) }
-        world.send(shard.links.output.trains, offsets: shard.links.output.offsets, from: self)
+        world.send(shard.links.output.trains, from: self)
         var received: [(host: ClientHost, written: [UInt8])] = []
         for host in hosts {
             guard let list = shard.tunnelWrites(of: host.tunnel) else { continue }

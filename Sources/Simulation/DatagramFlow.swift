@@ -16,6 +16,8 @@ public final class DatagramFlow {
         public var answerByteCount = 300
         /// Whether it goes over IPv6.
         public var isV6 = false
+        /// Whether both ends understand marks of congestion (ECT).
+        public var understandsMarks = false
 
         /// A hundred packets in two seconds.
         public init() {}
@@ -31,6 +33,12 @@ public final class DatagramFlow {
     public internal(set) var arrivedCount: UInt32 = 0
     /// Answers that came back.
     public internal(set) var answeredCount: UInt32 = 0
+    /// Packets that reached the host behind the exit marked.
+    public internal(set) var markedArrivalCount: UInt32 = 0
+    /// Answers that came back marked.
+    public internal(set) var markedAnswerCount: UInt32 = 0
+    /// Numbers of the packets that reached the host behind the exit.
+    public internal(set) var arrivals: Set<UInt32> = []
     /// Addresses it was seen from behind exits, in order.
     public internal(set) var leases: [IPAddress] = []
     /// When the last answer came.

@@ -71,8 +71,11 @@ public final class InternetHost: Host {
             return world.checker.note("packet \(claim.number) of flow \(flow.id) came twice")
         }
         flow.arrivedCount += 1
+        flow.arrivals.insert(claim.number)
+        if packet.ecn == 3 { flow.markedArrivalCount += 1 }
         if flow.leases.last != packet.source { flow.leases.append(packet.source) }
         var answer = Packet(.udp, from: packet.destination, to: packet.source)
+        answer.ecn = flow.settings.understandsMarks ? 2 : 0
         answer.sourcePort = packet.destinationPort
         answer.destinationPort = packet.sourcePort
         answer.payload = Pattern.payload(

@@ -21,6 +21,8 @@ public class Node {
     public internal(set) var incarnation = 0
     /// How far its wall clock is ahead, in seconds; negative where it is behind.
     public var clockOffsetSeconds: Int64 = 0
+    /// Bytes its socket says to wait behind each batch; none wait of themselves in virtual time.
+    public var queuedByteCount = 0
     /// Datagrams it sent.
     public internal(set) var sentDatagrams: UInt64 = 0
     /// Datagrams it received.

@@ -14,6 +14,8 @@ struct Packet {
     var source: IPAddress
     var destination: IPAddress
     var transport: Transport
+    /// The ECN field: 0 not understood, 1 and 2 understood, 3 congestion experienced.
+    var ecn: UInt8 = 0
     /// Ports of TCP and UDP; type and identifier of ICMP.
     var sourcePort: UInt16 = 0
     var destinationPort: UInt16 = 0
@@ -51,12 +53,12 @@ struct Packet {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(total)
         if isV6 {
-            bytes += [0x60, 0, 0, 0]
+            bytes += [0x60, ecn << 4, 0, 0]
             bytes += Self.words(UInt16(total - 40))
             bytes += [transport.rawValue, 64]
             bytes += source.bytes + destination.bytes
         } else {
-            bytes += [0x45, 0] + Self.words(UInt16(total)) + [0, 0, 0x40, 0]
+            bytes += [0x45, ecn] + Self.words(UInt16(total)) + [0, 0, 0x40, 0]
             bytes += [64, transport.rawValue, 0, 0]
             bytes += source.bytes[12...] + destination.bytes[12...]
             let sum = ~Self.fold(Self.sum(bytes[0..<20]))
@@ -123,6 +125,7 @@ struct Packet {
             return IPAddress(high: high, low: low)
         }
         self.init(transport, from: address(isV6 ? 8 : 12), to: address(isV6 ? 24 : 16))
+        ecn = isV6 ? bytes[1] >> 4 & 3 : bytes[1] & 3
         switch transport {
         case .udp:
             sourcePort = Self.word(bytes, start)

@@ -100,6 +100,7 @@ public final class RelayNode: Node {
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
+        shard.noteReceiveQueue(byteCount: queuedByteCount)
         world.place(deliveries) { run in
             if shard.remainingCapacity < World.reserve { flush() }
             world.arena.withBytes { shard.receive(&$0, run: run, now: world.now) }
@@ -185,7 +186,7 @@ public final class RelayNode: Node {
 
     private func flush() {
         world.arena.withBytes { shard.finishBatch(&$0, now: world.now) }
-        world.send(shard.links.output.trains, offsets: shard.links.output.offsets, from: self)
+        world.send(shard.links.output.trains, from: self)
         if let list = shard.tunnelWrites {
             for written in world.packets(of: list) {
                 do throws(Offload.Fault) {

@@ -274,10 +274,10 @@ public final class World {
         for address in addresses { owners[address] = nil }
     }
 
-    func send(_ trains: [DatagramOutput.Train], offsets: [Int32], from node: Node) {
-        for train in trains {
+    func send(_ trains: borrowing DatagramTrains, from node: Node) {
+        for train in trains.trains {
             for place in train.range {
-                let offset = Int(offsets[place])
+                let offset = Int(trains.offsets[place])
                 send(
                     arena.copy(offset..<offset + Datagram.byteCount),
                     from: node,

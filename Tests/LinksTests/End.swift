@@ -228,9 +228,9 @@ final class End {
         }
         var outgoing: [Outgoing] = []
         table.output.makeTrains()
-        for train in table.output.trains {
+        for train in table.output.trains.trains {
             for index in train.range {
-                let start = Int(table.output.offsets[index])
+                let start = Int(table.output.trains.offsets[index])
                 let bytes = Array(arena[start..<start + Datagram.byteCount])
                 outgoing.append(Outgoing(destination: train.destination, bytes: bytes))
             }

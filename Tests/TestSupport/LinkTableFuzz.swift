@@ -108,7 +108,7 @@ private struct LinkScene: ~Copyable {
             )
         }
         sender.output.makeTrains()
-        for offset in sender.output.offsets {
+        for offset in sender.output.trains.offsets {
             made.append(Array(bytes[Int(offset)..<Int(offset) + Datagram.byteCount]))
         }
         sender.output.clear()

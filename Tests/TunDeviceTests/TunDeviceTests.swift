@@ -18,16 +18,10 @@ struct TunDeviceTests {
     /// Sends `count` datagrams of 1200 bytes from the namespace to the test's address.
     private func sendTrain(_ count: Int, from socket: inout UDPSocket) -> [UInt8] {
         let bytes = (0..<count * 1_200).map { UInt8(truncatingIfNeeded: $0 &* 13 &+ $0 >> 9) }
-        var trains = DatagramTrains(
-            datagramByteCount: 1_200,
-            datagramCapacity: 64,
-            trainCapacity: 1
-        )
-        for index in 0..<count {
-            let isTaken = trains.append(index * 1_200, to: there)
-            #expect(isTaken)
-        }
-        socket.send(trains, from: bytes.span.bytes, now: .zero)
+        var trains = DatagramTrains()
+        for index in 0..<count { trains.append(Int32(index * 1_200)) }
+        trains.endTrain(to: there)
+        socket.send(trains, datagramByteCount: 1_200, from: bytes.span.bytes, now: .zero)
         return bytes
     }
 

@@ -43,16 +43,10 @@ struct Peer: ~Copyable, Sendable {
         now: Instant = MonotonicClock.now()
     ) {
         let size = datagrams.first?.count ?? 1
-        var trains = DatagramTrains(
-            datagramByteCount: size,
-            datagramCapacity: 1_024,
-            trainCapacity: 4
-        )
-        for index in datagrams.indices {
-            trains.take(index * size, to: destination)
-        }
+        var trains = DatagramTrains()
+        trains.append(datagrams.indices.map { $0 * size }, to: destination)
         let bytes = Array(datagrams.joined())
-        socket.send(trains, from: bytes.span.bytes, now: now)
+        socket.send(trains, datagramByteCount: size, from: bytes.span.bytes, now: now)
     }
 
     /// One receive into `slots`; the runs of this call, by copy.
@@ -96,17 +90,10 @@ struct Peer: ~Copyable, Sendable {
     }
 }
 
-// Expectations on values that cannot be copied: the macro takes none.
 extension DatagramTrains {
-    /// Appends, and expects room.
-    mutating func take(_ offset: Int, to destination: SocketAddress) {
-        let isTaken = append(offset, to: destination)
-        #expect(isTaken)
-    }
-
-    /// Appends, and expects that there is no room because of `reason`.
-    mutating func refuse(_ offset: Int, to destination: SocketAddress, _ reason: Comment) {
-        let isTaken = append(offset, to: destination)
-        #expect(!isTaken, reason)
+    /// Lays out one train.
+    mutating func append(_ offsets: [Int], to destination: SocketAddress) {
+        for offset in offsets { append(Int32(offset)) }
+        endTrain(to: destination)
     }
 }

@@ -61,22 +61,25 @@ struct UDPSocketTests {
         var first = try Peer("127.0.0.1:0")
         var second = try Peer("127.0.0.1:0")
         let datagrams = Peer.datagrams(40, seed: 4)
-        var trains = DatagramTrains(
-            datagramByteCount: Peer.datagramByteCount,
-            datagramCapacity: 40,
-            trainCapacity: 2
-        )
         // In the arena backwards, with gaps of 100 bytes; every third is for the second peer.
         var arena = [UInt8](repeating: 0xee, count: 40 * 1_492)
+        func offset(_ index: Int) -> Int { (39 - index) * 1_492 + 50 }
         for (index, datagram) in datagrams.enumerated() {
-            let offset = (39 - index) * 1_492 + 50
-            arena.replaceSubrange(offset..<offset + 1_392, with: datagram)
-            let isThird = index.isMultiple(of: 3)
-            trains.take(offset, to: isThird ? second.address : first.address)
+            arena.replaceSubrange(offset(index)..<offset(index) + 1_392, with: datagram)
         }
-        sender.socket.send(trains, from: arena.span.bytes, now: .zero)
-        let forSecond = datagrams.indices.filter { $0.isMultiple(of: 3) }.map { datagrams[$0] }
-        let forFirst = datagrams.indices.filter { !$0.isMultiple(of: 3) }.map { datagrams[$0] }
+        let thirds = datagrams.indices.filter { $0.isMultiple(of: 3) }
+        let others = datagrams.indices.filter { !$0.isMultiple(of: 3) }
+        var trains = DatagramTrains()
+        trains.append(thirds.map(offset), to: second.address)
+        trains.append(others.map(offset), to: first.address)
+        sender.socket.send(
+            trains,
+            datagramByteCount: Peer.datagramByteCount,
+            from: arena.span.bytes,
+            now: .zero
+        )
+        let forSecond = thirds.map { datagrams[$0] }
+        let forFirst = others.map { datagrams[$0] }
         #expect(try first.collect(forFirst.count).map(\.bytes) == forFirst)
         #expect(try second.collect(forSecond.count).map(\.bytes) == forSecond)
         #expect(sender.socket.counters.sentMessageCount == 2)
@@ -143,16 +146,14 @@ struct UDPSocketTests {
     func badDestination() throws {
         var sender = try Peer("127.0.0.1:0")
         var receiver = try Peer("127.0.0.1:0")
-        var trains = DatagramTrains(datagramByteCount: 10, datagramCapacity: 9, trainCapacity: 3)
+        var trains = DatagramTrains()
         let six = try #require(SocketAddress("[::1]:9"))
         let noPort = try #require(SocketAddress("127.0.0.1:0"))
-        for index in 0..<3 {
-            trains.take(index * 10, to: six)
-            trains.take(index * 10, to: noPort)
-            trains.take(index * 10, to: receiver.address)
+        for destination in [six, noPort, receiver.address] {
+            trains.append([0, 10, 20], to: destination)
         }
         let arena = [UInt8](0..<30)
-        sender.socket.send(trains, from: arena.span.bytes, now: .zero)
+        sender.socket.send(trains, datagramByteCount: 10, from: arena.span.bytes, now: .zero)
         let parts = [0, 10, 20].map { Array(arena[$0..<$0 + 10]) }
         #expect(try receiver.collect(3).map(\.bytes) == parts)
         #expect(sender.socket.counters.dropped.badAddress == 6)
@@ -213,14 +214,10 @@ struct UDPSocketTests {
             // An error is not the stop that is asked for.
             guard var sender = try? Peer("127.0.0.1:0") else { exit(EXIT_SUCCESS) }
             let address = sender.address
-            var trains = DatagramTrains(
-                datagramByteCount: 100,
-                datagramCapacity: 1,
-                trainCapacity: 1
-            )
-            _ = trains.append(1, to: address)
+            var trains = DatagramTrains()
+            trains.append([1], to: address)
             let arena = [UInt8](repeating: 0, count: 100)
-            sender.socket.send(trains, from: arena.span.bytes, now: .zero)
+            sender.socket.send(trains, datagramByteCount: 100, from: arena.span.bytes, now: .zero)
         }
     }
 }

@@ -113,6 +113,10 @@ public struct ClientCounters: Sendable, Equatable {
     public var unknownCircuit: UInt64 = 0
     /// Datagrams not made or events not reported because a bound was reached.
     public var overflow: UInt64 = 0
+    /// Times a packet told its sender of congestion towards the exit.
+    public var forwardSignals: UInt64 = 0
+    /// Packets from the exit that came through a long queue.
+    public var backwardSignals: UInt64 = 0
 }
 
 /// What a circuit's shard side counted, for status.

@@ -14,11 +14,15 @@ import Wire
 /// write ``tunnelWrites(of:)``, ``clearOutput()`` and ``takeEvents()``. `now` never goes back. All
 /// bytes lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
 ///
+/// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:)``.
+///
 /// Bounds: 64 links, 1,024 circuits, ``tunnelLimit`` tunnels of 65,536 flows, four cells that wait
 /// for a hop's key, 1,024 events.
 public struct ClientShard: ~Copyable {
     /// Tunnels at a time.
     public static let tunnelLimit = 8
+    /// Bytes in the receive queue, the kernel's overhead included, above which packets are marked.
+    public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
     private static let eventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
@@ -53,6 +57,10 @@ public struct ClientShard: ~Copyable {
         var reassembler = Reassembler()
         var nextFragmentID: UInt16 = 0
         var unansweredSince: Instant?
+        /// Whether a hop told of congestion towards the exit, which no packet has told on yet.
+        var owesForwardMark = false
+        var forwardSignal = CongestionSignal()
+        var backwardSignal = CongestionSignal()
         var sentBytes: UInt64 = 0
         var receivedBytes: UInt64 = 0
     }
@@ -83,6 +91,7 @@ public struct ClientShard: ~Copyable {
     private var random: RandomGenerator
     private var events: [ClientEvent] = []
     private var scratchUsed = 0
+    private var isQueueLong = false
     private var nextSweep: Instant
     /// What the shard counted.
     public private(set) var counters = ClientCounters()
@@ -114,6 +123,8 @@ public struct ClientShard: ~Copyable {
     /// Takes the events for the control plane.
     public mutating func takeEvents() -> [ClientEvent] {
         while let event = links.nextEvent() { events.append(.link(event)) }
+        // Every batch asks: an empty answer must not make a copy of the room for later ones.
+        guard !events.isEmpty else { return [] }
         defer { events.removeAll(keepingCapacity: true) }
         return events
     }
@@ -163,6 +174,13 @@ public struct ClientShard: ~Copyable {
 
     // MARK: Inputs
 
+    /// Begins a batch: `byteCount` bytes wait at the socket behind what is handed in next.
+    ///
+    /// Above ``queueBound`` packets carry that on to their senders.
+    public mutating func noteReceiveQueue(byteCount: Int) {
+        isQueueLong = byteCount > Self.queueBound
+    }
+
     /// Takes a run of datagrams that lies in the arena.
     public mutating func receive(_ bytes: inout MutableRawSpan, run: DatagramRun, now: Instant) {
         guard run.segmentByteCount == Datagram.byteCount else { return links.noteWrongSize() }
@@ -198,7 +216,9 @@ public struct ClientShard: ~Copyable {
             counters.blockedPackets += UInt64(packet.segmentCount)
             return
         }
-        for index in 0..<packet.segmentCount {
+        let goesOn = tellOn(packet, slot: slot, bytes: &bytes, now: now)
+        // Where its sender understands no mark, one segment is lost for all of them.
+        for index in (goesOn ? 0 : 1)..<packet.segmentCount {
             send(segment: index, of: packet, over: slot, bytes: &bytes, now: now)
         }
         circuits[slot].sentBytes += UInt64(byteCount - VirtioNetHeader.byteCount)
@@ -354,11 +374,21 @@ public struct ClientShard: ~Copyable {
         now: Instant
     ) {
         switch outcome {
-        case .records(let hop, _):
+        case .records(let hop, let flags):
             circuits[slot].unansweredSince = nil
-            receiveRecords(from: hop, slot: slot, body: body, bytes: &bytes, now: now)
-        case .nothing:
+            if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
+            let isMarked = isQueueLong || flags.contains(.congestionExperienced)
+            receiveRecords(
+                from: hop,
+                slot: slot,
+                body: body,
+                isMarked: isMarked,
+                bytes: &bytes,
+                now: now
+            )
+        case .nothing(let flags):
             circuits[slot].unansweredSince = nil
+            if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
         case .dropped:
             counters.droppedCells += 1
         case .waiting(let position):
@@ -399,6 +429,7 @@ public struct ClientShard: ~Copyable {
         from hop: HopIndex,
         slot: Int,
         body: Int,
+        isMarked: Bool,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -411,10 +442,16 @@ public struct ClientShard: ~Copyable {
                 case .packet(let range):
                     // Only the exit speaks to the tunnel.
                     guard hop == .third else { continue }
-                    deliver(range, slot: slot, bytes: &bytes)
+                    deliver(range, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
                 case .firstFragment, .furtherFragment:
                     guard hop == .third else { continue }
-                    receiveFragment(record, slot: slot, bytes: &bytes)
+                    receiveFragment(
+                        record,
+                        slot: slot,
+                        isMarked: isMarked,
+                        bytes: &bytes,
+                        now: now
+                    )
                 }
             }
         } catch {
@@ -425,13 +462,25 @@ public struct ClientShard: ~Copyable {
     private mutating func deliver(
         _ packet: Range<Int>,
         slot: Int,
-        bytes: inout MutableRawSpan
+        isMarked: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
     ) {
         guard let tunnel = self.slot(of: circuits[slot].tunnel),
             let header = try? IPHeader(parsing: bytes.bytes, packet), isOwn(header.destination)
         else {
             counters.malformedPackets += 1
             return
+        }
+        if isMarked {
+            counters.backwardSignals += 1
+            let goesOn = circuits[slot].backwardSignal.apply(
+                by: header,
+                packetOffset: packet.lowerBound,
+                in: &bytes,
+                now: now
+            )
+            guard goesOn else { return }
         }
         guard tunnels[tunnel].coalescer.append(packet, in: &bytes) else {
             counters.overflow += 1
@@ -445,7 +494,9 @@ public struct ClientShard: ~Copyable {
     private mutating func receiveFragment(
         _ record: Record,
         slot: Int,
-        bytes: inout MutableRawSpan
+        isMarked: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
     ) {
         let free = ArenaLayout.scratch.lowerBound + scratchUsed..<ArenaLayout.scratch.upperBound
         guard free.count >= 65_535 else {
@@ -461,7 +512,7 @@ public struct ClientShard: ~Copyable {
                 )
             else { return }
             scratchUsed += packet.count
-            deliver(packet, slot: slot, bytes: &bytes)
+            deliver(packet, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
         } catch {
             counters.malformedPackets += 1
         }
@@ -488,6 +539,27 @@ public struct ClientShard: ~Copyable {
             leases[index].circuit >= 0
         else { return nil }
         return leases[index].circuit
+    }
+
+    /// Lets a packet tell its sender of congestion towards the exit, once for each time a hop told
+    /// of it; false where the packet does so by being lost.
+    private mutating func tellOn(
+        _ packet: TunPacket,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard circuits[slot].owesForwardMark, CongestionSignal.canTell(packet.header) else {
+            return true
+        }
+        circuits[slot].owesForwardMark = false
+        counters.forwardSignals += 1
+        return circuits[slot].forwardSignal.apply(
+            by: packet.header,
+            packetOffset: packet.packet.lowerBound,
+            in: &bytes,
+            now: now
+        )
     }
 
     private mutating func send(

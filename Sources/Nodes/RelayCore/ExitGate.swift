@@ -49,6 +49,8 @@ struct ExitGate: ~Copyable {
         case written
         case malformed
         case full
+        /// Dropped to tell its sender of a long queue.
+        case dropped
         /// Refused; an answer may be given to the packet with this header.
         case refused(IPHeader, mayAnswer: Bool)
     }
@@ -61,6 +63,35 @@ struct ExitGate: ~Copyable {
         now: Instant
     ) -> Outcome {
         guard let header = try? IPHeader(parsing: bytes.bytes, packet) else { return .malformed }
+        return send(packet, header: header, lease: lease, bytes: &bytes, now: now)
+    }
+
+    /// Does the same for a packet that came through a long queue.
+    mutating func send(
+        _ packet: Range<Int>,
+        lease: UInt32,
+        signal: inout CongestionSignal,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Outcome {
+        guard let header = try? IPHeader(parsing: bytes.bytes, packet) else { return .malformed }
+        let goesOn = signal.apply(
+            by: header,
+            packetOffset: packet.lowerBound,
+            in: &bytes,
+            now: now
+        )
+        guard goesOn else { return .dropped }
+        return send(packet, header: header, lease: lease, bytes: &bytes, now: now)
+    }
+
+    private mutating func send(
+        _ packet: Range<Int>,
+        header: IPHeader,
+        lease: UInt32,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Outcome {
         switch policy.verdict(for: packet, header: header, in: bytes.bytes) {
         case .refuse:
             return .refused(header, mayAnswer: refusals.take(now: now))

@@ -163,4 +163,10 @@ public struct RelayCounters: Sendable, Equatable {
     public var malformedPackets: UInt64 = 0
     /// Packets from the TUN device for no lease.
     public var unknownLease: UInt64 = 0
+    /// Cells passed on whose circuit brought more than its share to a long queue.
+    public var markedCells: UInt64 = 0
+    /// Cells dropped because their circuit brought more than its share to an overlong queue.
+    public var shedCells: UInt64 = 0
+    /// Packets dropped to tell their senders of a long queue.
+    public var signalDrops: UInt64 = 0
 }

@@ -14,11 +14,19 @@ import Wire
 /// ``tunnelWrites``, ``clearOutput()`` and drain ``nextEvent()``. `now` never goes back. All bytes
 /// lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
 ///
+/// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:)``: what came
+/// through a queue beyond ``queueBound`` is marked, beyond twice that dropped, where its circuit
+/// brings more than its share.
+///
 /// Bounds: `linkLimit` links; `circuitLimit` circuits, of which ``pendingLimit`` may wait for key
 /// work; four cells wait for a circuit; 4,096 events wait for the control plane.
 public struct RelayShard: ~Copyable {
     /// Circuits that may wait for the key work of their CREATE.
     public static let pendingLimit = 4_096
+    /// Bytes in the receive queue, the kernel's overhead included, above which cells are marked.
+    ///
+    /// Lower marks cost batching, and so throughput; higher ones delay.
+    public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
     private static let eventLimit = 4_096
     private static let sweepInterval: TimeSpan = .seconds(5)
@@ -47,6 +55,16 @@ public struct RelayShard: ~Copyable {
         var fill: CellFill
     }
 
+    /// How much waited at the socket when the batch was received.
+    private enum QueueState {
+        case short, long, overlong
+    }
+
+    /// What becomes of a cell for the queue it came through.
+    private enum Judgement {
+        case pass, mark, shed
+    }
+
     struct Circuit: ~Copyable {
         let previous: Route
         var next: Route?
@@ -56,6 +74,10 @@ public struct RelayShard: ~Copyable {
         var open: OpenCell?
         var reassembler: Reassembler?
         var nextFragmentID: UInt16 = 0
+        var share = ShareMeter.Share()
+        var signal = CongestionSignal()
+        /// Whether the client is to hear of congestion towards the exit.
+        var owesForwardMark = false
         var lastUsed: Instant
 
         init(previous: Route, now: Instant) {
@@ -75,6 +97,8 @@ public struct RelayShard: ~Copyable {
     private var filler: FillerGenerator
     private var events: [RelayEvent] = []
     private var scratchUsed = 0
+    private var queue = QueueState.short
+    private var meter = ShareMeter()
     private var nextSweep: Instant
     private var sweepPosition = 0
     private let idleLimit: TimeSpan
@@ -112,6 +136,8 @@ public struct RelayShard: ~Copyable {
     /// Takes the next event for the control plane.
     public mutating func takeEvents() -> [RelayEvent] {
         while let event = links.nextEvent() { note(event) }
+        // Every batch asks: an empty answer must not make a copy of the room for later ones.
+        guard !events.isEmpty else { return [] }
         defer { events.removeAll(keepingCapacity: true) }
         return events
     }
@@ -160,6 +186,14 @@ public struct RelayShard: ~Copyable {
     }
 
     // MARK: Inputs
+
+    /// Begins a batch: `byteCount` bytes wait at the socket behind what is handed in next.
+    public mutating func noteReceiveQueue(byteCount: Int) {
+        queue =
+            byteCount <= Self.queueBound
+            ? .short : byteCount <= Self.queueBound * 2 ? .long : .overlong
+        meter.beginBatch()
+    }
 
     /// Takes a run of datagrams that lies in the arena.
     public mutating func receive(_ bytes: inout MutableRawSpan, run: DatagramRun, now: Instant) {
@@ -370,12 +404,31 @@ public struct RelayShard: ~Copyable {
         let body = datagram + Datagram.bodyOffset
         let counter = LayerCounter(rawValue: header.counter)
         circuits[slot].lastUsed = now
+        let judgement = judge(slot)
+        guard judgement != .shed else {
+            counters.shedCells += 1
+            return
+        }
         guard let outcome = circuits[slot].path?.openForward(&bytes, body: body, counter: counter)
         else {
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: false)
             return
         }
-        handle(outcome, &bytes, datagram: datagram, slot: slot, now: now)
+        handle(
+            outcome,
+            &bytes,
+            datagram: datagram,
+            slot: slot,
+            isMarked: judgement == .mark,
+            now: now
+        )
+    }
+
+    /// Counts a cell that came for the circuit and says what the queue behind it makes of it.
+    private mutating func judge(_ slot: Int) -> Judgement {
+        let isOverShare = meter.count(&circuits[slot].share)
+        guard isOverShare, queue != .short else { return .pass }
+        return queue == .long ? .mark : .shed
     }
 
     private mutating func handle(
@@ -383,10 +436,15 @@ public struct RelayShard: ~Copyable {
         _ bytes: inout MutableRawSpan,
         datagram: Int,
         slot: Int,
+        isMarked: Bool,
         now: Instant
     ) {
         switch outcome {
         case .pass(let counter):
+            if isMarked {
+                circuits[slot].owesForwardMark = true
+                counters.markedCells += 1
+            }
             pass(counter, &bytes, datagram: datagram, slot: slot, now: now)
         case .records(let isEarly):
             counters.deliveredCells += 1
@@ -395,6 +453,7 @@ public struct RelayShard: ~Copyable {
                 body: datagram + Datagram.bodyOffset,
                 slot: slot,
                 isEarly: isEarly,
+                isMarked: isMarked,
                 now: now
             )
         case .nothing:
@@ -444,13 +503,17 @@ public struct RelayShard: ~Copyable {
         now: Instant
     ) {
         circuits[slot].lastUsed = now
-        sendBackward(
-            &bytes,
-            datagram: datagram,
-            slot: slot,
-            header: LayerHeader(command: .forward, nextCounter: header.counter),
-            now: now
-        )
+        let judgement = judge(slot)
+        guard judgement != .shed else {
+            counters.shedCells += 1
+            return
+        }
+        var layer = LayerHeader(command: .forward, nextCounter: header.counter)
+        if judgement == .mark {
+            layer.flags = .congestionExperienced
+            counters.markedCells += 1
+        }
+        sendBackward(&bytes, datagram: datagram, slot: slot, header: layer, now: now)
     }
 
     private mutating func sendBackward(
@@ -462,6 +525,11 @@ public struct RelayShard: ~Copyable {
     ) {
         let body = datagram + Datagram.bodyOffset
         let previous = circuits[slot].previous
+        var header = header
+        if circuits[slot].owesForwardMark {
+            circuits[slot].owesForwardMark = false
+            header.flags.insert(.forwardCongestion)
+        }
         guard isCurrent(previous), circuits[slot].path?.canSealBackward == true,
             let hop = circuits[slot].path?.hop,
             let counter = circuits[slot].path?.sealBackward(&bytes, body: body, header: header)
@@ -487,6 +555,7 @@ public struct RelayShard: ~Copyable {
         body: Int,
         slot: Int,
         isEarly: Bool,
+        isMarked: Bool,
         now: Instant
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
@@ -498,10 +567,22 @@ public struct RelayShard: ~Copyable {
                     note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
                 case .packet(let range):
                     guard !isEarly else { continue }
-                    receivePacket(range, slot: slot, bytes: &bytes, now: now)
+                    receivePacket(
+                        range,
+                        slot: slot,
+                        isMarked: isMarked,
+                        bytes: &bytes,
+                        now: now
+                    )
                 case .firstFragment, .furtherFragment:
                     guard !isEarly else { continue }
-                    receiveFragment(record, slot: slot, bytes: &bytes, now: now)
+                    receiveFragment(
+                        record,
+                        slot: slot,
+                        isMarked: isMarked,
+                        bytes: &bytes,
+                        now: now
+                    )
                 }
             }
         } catch {
@@ -512,6 +593,7 @@ public struct RelayShard: ~Copyable {
     private mutating func receivePacket(
         _ packet: Range<Int>,
         slot: Int,
+        isMarked: Bool,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -519,9 +601,20 @@ public struct RelayShard: ~Copyable {
             counters.malformedPackets += 1
             return
         }
-        switch exit?.send(packet, lease: lease, bytes: &bytes, now: now) {
+        let outcome =
+            isMarked
+            ? exit?.send(
+                packet,
+                lease: lease,
+                signal: &circuits[slot].signal,
+                bytes: &bytes,
+                now: now
+            ) : exit?.send(packet, lease: lease, bytes: &bytes, now: now)
+        switch outcome {
         case .written:
             counters.exitPackets += 1
+        case .dropped:
+            counters.signalDrops += 1
         case .refused(let header, let mayAnswer):
             counters.policyRefused += 1
             if mayAnswer {
@@ -537,6 +630,7 @@ public struct RelayShard: ~Copyable {
     private mutating func receiveFragment(
         _ record: Record,
         slot: Int,
+        isMarked: Bool,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -551,7 +645,7 @@ public struct RelayShard: ~Copyable {
             let whole = try circuits[slot].reassembler?.receive(record, in: &bytes, output: free)
             guard let packet = whole ?? nil else { return }
             scratchUsed += packet.count
-            receivePacket(packet, slot: slot, bytes: &bytes, now: now)
+            receivePacket(packet, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
         } catch {
             counters.malformedPackets += 1
         }
@@ -827,7 +921,14 @@ public struct RelayShard: ~Copyable {
                 body: body,
                 counter: cell.counter
             ) {
-                handle(outcome, &bytes, datagram: datagram, slot: slot, now: now)
+                handle(
+                    outcome,
+                    &bytes,
+                    datagram: datagram,
+                    slot: slot,
+                    isMarked: false,
+                    now: now
+                )
             }
         }
     }

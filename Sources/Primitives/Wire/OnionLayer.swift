@@ -103,12 +103,14 @@ public struct LayerHeader: Equatable, Sendable, BitwiseCopyable {
             self.rawValue = rawValue
         }
 
-        /// The queue at this hop was longer than its bound.
+        /// This cell waited in a queue longer than its bound.
         public static let congestionExperienced = Self(rawValue: 1)
         /// The hop drops what comes until it is paid.
         public static let unpaid = Self(rawValue: 2)
         /// The auxiliary field is a hold in slots.
         public static let slotHold = Self(rawValue: 4)
+        /// Backward only: forward cells of the circuit waited so since the last backward cell.
+        public static let forwardCongestion = Self(rawValue: 8)
     }
 
     /// Puts a header together.

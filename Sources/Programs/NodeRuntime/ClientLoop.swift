@@ -33,9 +33,11 @@ struct OpenedTunnel: Sendable {
 
 /// The packet thread of a client: owns sockets, TUN devices and shard.
 struct ClientLoop: ~Copyable {
-    private static let socketToken: UInt64 = 1
-    private static let wakeupToken: UInt64 = 2
-    private static let tunnelToken: UInt64 = 3
+    private static let v4Token: UInt64 = 1
+    private static let v6Token: UInt64 = 2
+    private static let wakeupToken: UInt64 = 3
+    /// Tokens from this on are those of TUN devices.
+    private static let tunnelToken: UInt64 = 4
     /// Cells that may still be made before packets of a TUN device are read: one super-packet.
     private static let tunnelReserve = 64
 
@@ -58,70 +60,85 @@ struct ClientLoop: ~Copyable {
     /// - Throws: ``IOError`` when a socket is unusable.
     consuming func run() throws(IOError) {
         var poller = try Poller()
-        try sockets.watch(with: &poller, token: Self.socketToken)
+        try sockets.watch(with: &poller, v4Token: Self.v4Token, v6Token: Self.v6Token)
         try poller.add(wakeup.descriptor, token: Self.wakeupToken)
         var memory = [UInt8](repeating: 0, count: ArenaLayout.byteCount)
         var span = memory.mutableSpan
         var bytes = unsafe span.mutableBytes
         var messages: [ClientLoopMessage] = []
+        var now = MonotonicClock.now()
         while true {
-            let now = MonotonicClock.now()
-            var isBusy = try pump(&bytes, poller: &poller, now: now)
-            _ = wakeup.drain()
-            mailbox.drain(into: &messages)
-            for message in messages {
-                isBusy = true
-                switch message {
-                case .command(let command):
-                    if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
-                    shard.perform(command, bytes: &bytes, now: now)
-                case .openTunnel(let tunnel, let name, let answer):
-                    answer(open(tunnel, name: name, poller: &poller))
-                case .closeTunnel(let tunnel):
-                    close(tunnel, poller: &poller)
-                case .report(let circuits, let answer):
-                    answer(report(circuits))
-                case .stop:
-                    try flush(&bytes, now: now)
-                    return
+            let deadline = shard.nextDeadline
+            let eventCount = try poller.wait(
+                until: deadline == .distantFuture ? nil : deadline,
+                now: now
+            )
+            now = MonotonicClock.now()
+            for index in 0..<eventCount {
+                switch poller.event(at: index).token {
+                case Self.v4Token:
+                    try receive(&bytes, isV6: false, now: now)
+                case Self.v6Token:
+                    try receive(&bytes, isV6: true, now: now)
+                case Self.wakeupToken:
+                    _ = wakeup.drain()
+                    mailbox.drain(into: &messages)
+                    guard try perform(messages, &bytes, poller: &poller, now: now) else { return }
+                case let token:
+                    let tunnel = TunnelID(
+                        rawValue: UInt32(truncatingIfNeeded: token - Self.tunnelToken)
+                    )
+                    try readTunnel(tunnel, &bytes, poller: &poller, now: now)
                 }
             }
             if shard.nextDeadline <= now {
                 shard.advance(to: now, bytes: &bytes)
-                isBusy = true
-            }
-            if isBusy {
                 try flush(&bytes, now: now)
-                let events = shard.takeEvents()
-                if !events.isEmpty { deliver(events) }
-                continue
             }
-            let deadline = shard.nextDeadline
-            _ = try poller.wait(until: deadline == .distantFuture ? nil : deadline, now: now)
+            let events = shard.takeEvents()
+            if !events.isEmpty { deliver(events) }
         }
     }
 
-    private mutating func pump(
+    /// Does what the control thread wants; false when that is to end.
+    private mutating func perform(
+        _ messages: [ClientLoopMessage],
         _ bytes: inout MutableRawSpan,
         poller: inout Poller,
         now: Instant
     ) throws(IOError) -> Bool {
-        var isBusy = false
-        for isV6 in [false, true] {
-            let hasReceived = try sockets.receive(&bytes, isV6: isV6) { bytes, run in
-                shard.receive(&bytes, run: run, now: now)
+        for message in messages {
+            switch message {
+            case .command(let command):
+                if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
+                shard.perform(command, bytes: &bytes, now: now)
+            case .openTunnel(let tunnel, let name, let answer):
+                answer(open(tunnel, name: name, poller: &poller))
+            case .closeTunnel(let tunnel):
+                close(tunnel, poller: &poller)
+            case .report(let circuits, let answer):
+                answer(report(circuits))
+            case .stop:
+                try flush(&bytes, now: now)
+                return false
             }
-            guard hasReceived else { continue }
-            isBusy = true
-            try flush(&bytes, now: now)
         }
-        for slot in 0..<ports.endIndex where ports.contains(slot) {
-            let tunnel = ports[slot].tunnel
+        try flush(&bytes, now: now)
+        return true
+    }
+
+    /// Moves what waits at a TUN device, as much as one batch holds.
+    private mutating func readTunnel(
+        _ tunnel: TunnelID,
+        _ bytes: inout MutableRawSpan,
+        poller: inout Poller,
+        now: Instant
+    ) throws(IOError) {
+        for slot in 0..<ports.endIndex where ports.contains(slot) && ports[slot].tunnel == tunnel {
             do throws(IOError) {
                 while shard.remainingCapacity >= Self.tunnelReserve,
                     let count = try ports[slot].device.read(&bytes)
                 {
-                    isBusy = true
                     shard.receiveFromTunnel(&bytes, tunnel: tunnel, byteCount: count, now: now)
                 }
             } catch {
@@ -130,7 +147,21 @@ struct ClientLoop: ~Copyable {
                 interfaceGone(tunnel)
             }
         }
-        return isBusy
+        try flush(&bytes, now: now)
+    }
+
+    /// Moves one batch of what waits at a socket.
+    private mutating func receive(
+        _ bytes: inout MutableRawSpan,
+        isV6: Bool,
+        now: Instant
+    ) throws(IOError) {
+        guard let batch = try sockets.receive(&bytes, isV6: isV6) else { return }
+        shard.noteReceiveQueue(byteCount: batch.waitingByteCount)
+        for index in 0..<batch.runCount {
+            shard.receive(&bytes, run: sockets.run(index), now: now)
+        }
+        try flush(&bytes, now: now)
     }
 
     private mutating func flush(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) {
@@ -146,7 +177,7 @@ struct ClientLoop: ~Copyable {
                 continue
             }
         }
-        sockets.send(shard.links.output, from: bytes.bytes, now: now)
+        sockets.send(shard.links.output.trains, from: bytes.bytes, now: now)
         shard.clearOutput()
     }
 

@@ -1,14 +1,22 @@
 import Base
 import EventLoop
-import Links
 import UDPTransport
+import Wire
+
+/// What one receive brought.
+struct ReceivedBatch {
+    /// Runs it can be asked for.
+    let runCount: Int
+    /// Bytes that wait behind it, the kernel's overhead included.
+    let waitingByteCount: Int
+}
 
 /// The UDP sockets of a packet thread, one for each address family.
 struct PacketSockets: ~Copyable {
     private var v4: UDPSocket?
     private var v6: UDPSocket?
-    private var v4Trains = Self.trains()
-    private var v6Trains = Self.trains()
+    /// Trains of one family, where a batch has both.
+    private var selected = DatagramTrains()
     private var runs = ReceivedRuns(capacity: ArenaLayout.receiveSlotCount)
     /// Datagrams for a family without a socket.
     private(set) var unroutable: UInt64 = 0
@@ -28,83 +36,106 @@ struct PacketSockets: ~Copyable {
         }
     }
 
-    private static func trains() -> DatagramTrains {
-        DatagramTrains(datagramByteCount: 1_392, datagramCapacity: 1_024, trainCapacity: 512)
-    }
-
-    /// Watches the sockets; events carry `token`.
-    func watch(with poller: inout Poller, token: UInt64) throws(IOError) {
+    /// Watches the sockets; events carry the token of their family.
+    func watch(
+        with poller: inout Poller,
+        v4Token: UInt64,
+        v6Token: UInt64
+    ) throws(IOError) {
         switch v4 {
-        case .some(let socket): try poller.add(socket.descriptor, token: token)
+        case .some(let socket): try poller.add(socket.descriptor, token: v4Token)
         case .none: break
         }
         switch v6 {
-        case .some(let socket): try poller.add(socket.descriptor, token: token)
+        case .some(let socket): try poller.add(socket.descriptor, token: v6Token)
         case .none: break
         }
     }
 
-    /// Receives one batch of one socket and hands each run to `body`; false when nothing waits.
+    /// Receives one batch of one socket; `nil` when nothing waits.
+    ///
+    /// The runs stay valid until the next call.
     mutating func receive(
         _ bytes: inout MutableRawSpan,
-        isV6: Bool,
-        _ body: (inout MutableRawSpan, DatagramRun) -> Void
-    ) throws(IOError) -> Bool {
+        isV6: Bool
+    ) throws(IOError) -> ReceivedBatch? {
         runs.removeAll()
         let slots = 0..<ArenaLayout.receiveSlotCount
         let used =
             isV6
             ? try v6?.receive(into: &bytes, slots: slots, runs: &runs)
             : try v4?.receive(into: &bytes, slots: slots, runs: &runs)
-        guard let used, used > 0 else { return false }
-        for index in 0..<runs.count {
-            let run = runs[index]
-            body(
-                &bytes,
-                DatagramRun(
-                    source: run.source,
-                    offset: run.offset,
-                    byteCount: run.byteCount,
-                    segmentByteCount: run.segmentByteCount
-                )
-            )
+        guard let used, used > 0 else { return nil }
+        // A batch with room left has emptied the queue: no need to ask.
+        guard used == slots.count else {
+            return ReceivedBatch(runCount: runs.count, waitingByteCount: 0)
         }
-        return true
+        let queue = isV6 ? try v6?.receiveQueue() : try v4?.receiveQueue()
+        return ReceivedBatch(runCount: runs.count, waitingByteCount: queue?.byteCount ?? 0)
     }
 
-    /// Sends what `output` has laid out.
-    mutating func send(_ output: borrowing DatagramOutput, from bytes: RawSpan, now: Instant) {
-        for train in output.trains {
-            let isV4 = train.destination.ip.isV4
-            for place in train.range {
-                let offset = Int(output.offsets[place])
-                let fits =
-                    isV4
-                    ? v4Trains.append(offset, to: train.destination)
-                    : v6Trains.append(offset, to: train.destination)
-                guard !fits else { continue }
-                flush(from: bytes, now: now)
-                _ =
-                    isV4
-                    ? v4Trains.append(offset, to: train.destination)
-                    : v6Trains.append(offset, to: train.destination)
-            }
-        }
-        flush(from: bytes, now: now)
+    /// Run `index` of the last batch.
+    ///
+    /// - Precondition: `index` is below the batch's count.
+    func run(_ index: Int) -> DatagramRun {
+        let run = runs[index]
+        return DatagramRun(
+            source: run.source,
+            offset: run.offset,
+            byteCount: run.byteCount,
+            segmentByteCount: run.segmentByteCount
+        )
     }
 
-    private mutating func flush(from bytes: RawSpan, now: Instant) {
-        if !v4Trains.isEmpty {
-            if v4?.send(v4Trains, from: bytes, now: now) == nil {
-                unroutable += UInt64(v4Trains.datagramCount)
-            }
-            v4Trains.removeAll()
+    /// Sends what `trains` lay out in the arena.
+    mutating func send(_ trains: borrowing DatagramTrains, from bytes: RawSpan, now: Instant) {
+        guard !trains.isEmpty else { return }
+        // Nearly always all go by one family, and then the trains go as they are.
+        let isAnyV4 = trains.trains.contains { $0.destination.ip.isV4 }
+        let isAnyV6 = trains.trains.contains { !$0.destination.ip.isV4 }
+        guard isAnyV4 && isAnyV6 else {
+            return send(trains, isV6: isAnyV6, from: bytes, now: now)
         }
-        if !v6Trains.isEmpty {
-            if v6?.send(v6Trains, from: bytes, now: now) == nil {
-                unroutable += UInt64(v6Trains.datagramCount)
+        for isV6 in [false, true] {
+            selected.removeAll()
+            for train in trains.trains where train.destination.ip.isV4 != isV6 {
+                for place in train.range { selected.append(trains.offsets[place]) }
+                selected.endTrain(to: train.destination)
             }
-            v6Trains.removeAll()
+            if isV6 {
+                unroutable += Self.send(selected, by: &v6, from: bytes, now: now)
+            } else {
+                unroutable += Self.send(selected, by: &v4, from: bytes, now: now)
+            }
         }
+    }
+
+    private mutating func send(
+        _ trains: borrowing DatagramTrains,
+        isV6: Bool,
+        from bytes: RawSpan,
+        now: Instant
+    ) {
+        if isV6 {
+            unroutable += Self.send(trains, by: &v6, from: bytes, now: now)
+        } else {
+            unroutable += Self.send(trains, by: &v4, from: bytes, now: now)
+        }
+    }
+
+    /// Sends by a socket; how many datagrams had none.
+    private static func send(
+        _ trains: borrowing DatagramTrains,
+        by socket: inout UDPSocket?,
+        from bytes: RawSpan,
+        now: Instant
+    ) -> UInt64 {
+        let isSent: Void? = socket?.send(
+            trains,
+            datagramByteCount: Datagram.byteCount,
+            from: bytes,
+            now: now
+        )
+        return isSent == nil ? UInt64(trains.offsets.count) : 0
     }
 }

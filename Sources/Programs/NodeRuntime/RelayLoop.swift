@@ -25,9 +25,10 @@ struct RelayLoopReport: Sendable {
 
 /// The packet thread of a relay: owns sockets, TUN device and shard.
 struct RelayLoop: ~Copyable {
-    private static let socketToken: UInt64 = 1
-    private static let tunnelToken: UInt64 = 2
-    private static let wakeupToken: UInt64 = 3
+    private static let v4Token: UInt64 = 1
+    private static let v6Token: UInt64 = 2
+    private static let tunnelToken: UInt64 = 3
+    private static let wakeupToken: UInt64 = 4
     /// Cells that may still be made before packets of the TUN device are read: one super-packet.
     private static let tunnelReserve = 64
 
@@ -43,7 +44,7 @@ struct RelayLoop: ~Copyable {
     /// - Throws: ``IOError`` when a socket or the TUN device is unusable.
     consuming func run() throws(IOError) {
         var poller = try Poller()
-        try sockets.watch(with: &poller, token: Self.socketToken)
+        try sockets.watch(with: &poller, v4Token: Self.v4Token, v6Token: Self.v6Token)
         if let descriptor = tunnel?.descriptor {
             try poller.add(descriptor, token: Self.tunnelToken)
         }
@@ -52,55 +53,81 @@ struct RelayLoop: ~Copyable {
         var span = memory.mutableSpan
         var bytes = unsafe span.mutableBytes
         var messages: [RelayLoopMessage] = []
+        var now = MonotonicClock.now()
         while true {
-            let now = MonotonicClock.now()
-            var isBusy = try pump(&bytes, now: now)
-            _ = wakeup.drain()
-            mailbox.drain(into: &messages)
-            for message in messages {
-                isBusy = true
-                switch message {
-                case .command(let command):
-                    if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
-                    shard.perform(command, bytes: &bytes, now: now)
-                case .report(let answer): answer(report())
-                case .stop: return
+            let deadline = shard.nextDeadline
+            let eventCount = try poller.wait(
+                until: deadline == .distantFuture ? nil : deadline,
+                now: now
+            )
+            now = MonotonicClock.now()
+            for index in 0..<eventCount {
+                switch poller.event(at: index).token {
+                case Self.v4Token: try receive(&bytes, isV6: false, now: now)
+                case Self.v6Token: try receive(&bytes, isV6: true, now: now)
+                case Self.tunnelToken: try readTunnel(&bytes, now: now)
+                default:
+                    _ = wakeup.drain()
+                    mailbox.drain(into: &messages)
+                    guard try perform(messages, &bytes, now: now) else { return }
                 }
             }
             if shard.nextDeadline <= now {
                 shard.advance(to: now, bytes: &bytes)
-                isBusy = true
-            }
-            if isBusy {
                 try flush(&bytes, now: now)
-                let events = shard.takeEvents()
-                if !events.isEmpty { deliver(events) }
-                continue
             }
-            let deadline = shard.nextDeadline
-            _ = try poller.wait(until: deadline == .distantFuture ? nil : deadline, now: now)
+            let events = shard.takeEvents()
+            if !events.isEmpty { deliver(events) }
         }
     }
 
-    /// Moves what waits at sockets and TUN device; false when nothing did.
-    private mutating func pump(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) -> Bool
-    {
-        var isBusy = false
-        for isV6 in [false, true] {
-            let hasReceived = try sockets.receive(&bytes, isV6: isV6) { bytes, run in
-                shard.receive(&bytes, run: run, now: now)
+    /// Does what the control thread wants; false when that is to end.
+    private mutating func perform(
+        _ messages: [RelayLoopMessage],
+        _ bytes: inout MutableRawSpan,
+        now: Instant
+    ) throws(IOError) -> Bool {
+        for message in messages {
+            switch message {
+            case .command(let command):
+                if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
+                shard.perform(command, bytes: &bytes, now: now)
+            case .report(let answer):
+                answer(report())
+            case .stop:
+                try flush(&bytes, now: now)
+                return false
             }
-            guard hasReceived else { continue }
-            isBusy = true
-            try flush(&bytes, now: now)
         }
+        try flush(&bytes, now: now)
+        return true
+    }
+
+    /// Moves what waits at the TUN device, as much as one batch holds.
+    private mutating func readTunnel(
+        _ bytes: inout MutableRawSpan,
+        now: Instant
+    ) throws(IOError) {
         while shard.remainingCapacity >= Self.tunnelReserve,
             let count = try tunnel?.read(&bytes) ?? nil
         {
-            isBusy = true
             shard.receiveFromTunnel(&bytes, byteCount: count, now: now)
         }
-        return isBusy
+        try flush(&bytes, now: now)
+    }
+
+    /// Moves one batch of what waits at a socket.
+    private mutating func receive(
+        _ bytes: inout MutableRawSpan,
+        isV6: Bool,
+        now: Instant
+    ) throws(IOError) {
+        guard let batch = try sockets.receive(&bytes, isV6: isV6) else { return }
+        shard.noteReceiveQueue(byteCount: batch.waitingByteCount)
+        for index in 0..<batch.runCount {
+            shard.receive(&bytes, run: sockets.run(index), now: now)
+        }
+        try flush(&bytes, now: now)
     }
 
     private mutating func flush(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) {
@@ -108,7 +135,7 @@ struct RelayLoop: ~Copyable {
         if let writes = shard.tunnelWrites, !writes.isEmpty {
             try tunnel?.write(writes, from: bytes.bytes)
         }
-        sockets.send(shard.links.output, from: bytes.bytes, now: now)
+        sockets.send(shard.links.output.trains, from: bytes.bytes, now: now)
         shard.clearOutput()
     }
 

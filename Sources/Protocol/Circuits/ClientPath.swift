@@ -11,10 +11,10 @@ public import Wire
 public struct ClientPath: ~Copyable {
     /// What became of a backward cell.
     public enum Opened: Equatable, Sendable {
-        /// Records of this hop lie at the start of the body.
+        /// Records of this hop lie at the start of the body; the flags are those of all layers.
         case records(HopIndex, LayerHeader.Flags)
-        /// Cover, or parity of a mode not in use.
-        case nothing
+        /// Cover, or parity of a mode not in use, with the flags of all layers.
+        case nothing(LayerHeader.Flags)
         /// The next hop's key is not there yet: go on with ``resume(_:body:from:)``.
         case waiting(Position)
         /// It was dropped.
@@ -27,6 +27,8 @@ public struct ClientPath: ~Copyable {
         public let hop: HopIndex
         /// That layer's counter.
         public let counter: LayerCounter
+        /// The flags of the layers before it.
+        public let flags: LayerHeader.Flags
     }
 
     struct Hop: ~Copyable {
@@ -108,7 +110,7 @@ public struct ClientPath: ~Copyable {
         body: Int,
         counter: LayerCounter
     ) -> Opened {
-        resume(&bytes, body: body, from: Position(hop: .first, counter: counter))
+        resume(&bytes, body: body, from: Position(hop: .first, counter: counter, flags: []))
     }
 
     /// Goes on opening a cell that had to wait.
@@ -119,6 +121,7 @@ public struct ClientPath: ~Copyable {
     ) -> Opened {
         var hop = position.hop
         var counter = position.counter
+        var flags = position.flags
         while true {
             let verdict: LayerOpener.Verdict? =
                 switch hop {
@@ -126,15 +129,18 @@ public struct ClientPath: ~Copyable {
                 case .second: second.opener?.open(&bytes, layerAt: body, hop: hop, counter: counter)
                 default: third.opener?.open(&bytes, layerAt: body, hop: hop, counter: counter)
                 }
-            guard let verdict else { return .waiting(Position(hop: hop, counter: counter)) }
+            guard let verdict else {
+                return .waiting(Position(hop: hop, counter: counter, flags: flags))
+            }
             guard case .opened(let header) = verdict else { return .dropped(verdict) }
+            flags.formUnion(header.flags)
             switch header.command {
             case .deliver:
                 receivedCells += 1
-                return .records(hop, header.flags)
+                return .records(hop, flags)
             case .drop, .parity:
                 receivedCells += 1
-                return .nothing
+                return .nothing(flags)
             case .forward:
                 guard let next = hop.next else { return .dropped(.malformed) }
                 hop = next

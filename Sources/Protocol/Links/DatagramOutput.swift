@@ -7,14 +7,6 @@ import Wire
 /// Nothing is allocated once the arrays have grown to a batch. Bounded by the arena's region for
 /// generated datagrams and by what came in: every datagram received yields at most one sent.
 public struct DatagramOutput: ~Copyable {
-    /// Datagrams for one destination, in the order they were made.
-    public struct Train: Sendable {
-        /// Where they go.
-        public let destination: SocketAddress
-        /// Places in ``DatagramOutput/offsets``.
-        public let range: Range<Int>
-    }
-
     private struct Chain {
         var destination: SocketAddress
         var first: Int32
@@ -34,10 +26,8 @@ public struct DatagramOutput: ~Copyable {
     // For each link slot its chain in this batch, or -1.
     private var chainOfLink: [Int32] = []
 
-    /// Arena offsets of the datagrams, train by train; filled by ``makeTrains()``.
-    public private(set) var offsets: [Int32] = []
-    /// The trains; filled by ``makeTrains()``.
-    public private(set) var trains: [Train] = []
+    /// The datagrams by destination; filled by ``makeTrains()``.
+    public private(set) var trains = DatagramTrains()
 
     /// Makes an empty output that generates datagrams in `region` of the arena.
     public init(region: Range<Int>) {
@@ -94,20 +84,16 @@ public struct DatagramOutput: ~Copyable {
         chains.append(Chain(destination: destination, first: entry, last: entry, owner: -1))
     }
 
-    /// Lays ``offsets`` and ``trains`` out for the shell.
+    /// Lays ``trains`` out for the shell.
     public mutating func makeTrains() {
-        offsets.removeAll(keepingCapacity: true)
-        trains.removeAll(keepingCapacity: true)
-        for index in chains.indices {
-            let start = offsets.count
-            var entry = chains[index].first
+        trains.removeAll()
+        for chain in chains {
+            var entry = chain.first
             while entry >= 0 {
-                offsets.append(entries[Int(entry)].offset)
+                trains.append(entries[Int(entry)].offset)
                 entry = entries[Int(entry)].next
             }
-            trains.append(
-                Train(destination: chains[index].destination, range: start..<offsets.count)
-            )
+            trains.endTrain(to: chain.destination)
         }
     }
 
@@ -118,8 +104,7 @@ public struct DatagramOutput: ~Copyable {
         }
         chains.removeAll(keepingCapacity: true)
         entries.removeAll(keepingCapacity: true)
-        offsets.removeAll(keepingCapacity: true)
-        trains.removeAll(keepingCapacity: true)
+        trains.removeAll()
         nextFree = region.lowerBound
     }
 }

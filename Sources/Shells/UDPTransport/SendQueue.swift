@@ -4,13 +4,13 @@ import Glibc
 
 /// Messages on their way into sendmmsg, and what becomes of those the kernel refuses.
 struct SendQueue: ~Copyable, Sendable {
-    /// One message: `datagramCount` links of a train, from `firstLink` on.
-    struct Message: BitwiseCopyable {
+    /// One message: the datagrams whose offsets stand at `places`.
+    struct Message {
         let destination: SocketAddress
-        let firstLink: Int32
-        let datagramCount: Int
+        let places: Range<Int>
 
-        var isSegmented: Bool { datagramCount > 1 }
+        var datagramCount: Int { places.count }
+        var isSegmented: Bool { places.count > 1 }
     }
 
     private static let interruptionLimit = 16
@@ -32,25 +32,36 @@ struct SendQueue: ~Copyable, Sendable {
 
     /// Puts `message` in; false when the socket's family cannot reach its destination.
     ///
-    /// - Precondition: there is room, and every link's datagram lies within the arena at `base`.
+    /// Datagrams that lie side by side in the arena are handed to the kernel as one piece.
+    ///
+    /// - Precondition: there is room, and every datagram lies within the arena.
     @unsafe
     mutating func append(
         _ message: Message,
-        of trains: borrowing DatagramTrains,
-        from base: UnsafePointer<UInt8>,
+        offsets: [Int32],
+        datagramByteCount size: Int,
+        from arena: UnsafeRawBufferPointer,
         isV6: Bool
     ) -> Bool {
-        let size = trains.datagramByteCount
         let segment = message.isSegmented ? size : 0
-        guard batch.begin(isV6: isV6, to: message.destination, segment: segment) else {
-            return false
-        }
-        var link = message.firstLink
-        for _ in 0..<message.datagramCount {
-            let entry = trains.links[Int(link)]
-            let isTaken = unsafe batch.append(base + entry.offset, size)
+        guard batch.begin(isV6: isV6, to: message.destination, segment: segment),
+            let base = arena.baseAddress
+        else { return false }
+        var place = message.places.lowerBound
+        while place < message.places.upperBound {
+            let start = Int(offsets[place])
+            var end = start &+ size
+            place &+= 1
+            while place < message.places.upperBound, Int(offsets[place]) == end {
+                end &+= size
+                place &+= 1
+            }
+            precondition(start >= 0 && end <= arena.count, "datagram out of arena")
+            let isTaken = unsafe batch.append(
+                (base + start).assumingMemoryBound(to: UInt8.self),
+                end - start
+            )
             precondition(isTaken, "a message has room for its pieces")
-            link = entry.next
         }
         pieceCount += message.datagramCount
         messages.append(message)

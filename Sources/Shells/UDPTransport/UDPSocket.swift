@@ -114,7 +114,7 @@ public struct UDPSocket: ~Copyable, Sendable {
         return Int(result)
     }
 
-    /// Sends all datagrams of `trains`, which lie in `arena`; the trains stay as they are.
+    /// Sends all datagrams of `trains`, which lie in `arena` and have `datagramByteCount` bytes each.
     ///
     /// With segmentation, up to 64 datagrams or 65 507 bytes of a train go as one message that
     /// the kernel cuts. Where it refuses (a smaller MTU on the way), the message goes again as
@@ -123,27 +123,23 @@ public struct UDPSocket: ~Copyable, Sendable {
     /// queue then grows meanwhile, and its marks slow the senders, where a drop would cost up to
     /// 47 cells. What still does not go is dropped and counted in ``counters``; no peer's or
     /// network's failure is an error here.
-    /// - Precondition: all datagrams lie within the arena.
+    /// - Precondition: all datagrams lie within the arena; a datagram has 1 to 65 507 bytes.
     public mutating func send(
         _ trains: borrowing DatagramTrains,
+        datagramByteCount size: Int,
         from arena: RawSpan,
         now: Instant
     ) {
-        let size = trains.datagramByteCount
-        let lastOffset = arena.byteCount - size
-        for link in trains.links {
-            precondition(link.offset >= 0 && link.offset <= lastOffset, "datagram out of arena")
-        }
+        precondition((1...Self.largestMessageByteCount).contains(size), "no size of a datagram")
         let limit = segments ? min(Self.segmentLimit, Self.largestMessageByteCount / size) : 1
+        let source = Source(offsets: trains.offsets, datagramByteCount: size)
         var patience = sendWaitLimit
-        unsafe arena.withUnsafeBytes { buffer in
-            guard let start = buffer.baseAddress else { return }
-            let base = unsafe start.assumingMemoryBound(to: UInt8.self)
+        unsafe arena.withUnsafeBytes { bytes in
             for train in trains.trains {
                 let isCut = limit > 1 && !refusals.contains(train.destination.ip, now: now)
-                unsafe enqueue(train, isCut ? limit : 1, trains, base, &patience, now)
+                unsafe enqueue(train, isCut ? limit : 1, source, bytes, &patience, now)
             }
-            unsafe flush(trains, base, &patience, now)
+            unsafe flush(source, bytes, &patience, now)
         }
     }
 
@@ -167,81 +163,85 @@ public struct UDPSocket: ~Copyable, Sendable {
 // MARK: - Sending
 
 extension UDPSocket {
+    /// The datagrams of one call of send.
+    private struct Source {
+        let offsets: [Int32]
+        let datagramByteCount: Int
+    }
+
     /// Puts a train into the queue as messages of up to `limit` datagrams.
     @unsafe
     private mutating func enqueue(
         _ train: DatagramTrains.Train,
         _ limit: Int,
-        _ trains: borrowing DatagramTrains,
-        _ base: UnsafePointer<UInt8>,
+        _ source: Source,
+        _ arena: UnsafeRawBufferPointer,
         _ patience: inout TimeSpan,
         _ now: Instant
     ) {
-        var link = train.first
-        var left = train.count
-        while left > 0 {
-            let count = min(left, limit)
-            if !trainQueue.hasRoom(datagramCount: count) {
-                unsafe flush(trains, base, &patience, now)
+        var place = train.range.lowerBound
+        while place < train.range.upperBound {
+            let end = min(place + limit, train.range.upperBound)
+            if !trainQueue.hasRoom(datagramCount: end - place) {
+                unsafe flush(source, arena, &patience, now)
             }
-            let message = SendQueue.Message(
-                destination: train.destination,
-                firstLink: link,
-                datagramCount: count
+            let message = SendQueue.Message(destination: train.destination, places: place..<end)
+            let isTaken = unsafe trainQueue.append(
+                message,
+                offsets: source.offsets,
+                datagramByteCount: source.datagramByteCount,
+                from: arena,
+                isV6: isV6
             )
-            guard unsafe trainQueue.append(message, of: trains, from: base, isV6: isV6) else {
-                counters.dropped.badAddress += UInt64(left)
+            guard isTaken else {
+                counters.dropped.badAddress += UInt64(train.range.upperBound - place)
                 return
             }
-            left -= count
-            for _ in 0..<count where link >= 0 {
-                link = trains.links[Int(link)].next
-            }
+            place = end
         }
     }
 
     /// Empties the queue; messages the kernel will not cut go as single datagrams.
     @unsafe
     private mutating func flush(
-        _ trains: borrowing DatagramTrains,
-        _ base: UnsafePointer<UInt8>,
+        _ source: Source,
+        _ arena: UnsafeRawBufferPointer,
         _ patience: inout TimeSpan,
         _ now: Instant
     ) {
         while let refused = trainQueue.flush(
             owned.number,
-            datagramByteCount: trains.datagramByteCount,
+            datagramByteCount: source.datagramByteCount,
             patience: &patience,
             counters: &counters
         ) {
             refusals.insert(refused.destination.ip, now: now)
             counters.unsegmentedMessageCount += 1
-            unsafe sendSingly(refused, trains, base, &patience)
+            unsafe sendSingly(refused, source, arena, &patience)
         }
     }
 
     @unsafe
     private mutating func sendSingly(
         _ message: SendQueue.Message,
-        _ trains: borrowing DatagramTrains,
-        _ base: UnsafePointer<UInt8>,
+        _ source: Source,
+        _ arena: UnsafeRawBufferPointer,
         _ patience: inout TimeSpan
     ) {
         // The queue takes 64 messages, and no message has more datagrams than that.
-        var link = message.firstLink
-        for _ in 0..<message.datagramCount {
-            let single = SendQueue.Message(
-                destination: message.destination,
-                firstLink: link,
-                datagramCount: 1
+        for place in message.places {
+            let isTaken = unsafe singleQueue.append(
+                SendQueue.Message(destination: message.destination, places: place..<place + 1),
+                offsets: source.offsets,
+                datagramByteCount: source.datagramByteCount,
+                from: arena,
+                isV6: isV6
             )
-            let isTaken = unsafe singleQueue.append(single, of: trains, from: base, isV6: isV6)
             precondition(isTaken, "the family was right for the whole message")
-            link = trains.links[Int(link)].next
         }
         let refused = singleQueue.flush(
             owned.number,
-            datagramByteCount: trains.datagramByteCount,
+            datagramByteCount: source.datagramByteCount,
             patience: &patience,
             counters: &counters
         )

@@ -3,37 +3,17 @@ import Testing
 
 @testable import UDPTransport
 
-@Suite("Trains, runs and refusals as values")
-struct DatagramTrainsTests {
+@Suite("Runs and refusals as values")
+struct ReceivedRunsTests {
     private func address(_ number: Int) -> SocketAddress {
         SocketAddress(ip: IPAddress(v4: 0x0a00_0000 + UInt32(number)), port: 1)
     }
 
-    @Test("full trains refuse a datagram, then serve again when emptied")
-    func bounds() {
-        var trains = DatagramTrains(datagramByteCount: 8, datagramCapacity: 4, trainCapacity: 2)
-        trains.take(0, to: address(1))
-        trains.take(8, to: address(2))
-        trains.refuse(16, to: address(3), "no room for a third destination")
-        trains.take(16, to: address(1))
-        trains.take(24, to: address(2))
-        trains.refuse(32, to: address(1), "no room for a fifth datagram")
-        let (count, counts) = (trains.datagramCount, trains.trains.map(\.count))
-        #expect(count == 4)
-        #expect(counts == [2, 2])
-        trains.removeAll()
-        let isEmpty = trains.isEmpty
-        #expect(isEmpty)
-        trains.take(0, to: address(3))
-    }
-
-    @Test("a full set keeps its storage when it is emptied and filled again")
+    @Test("a set of runs keeps its storage when it is emptied and filled again")
     func reuse() {
-        var trains = DatagramTrains(datagramByteCount: 8, datagramCapacity: 64, trainCapacity: 8)
         var runs = ReceivedRuns(capacity: 16)
-        var places: Set<[UInt]> = []
+        var places: Set<UInt> = []
         for _ in 0..<3 {
-            for index in 0..<64 { trains.take(index, to: address(index % 8)) }
             for index in 0..<16 {
                 let run = ReceivedRun(
                     source: address(index),
@@ -43,12 +23,7 @@ struct DatagramTrainsTests {
                 )
                 runs.append(run)
             }
-            places.insert([
-                trains.links.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) },
-                trains.trains.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) },
-                runs.runs.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) },
-            ])
-            trains.removeAll()
+            places.insert(runs.runs.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) })
             runs.removeAll()
         }
         #expect(places.count == 1)
