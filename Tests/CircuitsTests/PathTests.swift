@@ -377,7 +377,7 @@ struct PathTests {
                 #expect(reached == hop)
             }
             var answer = circuit.answer([1], from: .second, header: LayerHeader(command: command))
-            #expect(circuit.open(&answer) == .nothing)
+            #expect(circuit.open(&answer) == .nothing([]))
         }
     }
 

@@ -35,6 +35,26 @@ struct SchemaTests {
                 "state":"connecting","tunnels":[]}
                 """
         )
+        let relays = StatusReport(
+            state: .connected,
+            since: 1,
+            relays: .init(
+                sameDirectory: 1,
+                olderDirectory: 2,
+                newerDirectory: 3,
+                conflictingDirectory: 4,
+                noDirectory: 5,
+                clockOffsetMinutes: -6
+            )
+        )
+        #expect(
+            try json(relays) == """
+                {"bytes_received":0,"bytes_sent":0,"relays":{"clock_offset_min":-6,\
+                "directory_conflicting":4,"directory_newer":3,"directory_none":5,\
+                "directory_older":2,"directory_same":1},"schema":1,"since":1,\
+                "state":"connected","tunnels":[]}
+                """
+        )
         #expect(
             TunnelState.allCases.map(\.rawValue) == [
                 "disconnected", "connecting", "connected", "disconnecting", "blocked",

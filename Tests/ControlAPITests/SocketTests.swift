@@ -23,7 +23,7 @@ struct SocketTests {
         #expect(failure?.exitCode == ExitStatus.configuration.rawValue)
     }
 
-    @Test("A second server refuses to start, and the first goes on")
+    @Test("A second server refuses to start, and the first goes on (row 73)")
     func secondServer() async throws {
         let socket = try TestSocket()
         try await socket.serving(FixedClient()) { client in
@@ -96,7 +96,7 @@ struct SocketTests {
         #expect(failure?.why == "nobody answers at its socket")
     }
 
-    @Test("A node that hangs is given up after two seconds")
+    @Test("A node that hangs is given up after two seconds (row 72)")
     func hung() async throws {
         let socket = try TestSocket()
         let listener = try Listener(path: socket.path)
@@ -125,7 +125,7 @@ struct SocketTests {
     }
 
     @Test(
-        "A node that speaks otherwise is not understood",
+        "A node that speaks otherwise is not understood (row 72)",
         arguments: [
             (#"{"schema":2,"state":"asleep"}"#, "it speaks schema 2, not 1"),
             (#"{"schema":1}"#, "its answer is not the report that was asked for"),

@@ -1,7 +1,7 @@
 import NodeConfiguration
 import Testing
 
-@Suite("Errors in configuration files")
+@Suite("Errors in configuration files (matrix row 70)")
 struct ConfigurationErrorTests {
     /// A mistake in a relay's file, and the three lines that answer it without the folder's name.
     struct Mistake: Sendable, CustomTestStringConvertible {
@@ -20,7 +20,7 @@ struct ConfigurationErrorTests {
                   it has no default
                   hint: set `nickname` to a name of 1 to 19 letters, digits or hyphens
                 relay.toml:2: unknown key `nicknmae` in [node]
-                  the table has contact, country, family, nickname, state
+                  the table has contact, country, family_key, nickname, state
                   hint: did you mean `nickname`?
                 """
         ),

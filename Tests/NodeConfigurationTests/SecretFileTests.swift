@@ -2,7 +2,7 @@ import Foundation
 import NodeConfiguration
 import Testing
 
-@Suite("Files that hold secrets")
+@Suite("Files that hold secrets (matrix row 70)")
 struct SecretFileTests {
     @Test("A created secret is read back, and is its owner's alone")
     func roundTrip() throws {

@@ -1,4 +1,5 @@
 import Base
+import ClientCore
 import Simulation
 import Testing
 

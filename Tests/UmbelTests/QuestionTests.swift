@@ -29,7 +29,7 @@ struct QuestionTests {
     }
 
     @Test(
-        "Without a daemon every question ends with 69 and three lines on stderr",
+        "Without a daemon every question ends with 69 and three lines on stderr (row 72)",
         arguments: ["status", "up", "down", "circuits", "ping"]
     )
     func noDaemon(command: String) async throws {
@@ -112,7 +112,7 @@ struct QuestionTests {
         #expect(result.output.isEmpty)
     }
 
-    @Test("check-config exits 78 with the line of the mistake, and 0 for the examples")
+    @Test("check-config exits 78 with the line of the mistake, 0 for the examples (row 70)")
     func checkConfig() async throws {
         let folder = URL(filePath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent().path

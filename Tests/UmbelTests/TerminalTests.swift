@@ -77,6 +77,33 @@ struct TerminalTests {
         }
     }
 
+    @Test("status warns of a deceived hop and of a wrong clock, and of nothing else (row 52)")
+    func warnings() {
+        func text(conflicting: UInt64, offset: Int) -> String {
+            let report = StatusReport(
+                state: .connected,
+                since: 0,
+                relays: .init(
+                    sameDirectory: 9,
+                    olderDirectory: 2,
+                    newerDirectory: 3,
+                    conflictingDirectory: conflicting,
+                    noDirectory: 1,
+                    clockOffsetMinutes: offset
+                )
+            )
+            let terminal = Terminal(-1, environment: [:])
+            return StatusText.full(report, now: 5, terminal: terminal)
+        }
+        for offset in [-2, 0, 2] {
+            let quiet = text(conflicting: 0, offset: offset)
+            #expect(!quiet.contains("Directory") && !quiet.contains("Clock"))
+        }
+        #expect(text(conflicting: 4, offset: 0).contains("4 hops so far have another one"))
+        #expect(text(conflicting: 0, offset: 3).contains("3 minutes behind the relays'"))
+        #expect(text(conflicting: 0, offset: -60).contains("60 minutes ahead of the relays'"))
+    }
+
     @Test("Progress that stands still says for how long and why")
     func stuck() {
         let report = StatusReport(

@@ -141,6 +141,8 @@ public struct ClientControl: ~Copyable {
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
     private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
+    /// What hops said of their directories and clocks.
+    public private(set) var statements = RelayStatements()
     private var wall: WallTime
     // The newest `now`.
     private var clock: Instant = .zero
@@ -615,6 +617,8 @@ public struct ClientControl: ~Copyable {
 
     private mutating func complete(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits[id] else { return }
+        let said = circuit.build?.statements ?? []
+        statements.note(said, view: selector.view, wall: wall)
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun

@@ -12,8 +12,8 @@ public struct RelayConfiguration: Hashable, Sendable {
     public var stateFolder: String
     /// The country to claim, two capitals; `nil` to leave it to the authorities.
     public var country: String?
-    /// The operator's family: relays with the same 16 bytes never share a path; `nil` for none.
-    public var family: [UInt8]?
+    /// File of the key of the operator's family: its relays never share a path; `nil` for none.
+    public var familyKey: String?
     /// Addresses the relay receives on, and announces; 1 to 8.
     public var listenAddresses: [SocketAddress]
     /// The directory to trust.
@@ -68,7 +68,7 @@ public struct RelayConfiguration: Hashable, Sendable {
         let stateFolder = node.requiredPath("state")
         contact = node.value("contact", .text(limit: 128), default: "")
         country = node.optional("country", .country)
-        family = node.optional("family", .family)
+        familyKey = node.optionalPath("family_key")
 
         let listen = document.section("listen")
         let addresses = listen.required("addresses", .list(.socketAddress, limit: 8))

@@ -141,10 +141,3 @@ extension ValueKind {
         }
     }
 }
-
-extension ValueKind where Value == [UInt8] {
-    /// The 16 bytes that mark the relays of one operator.
-    static let family = Self(expectation: "32 hexadecimal digits") { value in
-        value.string.flatMap { [UInt8](hex: $0) }.flatMap { $0.count == 16 ? $0 : nil }
-    }
-}

@@ -38,6 +38,8 @@ enum ClientControlMessage: Sendable {
 /// How a client stands, as its control thread sees it.
 struct ClientSnapshot: Sendable {
     var circuits: [ClientControl.CircuitReport]
+    /// What relays said; `nil` before there is a directory to compare with.
+    var statements: RelayStatements?
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
@@ -166,6 +168,7 @@ struct ClientControlLoop: ~Copyable {
             answer(
                 ClientSnapshot(
                     circuits: control?.circuitReports() ?? [],
+                    statements: control?.statements,
                     now: now,
                     directoryProblem: problem
                 )

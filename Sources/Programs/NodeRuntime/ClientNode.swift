@@ -212,6 +212,7 @@ public actor ClientNode: ClientService {
             }
         )
         report.directory = await directory.report()
+        report.relays = snapshot?.statements.flatMap { Self.report($0) }
         if report.state == .connecting { report.progress = progress(snapshot) }
         let main = main
         if let circuit = snapshot?.circuits.first(where: { $0.isCurrent && $0.tunnel == main?.core }
@@ -225,6 +226,20 @@ public actor ClientNode: ClientService {
             )
         }
         return report
+    }
+
+    /// What relays said of their directories and clocks; `nil` while none has said anything.
+    private static func report(_ statements: RelayStatements) -> StatusReport.Relays? {
+        statements.clockOffsetMinutes.map { offset in
+            StatusReport.Relays(
+                sameDirectory: statements.same,
+                olderDirectory: statements.older,
+                newerDirectory: statements.newer,
+                conflictingDirectory: statements.conflicting,
+                noDirectory: statements.none,
+                clockOffsetMinutes: offset
+            )
+        }
     }
 
     /// The state now and after every change.

@@ -31,15 +31,41 @@ public struct RelayKeys: Sendable {
     /// Draws new keys into `folder`, which is made if it is missing.
     ///
     /// - Throws: ``ConfigurationError`` where keys are there already or cannot be written,
-    ///   ``IOError`` where the system gives no randomness.
+    ///   ``EntropyError`` where the system gives no randomness; then there is no file either.
     public static func create(
         folder: String,
         entropy: SystemEntropy = .kernel
     ) throws {
         try StateFolder.make(folder)
-        for path in [identityPath(folder), circuitPath(folder)] {
-            try KeyFile.create(path, entropy: entropy)
+        // Both are drawn before one is written: a file without the other would be in the way.
+        let seeds = [try entropy.read(byteCount: 32), try entropy.read(byteCount: 32)]
+        for (path, seed) in zip([identityPath(folder), circuitPath(folder)], seeds) {
+            try KeyFile.write(seed, to: path)
         }
+    }
+}
+
+/// The key an operator's relays have in common, by which everybody sees that they are of one family.
+public enum FamilyKey {
+    /// Draws a new key into `folder`, which is made if it is missing.
+    ///
+    /// - Throws: ``ConfigurationError`` where a key is there already or cannot be written,
+    ///   ``EntropyError`` where the system gives no randomness.
+    public static func create(
+        folder: String,
+        entropy: SystemEntropy = .kernel
+    ) throws -> Ed25519.SigningKey {
+        try StateFolder.make(folder)
+        return Ed25519.SigningKey(
+            seed: try KeyFile.create("\(folder)/family.key", entropy: entropy)
+        )
+    }
+
+    /// Reads the key at `path`.
+    ///
+    /// - Throws: ``ConfigurationError`` where it is missing, open to others, or none.
+    public static func read(_ path: String) throws(ConfigurationError) -> Ed25519.SigningKey {
+        Ed25519.SigningKey(seed: try KeyFile.read(path))
     }
 }
 
@@ -59,13 +85,16 @@ public enum KeyFile {
 
     /// Draws a seed and writes it to a new file at `path`; returns it.
     ///
-    /// - Throws: ``ConfigurationError`` where the file exists or cannot be written, ``IOError``
-    ///   where the system gives no randomness.
-    @discardableResult
+    /// - Throws: ``ConfigurationError`` where the file exists or cannot be written,
+    ///   ``EntropyError`` where the system gives no randomness; then there is no file.
     public static func create(_ path: String, entropy: SystemEntropy = .kernel) throws -> Secret {
         let seed = try entropy.read(byteCount: 32)
-        try SecretFile.create(path, Array((seed.hex + "\n").utf8))
+        try write(seed, to: path)
         return Secret(copying: seed)
+    }
+
+    static func write(_ seed: [UInt8], to path: String) throws(ConfigurationError) {
+        try SecretFile.create(path, Array((seed.hex + "\n").utf8))
     }
 
     static func problem(_ path: String, why: String) -> ConfigurationError {
@@ -82,8 +111,9 @@ public enum KeyFile {
 extension RandomGenerator {
     /// A generator seeded by the system.
     ///
-    /// - Throws: ``IOError`` where the system gives no randomness.
-    static func seeded(by entropy: SystemEntropy = .kernel) throws(IOError) -> RandomGenerator {
+    /// - Throws: ``EntropyError`` where the system gives no randomness.
+    static func seeded(by entropy: SystemEntropy = .kernel) throws(EntropyError) -> RandomGenerator
+    {
         RandomGenerator(seed: Secret(copying: try entropy.read(byteCount: 32)))
     }
 }

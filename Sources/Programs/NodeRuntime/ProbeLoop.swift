@@ -13,8 +13,9 @@ enum ProbeMessage: Sendable {
 
 /// The probing thread of an authority: owns sockets, shard and prober.
 struct ProbeLoop: ~Copyable {
-    private static let socketToken: UInt64 = 1
-    private static let wakeupToken: UInt64 = 2
+    private static let v4Token: UInt64 = 1
+    private static let v6Token: UInt64 = 2
+    private static let wakeupToken: UInt64 = 3
 
     var control: ProbeControl
     var shard: ClientShard
@@ -44,7 +45,7 @@ struct ProbeLoop: ~Copyable {
     /// - Throws: ``IOError`` when a socket is unusable.
     consuming func run() throws(IOError) {
         var poller = try Poller()
-        try sockets.watch(with: &poller, token: Self.socketToken)
+        try sockets.watch(with: &poller, v4Token: Self.v4Token, v6Token: Self.v6Token)
         try poller.add(wakeup.descriptor, token: Self.wakeupToken)
         var memory = [UInt8](repeating: 0, count: ArenaLayout.byteCount)
         var span = memory.mutableSpan
@@ -54,10 +55,11 @@ struct ProbeLoop: ~Copyable {
             let now = MonotonicClock.now()
             var isBusy = false
             for isV6 in [false, true] {
-                let hasReceived = try sockets.receive(&bytes, isV6: isV6) { bytes, run in
-                    shard.receive(&bytes, run: run, now: now)
+                guard let batch = try sockets.receive(&bytes, isV6: isV6) else { continue }
+                isBusy = true
+                for index in 0..<batch.runCount {
+                    shard.receive(&bytes, run: sockets.run(index), now: now)
                 }
-                isBusy = isBusy || hasReceived
             }
             _ = wakeup.drain()
             mailbox.drain(into: &messages)
@@ -107,7 +109,7 @@ struct ProbeLoop: ~Copyable {
 
     private mutating func flush(_ bytes: inout MutableRawSpan, now: Instant) {
         shard.finishBatch(&bytes, now: now)
-        sockets.send(shard.links.output, from: bytes.bytes, now: now)
+        sockets.send(shard.links.output.trains, from: bytes.bytes, now: now)
         shard.clearOutput()
     }
 

@@ -136,6 +136,8 @@ public struct CircuitBuild: Sendable {
     private let handshakes: [ClientHandshake]
     private var answered = [false, false, false]
     private var isFinished = [false, false, false]
+    /// What the hops said of themselves, in the order they proved themselves.
+    public private(set) var statements: [ServerMessage] = []
     private var tries = 0
     private var wait: TimeSpan = .milliseconds(300)
     /// When CREATE is repeated.
@@ -213,6 +215,7 @@ public struct CircuitBuild: Sendable {
         guard !isFinished[hop.offset] else { return [] }
         guard case .success(let success) = result else { throw .notAuthentic(hop) }
         isFinished[hop.offset] = true
+        statements.append(success.message)
         if isComplete { nextDeadline = .distantFuture }
         var actions = [Action.setKeys(success.keys, hop)]
         switch method {

@@ -40,6 +40,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
     public var tunnels: [Tunnel]
     /// What the daemon knows of its network; `nil` before the first document.
     public var directory: DirectoryReport?
+    /// What the hops of circuits said of their directories and clocks; `nil` before the first.
+    public var relays: Relays?
 
     /// How far a connection attempt has come.
     public struct Progress: Codable, Hashable, Sendable {
@@ -75,6 +77,48 @@ public struct StatusReport: Codable, Hashable, Sendable {
         }
     }
 
+    /// What the hops of all circuits so far said of themselves, held against the client's own.
+    public struct Relays: Codable, Hashable, Sendable {
+        /// Hops that have the client's directory.
+        public var sameDirectory: UInt64
+        /// Hops that have an older one.
+        public var olderDirectory: UInt64
+        /// Hops that have a newer one.
+        public var newerDirectory: UInt64
+        /// Hops that have another one of the same time: somebody is deceived.
+        public var conflictingDirectory: UInt64
+        /// Hops that have none.
+        public var noDirectory: UInt64
+        /// Minutes by which relays' clocks are ahead of the client's.
+        public var clockOffsetMinutes: Int
+
+        /// Makes a report from its parts.
+        public init(
+            sameDirectory: UInt64,
+            olderDirectory: UInt64,
+            newerDirectory: UInt64,
+            conflictingDirectory: UInt64,
+            noDirectory: UInt64,
+            clockOffsetMinutes: Int
+        ) {
+            self.sameDirectory = sameDirectory
+            self.olderDirectory = olderDirectory
+            self.newerDirectory = newerDirectory
+            self.conflictingDirectory = conflictingDirectory
+            self.noDirectory = noDirectory
+            self.clockOffsetMinutes = clockOffsetMinutes
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case sameDirectory = "directory_same"
+            case olderDirectory = "directory_older"
+            case newerDirectory = "directory_newer"
+            case conflictingDirectory = "directory_conflicting"
+            case noDirectory = "directory_none"
+            case clockOffsetMinutes = "clock_offset_min"
+        }
+    }
+
     /// A tunnel somebody's packets go through.
     public struct Tunnel: Codable, Hashable, Sendable {
         /// Names the tunnel in requests.
@@ -102,7 +146,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
         bytesSent: UInt64 = 0,
         bytesReceived: UInt64 = 0,
         tunnels: [Tunnel] = [],
-        directory: DirectoryReport? = nil
+        directory: DirectoryReport? = nil,
+        relays: Relays? = nil
     ) {
         schema = reportSchema
         self.state = state
@@ -114,10 +159,11 @@ public struct StatusReport: Codable, Hashable, Sendable {
         self.bytesReceived = bytesReceived
         self.tunnels = tunnels
         self.directory = directory
+        self.relays = relays
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, state, reason, progress, exit, since, tunnels, directory
+        case schema, state, reason, progress, exit, since, tunnels, relays, directory
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_received"
     }

@@ -1,6 +1,18 @@
 import CLinux
 import Glibc
 
+/// The system gave no random bytes: nothing secret can be made, and the program that wanted it ends.
+public struct EntropyError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was asked of the system, and what it answered.
+    public let cause: IOError
+
+    /// What a person can do about it.
+    public var hint: String { "without random numbers no key is made; check getrandom and seccomp" }
+
+    /// What was asked and why it failed, in one line.
+    public var description: String { "\(cause)" }
+}
+
 /// Random bytes from the kernel, all of those asked for or none.
 ///
 /// A program that cannot have them makes no keys: it ends with the error thrown here.
@@ -28,8 +40,8 @@ public struct SystemEntropy: Sendable {
 
     /// Draws `byteCount` random bytes.
     ///
-    /// - Throws: ``IOError`` when the source fails, and `EIO` when it gives fewer than asked.
-    public func read(byteCount: Int) throws(IOError) -> [UInt8] {
+    /// - Throws: ``EntropyError`` when the source fails, with `EIO` when it gives fewer than asked.
+    public func read(byteCount: Int) throws(EntropyError) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(byteCount)
         while bytes.count < byteCount {
@@ -38,7 +50,7 @@ public struct SystemEntropy: Sendable {
         return bytes
     }
 
-    private func chunk(byteCount: Int) throws(IOError) -> [UInt8] {
+    private func chunk(byteCount: Int) throws(EntropyError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: byteCount)
         for _ in 0..<Self.interruptionLimit {
             var span = bytes.mutableSpan
@@ -48,10 +60,12 @@ public struct SystemEntropy: Sendable {
             if result == -Int(EINTR) { continue }
             let code = result < 0 ? CInt(clamping: -result) : EIO
             let got = result < 0 ? "" : ", got \(result)"
-            throw IOError("read", "\(byteCount) random bytes\(got)", code: code, hint: Self.hint)
+            throw Self.failure("\(byteCount) random bytes\(got)", code)
         }
-        throw IOError("read", "\(byteCount) random bytes", code: EINTR, hint: Self.hint)
+        throw Self.failure("\(byteCount) random bytes", EINTR)
     }
 
-    private static let hint = "without random numbers no key is made; check getrandom and seccomp"
+    private static func failure(_ subject: String, _ code: CInt) -> EntropyError {
+        EntropyError(cause: IOError("read", subject, code: code))
+    }
 }

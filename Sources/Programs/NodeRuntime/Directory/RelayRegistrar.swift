@@ -106,6 +106,7 @@ actor RelayRegistrar {
                 configuration,
                 identity: identity,
                 circuitKey: circuitKey,
+                family: try configuration.familyKey.map { try FamilyKey.read($0) },
                 network: NetworkID(network.networkID),
                 minute: now.minute
             )

@@ -82,6 +82,13 @@ enum Starting {
             throw error
         } catch let error as Failure {
             throw error
+        } catch let error as EntropyError {
+            throw Failure(
+                "\(what) cannot start",
+                why: "\(error)",
+                hint: error.hint,
+                exit: .internalFault
+            )
         } catch let error as IOError {
             throw Failure(
                 "\(what) cannot start",

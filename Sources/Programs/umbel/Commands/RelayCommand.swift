@@ -76,11 +76,13 @@ struct RelayDescriptorCommand: ParsableCommand {
         )
         let network = try NetworkConfiguration(file: configuration.directory.network)
         let keys = try RelayKeys(folder: configuration.stateFolder)
+        let family = try configuration.familyKey.map { try FamilyKey.read($0) }
         let descriptor: SignedDescriptor
         do {
             descriptor = try SignedDescriptor(
                 configuration,
                 keys: keys,
+                family: family,
                 network: NetworkID(network.networkID),
                 minute: WallClock.now().minute
             )

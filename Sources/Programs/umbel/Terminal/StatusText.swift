@@ -38,8 +38,27 @@ enum StatusText {
             fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
         }
         fields += report.directory.map(DirectoryText.fields) ?? []
+        if let relays = report.relays { fields += warnings(relays) }
         lines += self.lines(fields, terminal)
         return lines.joined(separator: "\n")
+    }
+
+    /// Minutes a client's clock may be off before relays refuse its early cells.
+    private static let clockTolerance = 2
+
+    /// What relays say that should make its reader wonder; usually nothing.
+    private static func warnings(_ relays: StatusReport.Relays) -> [(String, String)] {
+        var fields: [(String, String)] = []
+        if relays.conflictingDirectory > 0 {
+            let count = "\(relays.conflictingDirectory) hops so far"
+            fields.append(("Directory", "\(count) have another one of the same time as ours"))
+        }
+        let offset = relays.clockOffsetMinutes
+        if abs(offset) > clockTolerance {
+            let way = offset > 0 ? "behind" : "ahead of"
+            fields.append(("Clock", "\(abs(offset)) minutes \(way) the relays'; set it right"))
+        }
+        return fields
     }
 
     /// A relay's state in full.
