@@ -667,13 +667,21 @@ public struct ClientShard: ~Copyable {
             RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
             to: datagram + Datagram.bodyOffset
         )
-        sendCell(slot, datagram: datagram, to: hop, bytes: &bytes, now: now)
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: !ControlRecord.isAcknowledgement(record),
+            bytes: &bytes,
+            now: now
+        )
     }
 
     private mutating func sendCell(
         _ slot: Int,
         datagram: Int,
         to hop: HopIndex,
+        wantsAnswer: Bool = true,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -684,7 +692,9 @@ public struct ClientShard: ~Copyable {
         }
         let body = datagram + Datagram.bodyOffset
         let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
-        if circuits[slot].unansweredSince == nil { circuits[slot].unansweredSince = now }
+        if wantsAnswer, circuits[slot].unansweredSince == nil {
+            circuits[slot].unansweredSince = now
+        }
         _ = links.send(&bytes, datagram: datagram, link: route.slot, header: header, now: now)
     }
 

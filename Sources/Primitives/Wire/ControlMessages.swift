@@ -57,6 +57,11 @@ public struct ControlRecord: Equatable, Sendable {
         guard type != 0 || (!goesOn && message.isEmpty) else { throw .invalid(field: "CTRL type") }
     }
 
+    /// Whether a record's body carries acknowledgements only, which nobody answers.
+    public static func isAcknowledgement(_ body: [UInt8]) -> Bool {
+        body.count >= headerByteCount && body[headerByteCount - 1] & 0x7f == 0
+    }
+
     /// The record's body.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: Self.headerByteCount + message.count)

@@ -52,8 +52,9 @@ public final class RelayNode: RelayService {
         let port = try TunnelPort(name: configuration.exit.interface)
         let exit = Self.exitSettings(configuration, offload: port.offload)
         do {
-            try await Self.raiseInterface(configuration)
+            // What is missing shows before anything of another exit's could be touched.
             try await firewall.install()
+            try await Self.raiseInterface(configuration)
             return try RelayNode(
                 configuration,
                 root: root,
