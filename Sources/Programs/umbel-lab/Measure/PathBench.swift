@@ -9,8 +9,10 @@ import Onion
 import RelayCore
 import Wire
 
-/// A client and the three relays of a circuit, fed from memory: super-packets in at one end, out
-/// at the other, datagrams copied from arena to arena in between. Only the shards' own time counts.
+/// A client and the three relays of a circuit, fed from memory.
+///
+/// Super-packets go in at one end and out at the other, datagrams are copied from arena to arena in
+/// between. Only the shards' own time counts.
 struct PathBench: ~Copyable {
     /// The packet paths a cell takes.
     enum Place: Int, CaseIterable {
