@@ -45,6 +45,9 @@ func tests(
     )
 }
 
+/// Queues of the modules without input or output.
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+
 #if arch(x86_64)
     let packetCrypto: [Target.Dependency] = ["CIPSecMB"]
     let packetCryptoTargets: [Target] = [
@@ -69,6 +72,8 @@ let package = Package(
     dependencies: [
         // X-Wing, X25519; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        // Queues taken from the front.
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         // Subcommands, options, help and completions of both programs.
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         // Log lines of daemons and servers.
@@ -122,7 +127,7 @@ let package = Package(
 
         // Protocol: machines without input or output
         module("Protocol", "Onion", ["Base", "CryptoPrimitives", "Wire"]),
-        module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
+        module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", deque]),
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
@@ -134,7 +139,7 @@ let package = Package(
             "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory",
+                "Directory", deque,
             ]
         ),
         module(
@@ -142,7 +147,7 @@ let package = Package(
             "ClientCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths",
+                "Directory", "Paths", deque,
             ]
         ),
 
@@ -151,7 +156,13 @@ let package = Package(
             "AuthorityCore",
             ["Base", "CryptoPrimitives", "Wire", "Directory"]
         ),
-        tests(of: "RelayCore"),
+        tests(
+            of: "RelayCore",
+            [
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
+                "TestSupport",
+            ]
+        ),
 
         // The whole network in virtual time, around the node cores
         .target(
@@ -298,16 +309,17 @@ let package = Package(
             of: "DirectoryHTTP",
             ["Base", .product(name: "Logging", package: "swift-log")]
         ),
-        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
-        tests(of: "NodeConfiguration", ["Base"]),
         tests(
             of: "NodeRuntime",
             [
-                "Base", "CryptoPrimitives", "Directory", "DirectoryHTTP", "EventLoop",
-                "NodeConfiguration", "Wire",
+                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
+                "ClientCore", "EventLoop", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
+                "NamespaceSupport", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
+        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
+        tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
             dependencies: ["umbel-lab", "Base", "HostNetwork"],

@@ -14,6 +14,8 @@ public final class RelayNode: Node {
     public private(set) var control: RelayControl
     /// Its packet path.
     public private(set) var shard: RelayShard
+    /// Whether it acknowledges what asks for addresses, and gives none.
+    public var givesNoAddresses = false
     private let exit: ExitSettings?
     private var view: NetworkView
     private var outcomes: [RelayJob.Outcome] = []
@@ -174,6 +176,7 @@ public final class RelayNode: Node {
     }
 
     private func perform(_ event: RelayEvent) {
+        if givesNoAddresses, case .tunnelOpened = event { return }
         world.trace.add(1, UInt64(index), event.traceCode)
         control.receive(event, now: world.now, wall: wall)
     }

@@ -5,6 +5,12 @@ import Synchronization
 final class FixedClient: ClientService {
     private let asked = Mutex<[String]>([])
     private let streams = Mutex<[AsyncStream<StatusReport>.Continuation]>([])
+    /// How long it takes to change the machine.
+    private let changeTime: Duration
+
+    init(changeTime: Duration = .zero) {
+        self.changeTime = changeTime
+    }
 
     /// The calls so far, in order.
     var calls: [String] { asked.withLock { $0 } }
@@ -120,11 +126,13 @@ final class FixedClient: ClientService {
                 exit: .temporary
             )
         }
+        await change()
         return Self.report
     }
 
     func down() async throws(Failure) -> StatusReport {
         note("down")
+        await change()
         return StatusReport(state: .disconnected, since: 2)
     }
 
@@ -138,6 +146,10 @@ final class FixedClient: ClientService {
 
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure) {
         note("closeTunnel \(id.rawValue)")
+    }
+
+    private func change() async {
+        do { try await Task.sleep(for: changeTime) } catch { note("cancelled") }
     }
 
     private func note(_ call: String) {

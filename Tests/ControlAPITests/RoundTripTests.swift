@@ -53,6 +53,18 @@ struct RoundTripTests {
         }
     }
 
+    @Test("A change that takes the node longer than an answer may take is waited for (row 72)")
+    func slowChange() async throws {
+        let service = FixedClient(changeTime: ControlClient.timeout * 3 / 2)
+        try await TestSocket().serving(service) { client in
+            async let up = client.up(UpRequest())
+            async let down = client.down()
+            let states = try await [up.state, down.state]
+            #expect(states == [.connected, .disconnected])
+        }
+        #expect(service.calls.sorted() == ["down", "up -"])
+    }
+
     @Test("What a service refuses arrives as it was said")
     func refusal() async throws {
         try await TestSocket().serving(FixedClient()) { client in

@@ -51,8 +51,8 @@ final class BackgroundProgram: Sendable {
     }
 
     /// Waits for the end; the exit status, or 128 + n for signal n.
-    func status(within limit: Duration = .seconds(20)) async throws -> Int32 {
-        try await eventually(within: limit, "the program does not end: \(output)") { !isRunning }
+    func status() async throws -> Int32 {
+        try await eventually("the program does not end: \(output)") { !isRunning }
         let word = try #require(word.withLock { $0 })
         let signal = word & 0x7f
         return signal == 0 ? word >> 8 & 0xff : 128 + signal

@@ -58,7 +58,7 @@ struct Lab: Sendable {
     func lab(_ command: String, _ arguments: String...) async throws -> CommandRunner.Outcome {
         try await CommandRunner().outcome(
             of: [Self.umbelLab, command, "--name", name] + arguments,
-            timeout: .seconds(60)
+            timeout: .seconds(180)
         )
     }
 
@@ -191,12 +191,35 @@ struct Lab: Sendable {
         try LabFolder(lab: name).existing().hosts.filter { $0.role == role }.map(\.name)
     }
 
+    /// Expects an echo from `address` to come back to the client; what gets lost is sent again.
+    func expectAnswer(from address: String) async throws {
+        try await eventually("\(address) answers") {
+            try await outcome("client", ["ping", "-n", "-c1", "-W2", address]).status == 0
+        }
+    }
+
     // MARK: Reports
+
+    /// What the node on `host` answers to `question`.
+    ///
+    /// A node that has no time to answer within two seconds is asked again: it is told from one that
+    /// is not there by the tests that are about that.
+    private func report<Report: Decodable>(_ question: String, _ host: String) async throws
+        -> Report
+    {
+        var outcome = try await umbel(question, "--json", host: host)
+        if outcome.status == 69 {
+            try await eventually("the node on \(host) answers: \(outcome.message)") {
+                outcome = try await umbel(question, "--json", host: host)
+                return outcome.status != 69
+            }
+        }
+        return try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
+    }
 
     /// What the client's daemon says of itself.
     func status() async throws -> StatusReport {
-        let outcome = try await umbel("status", "--json")
-        return try JSONDecoder().decode(StatusReport.self, from: Data(outcome.output.utf8))
+        try await report("status", "client")
     }
 
     /// Where the client's tunnel stands.
@@ -206,9 +229,8 @@ struct Lab: Sendable {
 
     /// The client's circuits.
     func circuits() async throws -> [CircuitReport] {
-        let outcome = try await umbel("circuits", "--json")
-        return try JSONDecoder().decode(CircuitsReport.self, from: Data(outcome.output.utf8))
-            .circuits
+        let report: CircuitsReport = try await report("circuits", "client")
+        return report.circuits
     }
 
     /// The names of the relays new flows of the machine take, the guard first.
@@ -219,8 +241,7 @@ struct Lab: Sendable {
 
     /// What the relay on `host` says of itself.
     func relay(_ host: String) async throws -> RelayStatusReport {
-        let outcome = try await umbel("status", "--json", host: host)
-        return try JSONDecoder().decode(RelayStatusReport.self, from: Data(outcome.output.utf8))
+        try await report("status", host)
     }
 }
 

@@ -26,7 +26,7 @@ final class SteadyStream: Sendable {
 
     private static let chunkByteCount = 16_384
     private static let chunkMicroseconds: UInt32 = 4_000
-    private static let silenceLimitSeconds = 20
+    private static let silenceLimitSeconds = 60
 
     private let shared = Shared()
 
@@ -42,7 +42,7 @@ final class SteadyStream: Sendable {
         reader.set(SOL_SOCKET, SO_RCVBUF, 65_536)
         reader.setLimit(seconds: Self.silenceLimitSeconds)
         try reader.connect(to: address)
-        listener.setLimit(seconds: 5)
+        listener.setLimit(seconds: 60)
         let accepted = accept(listener.descriptor, nil, nil)
         guard accepted >= 0 else { throw IOError("accept", "\(address)", code: errno) }
         let writer = NativeSocket(owning: accepted)

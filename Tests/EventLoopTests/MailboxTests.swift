@@ -16,6 +16,24 @@ struct MailboxTests {
         #expect(mailbox.post(7))
     }
 
+    @Test("what must not be lost gets through a full mailbox, behind what waits")
+    func insist() throws {
+        let wakeup = try Wakeup()
+        let mailbox = Mailbox<Int>(capacity: 4, wakeup: wakeup)
+        mailbox.insist(1)
+        #expect(wakeup.drain())
+        #expect(mailbox.post(2, weight: 4))
+        #expect(!mailbox.post(3))
+        #expect(mailbox.post(4, weight: 0))
+        mailbox.insist(5)
+        #expect(!wakeup.drain())
+        var messages: [Int] = []
+        mailbox.drain(into: &messages)
+        #expect(messages == [1, 2, 4, 5])
+        #expect(mailbox.post(6, weight: 4))
+        #expect(wakeup.drain())
+    }
+
     @Test("only the first message after a drain wakes the reader")
     func wakesOnce() throws {
         let wakeup = try Wakeup()

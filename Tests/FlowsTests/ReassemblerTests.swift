@@ -8,6 +8,7 @@ struct ReassemblerTests {
     private final class Bench {
         var arena = [UInt8](repeating: 0, count: 70_000)
         var reassembler = Reassembler()
+        var now = Instant.zero + .seconds(100)
         static let output = 0..<65_535
 
         func receive(
@@ -22,7 +23,7 @@ struct ReassemblerTests {
                 total.map { .firstFragment(body: body, id: id, total: $0) }
                 ?? .furtherFragment(body: body, id: id, offset: offset)
             let place = try arena.withArena { (span) throws(FlowError) in
-                try reassembler.receive(record, in: &span, output: Self.output)
+                try reassembler.receive(record, in: &span, output: Self.output, now: now)
             }
             return place.map { Array(arena[$0]) }
         }
@@ -58,7 +59,7 @@ struct ReassemblerTests {
             var cursor = RecordCursor(payload: payload)
             while let record = try cursor.next(in: arena.span.bytes) {
                 let place = try arena.withArena {
-                    try reassembler.receive(record, in: &$0, output: output)
+                    try reassembler.receive(record, in: &$0, output: output, now: .zero)
                 }
                 if let place { whole.append(Array(arena[place])) }
             }
@@ -162,12 +163,37 @@ struct ReassemblerTests {
     func memory() throws {
         let bench = Bench()
         var largest = 0
-        for id in 0..<50 as Range<UInt16> {
-            _ = try bench.receive([1], id: id, offset: 65_000)
+        for number in 0..<200 {
+            _ = try bench.receive(
+                [UInt8](repeating: 1, count: 1_000),
+                id: UInt16(number / 50),
+                offset: 1 + number % 50 * 1_000
+            )
             largest = max(largest, bench.reassembler.byteCount)
         }
         #expect(largest <= Reassembler.byteLimit)
-        #expect(largest > 65_000)
+        #expect(largest > Reassembler.byteLimit * 9 / 10)
+    }
+
+    @Test("a fragment far behind costs what it brings")
+    func farBehind() throws {
+        let bench = Bench()
+        #expect(try bench.receive([1, 2, 3, 4, 5], id: 1, offset: 65_000) == nil)
+        #expect(bench.reassembler.byteCount < 2_048)
+        #expect(try bench.receive([UInt8](repeating: 7, count: 1_000), id: 1, total: 65_005) == nil)
+        #expect(bench.reassembler.byteCount < 2_048)
+    }
+
+    @Test("a packet that does not come whole within 5 s is given up")
+    func lifetime() throws {
+        let bench = Bench()
+        #expect(try bench.receive([1], id: 1, total: 3) == nil)
+        bench.now = bench.now + .seconds(3)
+        #expect(try bench.receive([1], id: 2, total: 2) == nil)
+        bench.now = bench.now + .seconds(2)
+        #expect(try bench.receive([2, 3], id: 1, offset: 1) == nil)
+        #expect(try bench.receive([2], id: 2, offset: 1) == [1, 2])
+        #expect(bench.reassembler.droppedCount == 1)
     }
 
     @Test("records that are no fragments are left alone")
@@ -175,7 +201,7 @@ struct ReassemblerTests {
         var arena: [UInt8] = [1, 2, 3]
         var reassembler = Reassembler()
         let place = try arena.withArena {
-            try reassembler.receive(.packet(body: 0..<3), in: &$0, output: 0..<3)
+            try reassembler.receive(.packet(body: 0..<3), in: &$0, output: 0..<3, now: .zero)
         }
         let count = reassembler.count
         #expect(place == nil)

@@ -355,6 +355,33 @@ struct AdmissionTests {
         #expect(isWork(try gate.admit(second)))
     }
 
+    @Test("links nobody has shown to have the keys of are load, however fast the work is done")
+    func unconfirmedLinks() throws {
+        let gate = try Gate()
+        var answered = 0
+        for number in 0..<300 as Range<UInt32> {
+            let source = SocketAddress(ip: IPAddress(v4: 0x0b00_0000 + number), port: 1)
+            let initiator = try gate.initiator()
+            guard let datagram = try gate.answer(try initiator.next(gate.now), from: source),
+                case .response = try HandshakeDatagram(parsing: datagram)
+            else { continue }
+            answered += 1
+        }
+        #expect(answered == LinkResponder.loadThreshold)
+        #expect(gate.responder.inWork == 0)
+        let initiator = try gate.initiator()
+        let cookie = try #require(
+            try cookieAnswer(gate.admit(try initiator.next(gate.now)))
+        )
+        let work = try #require(initiator.work(for: cookie))
+        initiator.resume(cookie: work.cookie, work: work.run(), now: gate.now)
+        #expect(isWork(try gate.admit(try initiator.next(gate.now))))
+        // Once the links have settled, nobody is asked for anything.
+        gate.responder.workEnded()
+        for _ in 0..<answered { gate.responder.linkSettled() }
+        #expect(isWork(try gate.admit(try gate.noise())))
+    }
+
     @Test("a wrong mac2 is no cookie, and one of an old secret is none either")
     func staleCookie() throws {
         let gate = try Gate()
@@ -377,7 +404,7 @@ struct AdmissionTests {
     @Test("row 11: under more load work is asked for; none, or another initiation's, is refused")
     func work() throws {
         let gate = try Gate()
-        try gate.load(LinkResponder.loadThreshold * 2)
+        try gate.load(LinkResponder.effortThreshold)
         let initiator = try gate.initiator()
         let first = try initiator.next(gate.now)
         let cookie = try #require(try cookieAnswer(gate.admit(first)))
@@ -404,7 +431,7 @@ struct AdmissionTests {
     @Test("at 1,024 handshakes in work nothing more is taken, rekeys neither")
     func workLimit() throws {
         let gate = try Gate()
-        try gate.load(LinkResponder.loadThreshold * 2)
+        try gate.load(LinkResponder.effortThreshold)
         let initiator = try gate.initiator()
         let first = try initiator.next(gate.now)
         let cookie = try #require(try cookieAnswer(gate.admit(first)))

@@ -52,8 +52,9 @@ final class End {
     var refusesRekeys = false
     var recordsRekeys = false
     var rekeys: [CreateBody] = []
+    private var unsettled: Set<LinkID> = []
     private var targets: [LinkID: LinkTarget] = [:]
-    private var nextLink: UInt32 = 1
+    private var nextLink: UInt64 = 1
     private var arena = [UInt8](repeating: 0, count: arenaDatagrams * Datagram.byteCount)
 
     init(
@@ -165,6 +166,11 @@ final class End {
             guard let slot = table.slot(of: id) else { return false }
             return table.sendControl(message, link: slot, bytes: &span, now: now)
         }
+    }
+
+    /// Lets a circuit use `id`.
+    func addCircuit(on id: LinkID) {
+        if let slot = table.slot(of: id) { table.addCircuit(at: slot) }
     }
 
     func remove(_ id: LinkID, now: Instant) {
@@ -299,7 +305,11 @@ final class End {
                 isConfirmed: false
             )
         )
-        if table.add(link, now: now) { established.append(link.id) }
+        let isAdded = table.add(link, now: now)
+        if isAdded {
+            established.append(link.id)
+            unsettled.insert(link.id)
+        }
         let datagram = responder.answered(
             result,
             initiation: held.initiation,
@@ -308,6 +318,7 @@ final class End {
             random: &random,
             now: now
         )
+        if !isAdded { responder.linkSettled() }
         sendHandshake(datagram, to: held.source)
     }
 
@@ -332,6 +343,8 @@ final class End {
 
     private func handle(_ event: LinkEvent, now: Instant) {
         switch event {
+        case .confirmed(let id), .lost(let id):
+            if unsettled.remove(id) != nil { responder.linkSettled() }
         case .rekeyDue(let id):
             guard let target = targets[id] else { return }
             dialer.renew(id, target: target, now: now)
@@ -359,7 +372,7 @@ final class End {
             _ = send(answer, link: id, now: now)
         case .control(_, .rekeyed(let session, let initiatorSession, let body)):
             dialer.receiveRekeyed(session: session, initiatorSession: initiatorSession, body: body)
-        case .confirmed, .lost, .control, .roamed: break
+        case .control, .roamed: break
         }
     }
 }

@@ -120,7 +120,7 @@ struct LinkHandshakeTests {
     func attemptLimit() throws {
         let end = try End(seed: 1, address: Pair.leftAddress, isRelay: false, now: .zero)
         let target = end.target
-        for number in 0..<256 as Range<UInt32> {
+        for number in 0..<256 as Range<UInt64> {
             #expect(end.dial(target, as: LinkID(rawValue: number), now: .zero))
         }
         #expect(!end.dial(target, as: LinkID(rawValue: 256), now: .zero))

@@ -141,7 +141,7 @@ struct LinkLifeTests {
         var random = RandomGenerator(testSeed: 3)
         func add(_ number: UInt32) throws -> Bool {
             let link = NewLink(
-                id: LinkID(rawValue: 10_000 + number),
+                id: LinkID(rawValue: 10_000 + UInt64(number)),
                 address: pair.left.address,
                 peer: .client,
                 isInitiator: false,
@@ -178,7 +178,7 @@ struct LinkLifeTests {
             linkLimit: 3,
             now: .zero
         )
-        func add(_ id: UInt32, session: UInt32) throws -> Bool {
+        func add(_ id: UInt64, session: UInt32) throws -> Bool {
             end.add(
                 NewLink(
                     id: LinkID(rawValue: id),
@@ -206,6 +206,78 @@ struct LinkLifeTests {
         #expect(try add(2, session: 101))
         #expect(try add(3, session: 102))
         #expect(try !add(4, session: 103))
+    }
+
+    @Test("PINGs that do not fit what is to be sent do not count: of 900 silent links none is lost")
+    func crowd() throws {
+        let pair = try Pair(linkLimit: 1_024)
+        let numbers = 1...900 as ClosedRange<UInt32>
+        for number in numbers {
+            for end in [pair.left, pair.right] {
+                let other = end === pair.left ? pair.right : pair.left
+                let link = NewLink(
+                    id: LinkID(rawValue: UInt64(number)),
+                    address: other.address,
+                    peer: .relay(other.relay),
+                    isInitiator: end === pair.left,
+                    session: NewSession(
+                        local: try #require(SessionID(rawValue: number)),
+                        remote: try #require(SessionID(rawValue: number)),
+                        keys: SessionKeys(
+                            forward: .numbered(1),
+                            backward: .numbered(2),
+                            exporter: .numbered(3),
+                            isInitiator: end === pair.left
+                        ),
+                        isConfirmed: true
+                    )
+                )
+                #expect(end.add(link, now: pair.now))
+            }
+        }
+        pair.run(for: .seconds(3))
+        #expect(pair.left.table.count == numbers.count)
+        for number in numbers {
+            let id = LinkID(rawValue: UInt64(number))
+            #expect(pair.left.send([1], header: header(.create), link: id, now: pair.now))
+            if number % 200 == 0 { pair.flush() }
+        }
+        pair.run(for: .seconds(4))
+        #expect(pair.left.table.count == numbers.count)
+        #expect(!pair.left.events.contains { if case .lost = $0 { true } else { false } })
+    }
+
+    @Test("one address gets 64 links: a further one takes the place of the one idle longest")
+    func networkLimit() throws {
+        let pair = try Pair(linkLimit: 256)
+        var links: [LinkID] = []
+        for _ in 0..<LinkTable.networkLimit + 2 { links.append(try pair.connect().right) }
+        #expect(pair.right.table.count == LinkTable.networkLimit)
+        let standing = links.filter { pair.right.has($0) }
+        #expect(standing.count == LinkTable.networkLimit && standing.last == links.last)
+    }
+
+    @Test("clients that fill their part of the table leave room for others, and for relays")
+    func fullTable() throws {
+        let pair = try Pair(linkLimit: 16)
+        var links: [LinkID] = []
+        for number in 0..<12 as Range<UInt32> {
+            pair.left.address = SocketAddress(ip: IPAddress(v4: 0x0a00_0100 + number), port: 7)
+            links.append(try pair.connect().right)
+            if number != 5 { pair.right.addCircuit(on: links[Int(number)]) }
+        }
+        pair.left.address = Pair.leftAddress
+        let other = try pair.connect().right
+        #expect(pair.right.has(other) && !pair.right.has(links[5]))
+        #expect(links.filter { pair.right.has($0) }.count == 11)
+        pair.right.addCircuit(on: other)
+        // All of them carry circuits now: nobody is thrown out, and the client hears of it.
+        pair.left.address = SocketAddress(ip: IPAddress(v4: 0x0a00_0200), port: 7)
+        let late = try #require(pair.left.dial(pair.right.target, now: pair.now))
+        pair.run(for: .seconds(1))
+        #expect(pair.right.table.count == 12)
+        pair.run(for: .seconds(8))
+        #expect(!pair.left.has(late))
     }
 
     @Test("a datagram for a link that took over a slot goes to its own peer")

@@ -1,7 +1,9 @@
 import Base
 import ClientCore
+import RelayCore
 import Simulation
 import Testing
+import Wire
 
 @Suite("Circuits replaced under live flows")
 struct TakeoverTests {
@@ -116,6 +118,64 @@ struct TakeoverTests {
         #expect(world.run(within: .seconds(20)) { stream.isFinished }, "seed=\(seed)")
         #expect(!streams.contains { $0.isFinished }, "seed=\(seed)")
         #expect(flow.leases.count <= 2)
+        world.expectSound()
+    }
+
+    @Test("an exit that never answers the question for addresses is left", arguments: seeds)
+    func muteExit(seed: UInt64) throws {
+        // The same seed draws the same exit: the first world tells which.
+        let first = try World(settings(seed))
+        let (drawer, drawn) = try first.connectedClient()
+        let exit = try #require(drawer.currentPath(of: drawn).last).index
+        let world = try World(settings(seed))
+        world.relays[exit].givesNoAddresses = true
+        let client = world.addClient()
+        let host = client.openTunnel()
+        #expect(world.run(within: .seconds(10)) { client.isConnected(host) }, "seed=\(seed)")
+        #expect(client.currentPath(of: host).last?.index != exit, "seed=\(seed)")
+        world.expectSound()
+    }
+
+    @Test("with an expired directory what stands goes on, and nothing new is built")
+    func expiredDirectory() throws {
+        let world = try World(settings(3))
+        let (client, host) = try world.connectedClient()
+        var parameters = RelayRoster.parameters
+        parameters.freshSeconds = 10
+        parameters.validSeconds = 30
+        client.setView(try world.roster.view(at: world.wall, parameters: parameters))
+        world.run(for: .seconds(40))
+        #expect(client.isConnected(host))
+        world.kill(try #require(client.currentPath(of: host).first))
+        let hasSaidWhy = world.run(within: .seconds(10)) {
+            client.control.state(of: host.tunnel)
+                == .connecting(reason: "the directory has expired")
+        }
+        #expect(hasSaidWhy, "\(String(describing: client.control.state(of: host.tunnel)))")
+        world.run(for: .seconds(20))
+        #expect(client.control.circuitReports().isEmpty)
+        client.setView(try world.roster.view(at: world.wall))
+        #expect(world.run(within: .seconds(10)) { client.isConnected(host) })
+        world.expectSound()
+    }
+
+    @Test("a relay with an expired directory extends nothing")
+    func expiredAtRelay() throws {
+        var parameters = RelayRoster.parameters
+        parameters.freshSeconds = 10
+        parameters.validSeconds = 30
+        let world = try World(settings(3))
+        let old = try world.roster.view(at: world.wall, parameters: parameters)
+        for relay in world.relays { relay.setView(old) }
+        world.run(for: .seconds(40))
+        let client = world.addClient()
+        let host = client.openTunnel()
+        world.run(for: .seconds(10))
+        #expect(!client.isConnected(host))
+        #expect(world.relays.allSatisfy { $0.control.linkCount <= 1 })
+        let new = try world.roster.view(at: world.wall)
+        for relay in world.relays { relay.setView(new) }
+        #expect(world.run(within: .seconds(30)) { client.isConnected(host) })
         world.expectSound()
     }
 

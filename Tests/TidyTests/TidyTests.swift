@@ -34,6 +34,9 @@ struct TidyTests {
     private static let libraries: [String: Set<String>] = [
         "CryptoPrimitives": ["Crypto", "CryptoExtras", "FoundationEssentials"],
         "Base": ["BasicContainers"],
+        "Links": ["DequeModule"],
+        "RelayCore": ["DequeModule"],
+        "ClientCore": ["DequeModule"],
     ]
 
     /// Words that bring clocks, chance, threads or the outside world into a value.

@@ -52,7 +52,7 @@ struct KeyTests {
             state = "\(folder)"
             \(familyKey.map { "family_key = \"\($0)\"" } ?? "")
             [listen]
-            addresses = ["127.0.0.1:44330"]
+            addresses = ["192.0.2.1:44330"]
             [directory]
             network = "network.toml"
             consensus = "consensus"

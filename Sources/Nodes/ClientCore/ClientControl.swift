@@ -1,6 +1,7 @@
 public import Base
 public import Circuits
 public import CryptoPrimitives
+import DequeModule
 public import Directory
 public import Flows
 import Links
@@ -18,7 +19,7 @@ public import Wire
 /// For each open tunnel it keeps one current lease on a circuit, and a spare circuit to the same
 /// exit by another middle. A circuit that dies is replaced under the flows' feet: the spare, or a
 /// new circuit, shows the lease's secret to the exit. Only where the exit is gone flows end.
-/// Bounds: eight tunnels, of each four circuits in the making.
+/// Bounds: `ClientShard.tunnelLimit` tunnels, of each four circuits in the making.
 public struct ClientControl: ~Copyable {
     /// What a client is set to.
     public struct Settings: Sendable {
@@ -78,6 +79,8 @@ public struct ClientControl: ~Copyable {
         var build: CircuitBuild?
         var channels = HopIndex.all.map { ControlChannel(hop: $0) }
         var lease: LeaseID?
+        /// When the exit was asked for addresses.
+        var openingSince: Instant?
         var buildTime: TimeSpan?
         var isProbed = false
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
@@ -101,6 +104,8 @@ public struct ClientControl: ~Copyable {
         var current: LeaseID?
         var state = TunnelState.connecting(reason: nil)
         var failures = 0
+        /// Why the last try came to nothing; `nil` where none failed since it was connected.
+        var lastFailure: String?
         var retryAt: Instant = .zero
         var spareFailures = 0
         var spareRetryAt: Instant = .zero
@@ -115,6 +120,8 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let silenceLimit: TimeSpan = .milliseconds(2_500)
+    /// Time an exit has to answer OPEN_TUN, which it acknowledges much sooner.
+    private static let openingLimit: TimeSpan = .seconds(5)
     private static let pingLimit: TimeSpan = .seconds(3)
     /// Circuits in a row that could not reach an exit, after which its leases are given up.
     private static let exitFailureLimit = 3
@@ -126,12 +133,12 @@ public struct ClientControl: ~Copyable {
     private var selector: PathSelector
     private var dialer: LinkDialer
     private var random: RandomGenerator
-    private var commands: [ClientCommand] = []
-    private var jobs: [ClientJob] = []
-    private var notices: [Notice] = []
+    private var commands: Deque<ClientCommand> = []
+    private var jobs: Deque<ClientJob> = []
+    private var notices: Deque<Notice> = []
 
-    private var nextLink: UInt32 = 1
-    private var nextCircuit: UInt32 = 1
+    private var nextLink: UInt64 = 1
+    private var nextCircuit: UInt64 = 1
     private var nextLease: UInt32 = 1
     private var links: [LinkID: NodeID] = [:]
     private var guardLinks: [NodeID: LinkID] = [:]
@@ -175,17 +182,17 @@ public struct ClientControl: ~Copyable {
 
     /// Takes the next command for the shard.
     public mutating func nextCommand() -> ClientCommand? {
-        commands.isEmpty ? nil : commands.removeFirst()
+        commands.popFirst()
     }
 
     /// Takes the next job.
     public mutating func nextJob() -> ClientJob? {
-        jobs.isEmpty ? nil : jobs.removeFirst()
+        jobs.popFirst()
     }
 
     /// Takes the next notice.
     public mutating func nextNotice() -> Notice? {
-        notices.isEmpty ? nil : notices.removeFirst()
+        notices.popFirst()
     }
 
     /// Guards and middles, to store.
@@ -198,6 +205,9 @@ public struct ClientControl: ~Copyable {
         var deadline = dialer.nextDeadline
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
+            if let since = circuit.openingSince {
+                deadline = min(deadline, since + Self.openingLimit)
+            }
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
         for tunnel in tunnels.values {
@@ -386,6 +396,9 @@ public struct ClientControl: ~Copyable {
                     try build.advance(to: now)
                 }
             }
+            if let since = circuits[id]?.openingSince, now - since >= Self.openingLimit {
+                fail(id, culprit: .exit, reason: "the exit gives no addresses", now: now)
+            }
             pump(id, now: now)
         }
         for (nonce, ping) in pings.sorted(by: { $0.key < $1.key })
@@ -487,6 +500,7 @@ public struct ClientControl: ~Copyable {
         wanting wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> CircuitID {
+        guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         let path = try selector.path(wanted, now: now, date: wall, using: &random)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
@@ -782,6 +796,7 @@ public struct ClientControl: ~Copyable {
 
     private mutating func openTunnel(_ id: CircuitID, lease: Lease?, now: Instant) {
         circuits[id]?.stage = .opening
+        circuits[id]?.openingSince = now
         circuits[id]?.lease = lease?.id
         if let lease, let tunnel = circuits[id]?.tunnel {
             tunnels[tunnel]?.leases[lease.id]?.circuit = id
@@ -801,6 +816,7 @@ public struct ClientControl: ~Copyable {
         guard let circuit = circuits[id], circuit.stage == .opening,
             tunnels[circuit.tunnel] != nil
         else { return }
+        circuits[id]?.openingSince = nil
         switch answer.status {
         case .notAnExit, .full:
             let reason = answer.status == .full ? "the exit is full" : "the exit carries nothing"
@@ -844,6 +860,7 @@ public struct ClientControl: ~Copyable {
             }
         }
         tunnels[circuit.tunnel]?.failures = 0
+        tunnels[circuit.tunnel]?.lastFailure = nil
         tunnels[circuit.tunnel]?.retryAt = .zero
         if tunnels[circuit.tunnel]?.current == circuits[id]?.lease {
             setState(circuit.tunnel, .connected)
@@ -872,6 +889,7 @@ public struct ClientControl: ~Copyable {
             tunnels[id]?.current = nil
             // A flow that begins now must not be pinned to a lease that may never come back.
             commands.append(.setCurrent(id, nil))
+            if let reason = tunnel.lastFailure { noteDisconnected(id, reason: reason) }
         } else if now >= lease.opened + settings.rotation {
             // Its flows go on; new ones begin on another lease. Until that stands they begin here.
             tunnels[id]?.current = nil
@@ -1016,9 +1034,15 @@ public struct ClientControl: ~Copyable {
         tunnels[id]?.failures = tunnel.failures + 1
         let wait = tunnel.failures == 0 ? .milliseconds(1) : wait(tunnel.failures)
         tunnels[id]?.retryAt = now + wait
-        if tunnel.current == nil, !tunnel.leases.values.contains(where: { $0.circuit != nil }) {
-            setState(id, .connecting(reason: reason))
-        }
+        tunnels[id]?.lastFailure = reason
+        if tunnel.current == nil { noteDisconnected(id, reason: reason) }
+    }
+
+    /// Says why the tunnel is not connected, where no lease of it has a circuit.
+    private mutating func noteDisconnected(_ id: TunnelID, reason: String) {
+        guard let tunnel = tunnels[id], !tunnel.leases.values.contains(where: { $0.circuit != nil })
+        else { return }
+        setState(id, .connecting(reason: reason))
     }
 
     /// A time that doubles with `failures` from 100 ms to 6.4 s, of which half is drawn.

@@ -91,6 +91,15 @@ public enum ClientEvent: Sendable {
     case exhausted(CircuitID)
     /// No flow is left on a lease that is not current.
     case leaseUnused(LeaseID)
+
+    /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
+    public var isRepeated: Bool {
+        switch self {
+        case .handshake, .created, .control, .silent, .exhausted, .leaseUnused: true
+        case .link(let event): event.isRepeated
+        case .destroyed: false
+        }
+    }
 }
 
 /// Counts of a client's shard, for status and tests.

@@ -17,14 +17,14 @@ import Wire
 /// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:)``.
 ///
 /// Bounds: 64 links, 1,024 circuits, ``tunnelLimit`` tunnels of 65,536 flows, four cells that wait
-/// for a hop's key, 1,024 events.
+/// for a hop's key, 1,024 events that happen again, and one for each link and circuit that do not.
 public struct ClientShard: ~Copyable {
     /// Tunnels at a time.
-    public static let tunnelLimit = 8
+    public static let tunnelLimit = 32
     /// Bytes in the receive queue, the kernel's overhead included, above which packets are marked.
     public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
-    private static let eventLimit = 1_024
+    private static let repeatedEventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
     private static let silenceLimit: TimeSpan = .seconds(1)
 
@@ -90,6 +90,7 @@ public struct ClientShard: ~Copyable {
     private var filler: FillerGenerator
     private var random: RandomGenerator
     private var events: [ClientEvent] = []
+    private var repeatedEventCount = 0
     private var scratchUsed = 0
     private var isQueueLong = false
     private var nextSweep: Instant
@@ -122,10 +123,11 @@ public struct ClientShard: ~Copyable {
 
     /// Takes the events for the control plane.
     public mutating func takeEvents() -> [ClientEvent] {
-        while let event = links.nextEvent() { events.append(.link(event)) }
+        while let event = links.nextEvent() { note(.link(event)) }
         // Every batch asks: an empty answer must not make a copy of the room for later ones.
         guard !events.isEmpty else { return [] }
         defer { events.removeAll(keepingCapacity: true) }
+        repeatedEventCount = 0
         return events
     }
 
@@ -234,7 +236,7 @@ public struct ClientShard: ~Copyable {
     ) {
         switch command {
         case .addLink(let link):
-            if !links.add(link, now: now) { events.append(.link(.lost(link.id))) }
+            if !links.add(link, now: now) { note(.link(.lost(link.id))) }
         case .renewLink(let id, let session):
             _ = links.renew(id, with: session, now: now)
         case .removeLink(let id, let saysGoodbye):
@@ -434,10 +436,15 @@ public struct ClientShard: ~Copyable {
         now: Instant
     ) {
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
+                    controlRecords += 1
+                    guard controlRecords <= ControlRecord.cellLimit else {
+                        throw .invalid(field: "CTRL records of a cell")
+                    }
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
                 case .packet(let range):
                     // Only the exit speaks to the tunnel.
@@ -508,7 +515,8 @@ public struct ClientShard: ~Copyable {
                 let packet = try circuits[slot].reassembler.receive(
                     record,
                     in: &bytes,
-                    output: free
+                    output: free,
+                    now: now
                 )
             else { return }
             scratchUsed += packet.count
@@ -659,13 +667,21 @@ public struct ClientShard: ~Copyable {
             RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
             to: datagram + Datagram.bodyOffset
         )
-        sendCell(slot, datagram: datagram, to: hop, bytes: &bytes, now: now)
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: !ControlRecord.isAcknowledgement(record),
+            bytes: &bytes,
+            now: now
+        )
     }
 
     private mutating func sendCell(
         _ slot: Int,
         datagram: Int,
         to hop: HopIndex,
+        wantsAnswer: Bool = true,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -676,7 +692,9 @@ public struct ClientShard: ~Copyable {
         }
         let body = datagram + Datagram.bodyOffset
         let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
-        if circuits[slot].unansweredSince == nil { circuits[slot].unansweredSince = now }
+        if wantsAnswer, circuits[slot].unansweredSince == nil {
+            circuits[slot].unansweredSince = now
+        }
         _ = links.send(&bytes, datagram: datagram, link: route.slot, header: header, now: now)
     }
 
@@ -750,9 +768,12 @@ public struct ClientShard: ~Copyable {
     }
 
     private mutating func note(_ event: ClientEvent) {
-        guard events.count < Self.eventLimit else {
-            counters.overflow += 1
-            return
+        if event.isRepeated {
+            guard repeatedEventCount < Self.repeatedEventLimit else {
+                counters.overflow += 1
+                return
+            }
+            repeatedEventCount += 1
         }
         events.append(event)
     }

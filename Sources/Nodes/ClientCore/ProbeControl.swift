@@ -66,7 +66,7 @@ public struct ProbeControl: ~Copyable {
     private var probes: [Probe] = []
     private var commands: [ClientCommand] = []
     private var results: [Outcome] = []
-    private var next: UInt32 = 1
+    private var next: UInt64 = 1
 
     /// Makes a prober of relays of `network`.
     public init(network: NetworkID, random: consuming RandomGenerator) {

@@ -1,6 +1,7 @@
 public import Base
 public import Circuits
 public import CryptoPrimitives
+import DequeModule
 public import Directory
 import Links
 import Onion
@@ -20,6 +21,8 @@ public struct RelayControl: ~Copyable {
     private static let extendsWaitingLimit = 64
     private static let earlyWait: TimeSpan = .milliseconds(300)
     private static let createTryLimit = 5
+    /// Bytes of messages from clients that did not come whole yet, of all circuits together.
+    public static let heldByteLimit = 16 << 20
 
     /// What a relay is.
     public struct Identity: Sendable {
@@ -102,6 +105,8 @@ public struct RelayControl: ~Copyable {
         var channel: ControlChannel
         var next: RouteKey?
         var extend: PendingExtend?
+        /// Whether it was asked to be extended: that happens once, whatever comes of it.
+        var wasExtended = false
         var extendDue: Instant = .distantFuture
     }
 
@@ -110,26 +115,30 @@ public struct RelayControl: ~Copyable {
     private var target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
     private var shelf = DirectoryShelf()
     private var view: NetworkView?
+    // The newest `wall`.
+    private var wall: WallTime
     private var responder: LinkResponder
     private var dialer: LinkDialer
     private var filter: CreateFilter
     private let bootMinute: UInt32
     private let uncleanBootMinute: UInt32
     private var random: RandomGenerator
-    private var commands: [RelayCommand] = []
-    private var jobs: [RelayJob] = []
+    private var commands: Deque<RelayCommand> = []
+    private var jobs: Deque<RelayJob> = []
 
-    private var nextLink: UInt32 = 1
+    private var nextLink: UInt64 = 1
     private var links: [LinkID: LinkState] = [:]
     private var relayLinks: [NodeID: LinkID] = [:]
     private var dialing: [NodeID: LinkID] = [:]
     private var waitingForLink: [NodeID: [CircuitID]] = [:]
 
-    private var nextCircuit: UInt32 = 1
+    private var nextCircuit: UInt64 = 1
     private var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
+    /// Bytes of messages from clients that did not come whole yet.
+    public private(set) var heldByteCount = 0
     private var timers = TimerTable()
     // Timer places of circuits: dense, so that the table stays small.
     private var timerPlaces: [CircuitID: Int] = [:]
@@ -196,6 +205,7 @@ public struct RelayControl: ~Copyable {
         }
         if case .lost = memory { uncleanBootMinute = wall.minute } else { uncleanBootMinute = 0 }
         bootMinute = wall.minute
+        self.wall = wall
         self.random = random
     }
 
@@ -219,12 +229,12 @@ public struct RelayControl: ~Copyable {
 
     /// Takes the next command for the shard.
     public mutating func nextCommand() -> RelayCommand? {
-        commands.isEmpty ? nil : commands.removeFirst()
+        commands.popFirst()
     }
 
     /// Takes the next job.
     public mutating func nextJob() -> RelayJob? {
-        jobs.isEmpty ? nil : jobs.removeFirst()
+        jobs.popFirst()
     }
 
     /// The marks of CREATEs, to store at a stop in order.
@@ -270,6 +280,12 @@ public struct RelayControl: ~Copyable {
 
     /// Takes what the shard reports.
     public mutating func receive(_ event: RelayEvent, now: Instant, wall: WallTime) {
+        self.wall = wall
+        if let id = event.standingCircuit, circuits[id] == nil {
+            // It should not be there any more: what tells the shard so may be under way already.
+            commands.append(.removeCircuit(id))
+            return
+        }
         switch event {
         case .link(let event): receive(event, now: now)
         case .handshake(let bytes, let source): receiveHandshake(bytes, source: source, now: now)
@@ -328,6 +344,7 @@ public struct RelayControl: ~Copyable {
         case .confirmed(let id):
             guard let link = links[id] else { return }
             counters.links += 1
+            settle(id)
             if case .relay(let relay) = link.peer { standsFor(relay, id) }
         case .lost(let id):
             lose(id)
@@ -465,7 +482,8 @@ public struct RelayControl: ~Copyable {
         links[link.id] = LinkState(
             peer: link.peer,
             isInitiator: true,
-            creates: createBudget(for: link.peer, now: now)
+            creates: createBudget(for: link.peer, now: now),
+            stands: true
         )
         commands.append(.addLink(link))
         if dialing[relay] == link.id { dialing[relay] = nil }
@@ -480,11 +498,18 @@ public struct RelayControl: ~Copyable {
     /// The newest stands: of crossed initiations either does, and a relay that was started again
     /// knows nothing of the older one.
     private mutating func standsFor(_ relay: NodeID, _ id: LinkID) {
-        links[id]?.stands = true
         relayLinks[relay] = id
     }
 
+    /// Notes that a link that this end answered is no stranger's any more.
+    private mutating func settle(_ id: LinkID) {
+        guard links[id]?.stands == false else { return }
+        links[id]?.stands = true
+        responder.linkSettled()
+    }
+
     private mutating func lose(_ id: LinkID) {
+        settle(id)
         guard let link = links.removeValue(forKey: id) else { return }
         if case .relay(let relay) = link.peer, relayLinks[relay] == id {
             relayLinks[relay] = links.filter { $0.value.peer == link.peer && $0.value.stands }.keys
@@ -657,7 +682,14 @@ public struct RelayControl: ~Copyable {
         do throws(WireError) {
             let record = try ControlRecord(parsing: bytes)
             guard !isEarly || record.type <= 1 else { return violate(id) }
-            messages = try circuits[id]?.channel.receive(record, now: now) ?? []
+            let held = circuits[id]?.channel.heldByteCount ?? 0
+            defer { heldByteCount += (circuits[id]?.channel.heldByteCount ?? held) - held }
+            messages =
+                try circuits[id]?.channel.receive(
+                    record,
+                    mayHold: heldByteCount < Self.heldByteLimit,
+                    now: now
+                ) ?? []
         } catch {
             return violate(id)
         }
@@ -704,10 +736,13 @@ public struct RelayControl: ~Copyable {
     ) {
         guard let circuit = circuits[id] else { return }
         let isBack = links[circuit.previous.link]?.peer == .relay(next)
-        guard circuit.hop != .third, next != identity.relay, !isBack, circuit.next == nil,
-            circuit.extend == nil
+        guard circuit.hop != .third, next != identity.relay, !isBack, !circuit.wasExtended
         else { return failExtend(id, .refused, now: now) }
+        circuits[id]?.wasExtended = true
         circuits[id]?.extend = PendingExtend(next: next, create: create)
+        guard view?.freshness(at: wall) != .expired else {
+            return failExtend(id, .unknownRelay, now: now)
+        }
         if let link = relayLinks[next] {
             return beginExtend(id, over: link, now: now)
         }
@@ -844,6 +879,7 @@ public struct RelayControl: ~Copyable {
 
     private mutating func forget(_ id: CircuitID) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
+        heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)
         if let next = circuit.next {

@@ -98,6 +98,27 @@ public enum RelayEvent: Sendable {
     case tunnelLost(CircuitID)
     /// A circuit was idle for too long.
     case idle(CircuitID)
+
+    /// The circuit it speaks of, where that stands in the shard.
+    var standingCircuit: CircuitID? {
+        switch self {
+        case .nextLost(let id), .control(let id, _, _), .tunnelOpened(let id, _),
+            .tunnelLost(let id), .idle(let id):
+            id
+        case .link, .handshake, .create, .created, .destroyed, .refused: nil
+        }
+    }
+
+    /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
+    ///
+    /// All other events tell of something that happens once, and must not be lost.
+    public var isRepeated: Bool {
+        switch self {
+        case .handshake, .create, .created, .refused, .control, .idle: true
+        case .link(let event): event.isRepeated
+        case .destroyed, .nextLost, .tunnelOpened, .tunnelLost: false
+        }
+    }
 }
 
 /// What an exit's shard needs to carry packets.

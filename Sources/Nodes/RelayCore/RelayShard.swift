@@ -18,19 +18,31 @@ import Wire
 /// through a queue beyond ``queueBound`` is marked, beyond twice that dropped, where its circuit
 /// brings more than its share.
 ///
-/// Bounds: `linkLimit` links; `circuitLimit` circuits, of which ``pendingLimit`` may wait for key
-/// work; four cells wait for a circuit; 4,096 events wait for the control plane.
+/// Bounds: `linkLimit` links; `circuitLimit` circuits, ``clientCircuitLimit`` on a client's link, of
+/// which ``pendingLimit`` may wait for key
+/// work; four cells wait for a circuit. Of events that peers repeat, 4,096 wait for the control
+/// plane; all others are as many as there are links, circuits and commands.
 public struct RelayShard: ~Copyable {
     /// Circuits that may wait for the key work of their CREATE.
     public static let pendingLimit = 4_096
+    /// Circuits on one link of a client.
+    public static let clientCircuitLimit = 256
     /// Bytes in the receive queue, the kernel's overhead included, above which cells are marked.
     ///
     /// Lower marks cost batching, and so throughput; higher ones delay.
     public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
-    private static let eventLimit = 4_096
+    private static let repeatedEventLimit = 4_096
+    /// Control records of one circuit that are taken out of one batch.
+    private static let controlRecordLimit = 32
+    /// Bytes of packets in progress on all circuits together.
+    public static let fragmentByteLimit = 16 << 20
     private static let sweepInterval: TimeSpan = .seconds(5)
     private static let pendingLife: TimeSpan = .seconds(10)
+    /// Idle circuits that carried nothing make room for others after this time.
+    private static let unusedLife: TimeSpan = .seconds(10)
+    /// Slots looked at to make room for one circuit, so that a flood of CREATE costs little.
+    private static let evictionSpan = 1_024
 
     // Not private: code elsewhere that destroys a shard refers to the metadata of its circuits.
     struct Route {
@@ -65,6 +77,12 @@ public struct RelayShard: ~Copyable {
         case pass, mark, shed
     }
 
+    /// How often something happened in one batch.
+    struct BatchCount {
+        var batch: UInt64 = 0
+        var count = 0
+    }
+
     struct Circuit: ~Copyable {
         let previous: Route
         var next: Route?
@@ -75,6 +93,11 @@ public struct RelayShard: ~Copyable {
         var reassembler: Reassembler?
         var nextFragmentID: UInt16 = 0
         var share = ShareMeter.Share()
+        var controlRecords = BatchCount()
+        /// Whether the control plane was told that the next hop is gone.
+        var hasLostNext = false
+        /// Whether a cell was passed on, or a packet taken out, since it was created.
+        var hasCarried = false
         var signal = CongestionSignal()
         /// Whether the client is to hear of congestion towards the exit.
         var owesForwardMark = false
@@ -96,7 +119,11 @@ public struct RelayShard: ~Copyable {
     private var exit: ExitGate?
     private var filler: FillerGenerator
     private var events: [RelayEvent] = []
+    private var repeatedEventCount = 0
+    private var batch: UInt64 = 0
     private var scratchUsed = 0
+    /// Bytes of packets in progress, on all circuits.
+    public private(set) var fragmentByteCount = 0
     private var queue = QueueState.short
     private var meter = ShareMeter()
     private var nextSweep: Instant
@@ -139,6 +166,7 @@ public struct RelayShard: ~Copyable {
         // Every batch asks: an empty answer must not make a copy of the room for later ones.
         guard !events.isEmpty else { return [] }
         defer { events.removeAll(keepingCapacity: true) }
+        repeatedEventCount = 0
         return events
     }
 
@@ -193,6 +221,7 @@ public struct RelayShard: ~Copyable {
             byteCount <= Self.queueBound
             ? .short : byteCount <= Self.queueBound * 2 ? .long : .overlong
         meter.beginBatch()
+        batch += 1
     }
 
     /// Takes a run of datagrams that lies in the arena.
@@ -283,7 +312,7 @@ public struct RelayShard: ~Copyable {
             setNext(id, link: link, number: number, bytes: &bytes, now: now)
         case .clearNext(let id):
             guard let slot = slot(of: id), let next = circuits[slot].next else { return }
-            routes.remove(next.key)
+            leave(next)
             circuits[slot].next = nil
         case .sendControl(let id, let record):
             guard let slot = slot(of: id) else { return }
@@ -309,6 +338,7 @@ public struct RelayShard: ~Copyable {
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            dropFragments(slot, olderThan: Reassembler.lifetime, now: now)
             let idle = now - circuits[slot].lastUsed
             if isPending(slot) {
                 if idle >= Self.pendingLife { remove(slot, now: now) }
@@ -366,7 +396,10 @@ public struct RelayShard: ~Copyable {
                 counters.drops[RelayPath.Drop.malformed.rawValue] += 1
                 return
             }
-            if place == nil, !begin(link: link, number: header.circuit, now: now) { return }
+            if place == nil, !begin(link: link, number: header.circuit, bytes: &bytes, now: now) {
+                counters.overflow += 1
+                return destroy(header.circuit, on: link, .busy, bytes: &bytes, now: now)
+            }
             let content = bytes.bytes.copyBytes(body..<body + CreateBody.circuitByteCount)
             note(.create(links.id(at: link), header.circuit, content))
         case .created:
@@ -384,7 +417,9 @@ public struct RelayShard: ~Copyable {
             }
             let slot = place >> 1
             if place & 1 == 1 {
-                if let id = circuits[slot].path?.id { note(.nextLost(id)) }
+                guard let id = circuits[slot].path?.id, !circuits[slot].hasLostNext else { return }
+                circuits[slot].hasLostNext = true
+                note(.nextLost(id))
                 return
             }
             if let id = circuits[slot].path?.id { note(.destroyed(id)) }
@@ -491,6 +526,7 @@ public struct RelayShard: ~Copyable {
             command: .forward
         )
         if links.send(&bytes, datagram: datagram, link: next.slot, header: header, now: now) {
+            circuits[slot].hasCarried = true
             counters.forwardCells += 1
         }
     }
@@ -560,10 +596,19 @@ public struct RelayShard: ~Copyable {
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
+                    controlRecords += 1
+                    guard controlRecords <= ControlRecord.cellLimit else {
+                        throw .invalid(field: "CTRL records of a cell")
+                    }
+                    guard takesControlRecord(slot) else {
+                        counters.overflow += 1
+                        continue
+                    }
                     note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
                 case .packet(let range):
                     guard !isEarly else { continue }
@@ -590,6 +635,17 @@ public struct RelayShard: ~Copyable {
         }
     }
 
+    /// Counts a control record of the circuit; false where it has had its part of the batch.
+    ///
+    /// What is dropped comes again, or acknowledges what will be acknowledged again.
+    private mutating func takesControlRecord(_ slot: Int) -> Bool {
+        if circuits[slot].controlRecords.batch != batch {
+            circuits[slot].controlRecords = BatchCount(batch: batch)
+        }
+        circuits[slot].controlRecords.count += 1
+        return circuits[slot].controlRecords.count <= Self.controlRecordLimit
+    }
+
     private mutating func receivePacket(
         _ packet: Range<Int>,
         slot: Int,
@@ -612,6 +668,7 @@ public struct RelayShard: ~Copyable {
             ) : exit?.send(packet, lease: lease, bytes: &bytes, now: now)
         switch outcome {
         case .written:
+            circuits[slot].hasCarried = true
             counters.exitPackets += 1
         case .dropped:
             counters.signalDrops += 1
@@ -641,13 +698,54 @@ public struct RelayShard: ~Copyable {
             return
         }
         if circuits[slot].reassembler == nil { circuits[slot].reassembler = Reassembler() }
+        let before = fragmentByteCount(of: slot)
+        defer { boundFragments(now: now) }
         do throws(FlowError) {
-            let whole = try circuits[slot].reassembler?.receive(record, in: &bytes, output: free)
+            // Whatever comes of it, it is counted.
+            defer { fragmentByteCount += fragmentByteCount(of: slot) - before }
+            let whole = try circuits[slot].reassembler?.receive(
+                record,
+                in: &bytes,
+                output: free,
+                now: now
+            )
             guard let packet = whole ?? nil else { return }
             scratchUsed += packet.count
             receivePacket(packet, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
         } catch {
             counters.malformedPackets += 1
+        }
+    }
+
+    private func fragmentByteCount(of slot: Int) -> Int {
+        switch circuits[slot].reassembler {
+        case .some(let reassembler): reassembler.byteCount
+        case .none: 0
+        }
+    }
+
+    private mutating func dropFragments(_ slot: Int, olderThan age: TimeSpan, now: Instant) {
+        let before = fragmentByteCount(of: slot)
+        guard before > 0 else { return }
+        circuits[slot].reassembler?.removeAll(olderThan: age, now: now)
+        fragmentByteCount += fragmentByteCount(of: slot) - before
+    }
+
+    /// Gives up the older part of the packets in progress where they have become too many.
+    ///
+    /// A half of the room, so that the walk over the circuits is paid for by what filled it.
+    private mutating func boundFragments(now: Instant) {
+        guard fragmentByteCount > Self.fragmentByteLimit else { return }
+        var age = TimeSpan.zero
+        for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+            if let begun = circuits[slot].reassembler?.begun { age = max(age, now - begun) }
+        }
+        while fragmentByteCount > Self.fragmentByteLimit / 2 {
+            // Of packets begun within a millisecond none is the older one.
+            age = age > .milliseconds(1) ? age / 2 : .zero
+            for slot in 0..<circuits.endIndex where circuits.contains(slot) {
+                dropFragments(slot, olderThan: age, now: now)
+            }
         }
     }
 
@@ -809,20 +907,69 @@ public struct RelayShard: ~Copyable {
         links.slot(of: route.link) == route.slot
     }
 
-    private mutating func begin(link: Int, number: CircuitNumber, now: Instant) -> Bool {
-        guard !circuits.isFull, pendingCount < Self.pendingLimit else {
-            counters.overflow += 1
-            return false
-        }
+    private mutating func begin(
+        link: Int,
+        number: CircuitNumber,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard pendingCount < Self.pendingLimit,
+            links.peer(at: link) != .client
+                || links.circuitCount(at: link) < Self.clientCircuitLimit,
+            !circuits.isFull || evict(bytes: &bytes, now: now)
+        else { return false }
         let route = Route(slot: link, link: links.id(at: link), number: number)
         let slot = circuits.insert(Circuit(previous: route, now: now))
         guard routes.set(route.key, to: slot << 1) else {
             _ = circuits.remove(at: slot)
-            counters.overflow += 1
             return false
         }
+        links.addCircuit(at: link)
         pendingCount += 1
         return true
+    }
+
+    /// Drops the circuit idle longest, of the next ones in turn, that never carried anything; false
+    /// where there is none.
+    private mutating func evict(bytes: inout MutableRawSpan, now: Instant) -> Bool {
+        var oldest: Int?
+        for _ in 0..<min(Self.evictionSpan, circuits.endIndex) {
+            sweepPosition = sweepPosition + 1 < circuits.endIndex ? sweepPosition + 1 : 0
+            guard circuits.contains(sweepPosition), !circuits[sweepPosition].hasCarried,
+                now - circuits[sweepPosition].lastUsed >= Self.unusedLife
+            else { continue }
+            if let known = oldest, circuits[known].lastUsed <= circuits[sweepPosition].lastUsed {
+                continue
+            }
+            oldest = sweepPosition
+        }
+        guard let oldest else { return false }
+        let previous = circuits[oldest].previous
+        if isCurrent(previous) {
+            destroy(previous.number, on: previous.slot, .busy, bytes: &bytes, now: now)
+        }
+        if let id = circuits[oldest].path?.id { note(.destroyed(id)) }
+        remove(oldest, now: now)
+        return true
+    }
+
+    private mutating func destroy(
+        _ number: CircuitNumber,
+        on link: Int,
+        _ reason: DestroyReason,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let header = LinkHeader(circuit: number, command: .destroy)
+        if !links.sendSealed(
+            &bytes,
+            link: link,
+            header: header,
+            body: [reason.rawValue],
+            now: now
+        ) {
+            counters.overflow += 1
+        }
     }
 
     private mutating func install(
@@ -864,13 +1011,16 @@ public struct RelayShard: ~Copyable {
             return
         }
         circuits[slot].next = route
+        circuits[slot].hasLostNext = false
+        links.addCircuit(at: linkSlot)
         releaseWaiting(slot, bytes: &bytes, now: now)
     }
 
     private mutating func remove(_ slot: Int, now: Instant) {
+        dropFragments(slot, olderThan: .zero, now: now)
         let circuit = circuits.remove(at: slot)
-        routes.remove(circuit.previous.key)
-        if let next = circuit.next { routes.remove(next.key) }
+        leave(circuit.previous)
+        if let next = circuit.next { leave(next) }
         switch circuit.path {
         case .some(let path): names.remove(UInt64(path.id.rawValue))
         case .none: pendingCount -= 1
@@ -878,6 +1028,11 @@ public struct RelayShard: ~Copyable {
         if circuit.lease != nil {
             exit?.leases.release(owner: UInt32(truncatingIfNeeded: slot), now: now)
         }
+    }
+
+    private mutating func leave(_ route: Route) {
+        routes.remove(route.key)
+        if isCurrent(route) { links.removeCircuit(at: route.slot) }
     }
 
     private mutating func wait(
@@ -992,6 +1147,7 @@ public struct RelayShard: ~Copyable {
                 if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous)
                 {
                     circuits[previous].lease = nil
+                    dropFragments(previous, olderThan: .zero, now: now)
                     if let id = circuits[previous].path?.id { note(.tunnelLost(id)) }
                 }
                 return .takenOver
@@ -1010,15 +1166,17 @@ public struct RelayShard: ~Copyable {
         }
     }
 
-    /// Link events always get through: they are bounded by the links themselves.
     private mutating func note(_ event: LinkEvent) {
-        events.append(.link(event))
+        note(.link(event))
     }
 
     private mutating func note(_ event: RelayEvent) {
-        guard events.count < Self.eventLimit else {
-            counters.overflow += 1
-            return
+        if event.isRepeated {
+            guard repeatedEventCount < Self.repeatedEventLimit else {
+                counters.overflow += 1
+                return
+            }
+            repeatedEventCount += 1
         }
         events.append(event)
     }

@@ -14,8 +14,8 @@ public enum ArenaLayout {
     /// Where datagrams are made: 256 of them.
     public static let generated =
         tunnelInput.upperBound..<tunnelInput.upperBound + 256 * 1392
-    /// Where headers of coalesced packets are made.
-    public static let tunnelHeaders = generated.upperBound..<generated.upperBound + 2_048 * 112
+    /// Where headers of coalesced packets are made: 256 for each tunnel of a client.
+    public static let tunnelHeaders = generated.upperBound..<generated.upperBound + 8_192 * 112
     /// Where packets are put together from fragments.
     public static let scratch = tunnelHeaders.upperBound..<tunnelHeaders.upperBound + 262_144
     /// Bytes of the whole block.

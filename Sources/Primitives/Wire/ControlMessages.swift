@@ -11,6 +11,8 @@ public struct ControlRecord: Equatable, Sendable {
     public static let headerByteCount = 7
     /// Kind of the record that carries it.
     public static let recordKind: UInt8 = 16
+    /// Such records in one cell at most: a whole window.
+    public static let cellLimit = 8
 
     /// Number of this piece; meaningless in a record that only acknowledges.
     public var sequence: UInt16
@@ -53,6 +55,11 @@ public struct ControlRecord: Equatable, Sendable {
         goesOn = code & 0x80 != 0
         message = reader.readRemaining()
         guard type != 0 || (!goesOn && message.isEmpty) else { throw .invalid(field: "CTRL type") }
+    }
+
+    /// Whether a record's body carries acknowledgements only, which nobody answers.
+    public static func isAcknowledgement(_ body: [UInt8]) -> Bool {
+        body.count >= headerByteCount && body[headerByteCount - 1] & 0x7f == 0
     }
 
     /// The record's body.

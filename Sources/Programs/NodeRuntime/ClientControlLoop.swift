@@ -55,6 +55,16 @@ enum ClientNews: Sendable {
     case interfaceGone(TunnelID)
 }
 
+extension Mailbox<ClientControlMessage> {
+    /// Hands over what a shard reports; where too much waits, only what happens once.
+    func deliver(_ events: [ClientEvent]) {
+        let repeatedCount = events.count { $0.isRepeated }
+        guard !post(.events(events), weight: repeatedCount) else { return }
+        let rest = events.filter { !$0.isRepeated }
+        if !rest.isEmpty { insist(.events(rest)) }
+    }
+}
+
 /// The control thread of a client: owns the control plane.
 struct ClientControlLoop: ~Copyable {
     private static let lookInterval: TimeSpan = .seconds(1)
@@ -127,7 +137,7 @@ struct ClientControlLoop: ~Copyable {
                 if case .stop = message {
                     drain()
                     pool.stop()
-                    _ = shard.post(.stop)
+                    shard.insist(.stop)
                     return
                 }
                 handle(message, now: now, wall: wall)
@@ -201,11 +211,12 @@ struct ClientControlLoop: ~Copyable {
 
     private mutating func drain() {
         while let command = control?.nextCommand() {
-            if !shard.post(.command(command)) { logger.warning("the packet thread is overrun") }
+            // As many as events, links and circuits call for; a lost one is never made good.
+            shard.insist(.command(command))
         }
         while let job = control?.nextJob() {
             turn &+= 1
-            if !pool.submit(job, turn: turn) { logger.warning("the key workers are overrun") }
+            pool.submit(job, turn: turn)
         }
         var isChanged = false
         var hasAsked = false

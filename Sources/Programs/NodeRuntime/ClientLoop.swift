@@ -10,7 +10,7 @@ enum ClientLoopMessage: Sendable {
     /// Do this.
     case command(ClientCommand)
     /// Open a TUN device for a tunnel, and tell what came of it.
-    case openTunnel(TunnelID, name: String, @Sendable (Result<OpenedTunnel, IOError>) -> Void)
+    case openTunnel(TunnelID, name: String, @Sendable (TunnelOpening) -> Void)
     /// Close the TUN device of a tunnel.
     case closeTunnel(TunnelID)
     /// Tell what was counted, in all and for these circuits.
@@ -23,6 +23,16 @@ enum ClientLoopMessage: Sendable {
 struct ClientLoopReport: Sendable {
     var counters: ClientCounters
     var traffic: [CircuitTraffic?]
+}
+
+/// What came of opening a TUN device.
+enum TunnelOpening: Sendable {
+    /// It is there.
+    case opened(OpenedTunnel)
+    /// The kernel refused it.
+    case refused(IOError)
+    /// There are as many as there may be.
+    case full
 }
 
 /// A TUN device that was opened.
@@ -185,7 +195,8 @@ struct ClientLoop: ~Copyable {
         _ tunnel: TunnelID,
         name: String,
         poller: inout Poller
-    ) -> Result<OpenedTunnel, IOError> {
+    ) -> TunnelOpening {
+        guard !ports.isFull else { return .full }
         do throws(IOError) {
             let device = try TunnelPort(name: name)
             let opened = OpenedTunnel(name: device.name, offload: device.offload)
@@ -194,9 +205,9 @@ struct ClientLoop: ~Copyable {
                 token: Self.tunnelToken + UInt64(tunnel.rawValue)
             )
             _ = ports.insert(Port(tunnel: tunnel, device: device))
-            return .success(opened)
+            return .opened(opened)
         } catch {
-            return .failure(error)
+            return .refused(error)
         }
     }
 

@@ -53,6 +53,8 @@ public actor ClientNode: ClientService {
     private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
     private var machine: ControlAPI.TunnelID?
     private var isBusy = false
+    /// Puts the machine's rules right; whoever changes them waits for it first.
+    private var mending: Task<Void, Never>?
     /// Whether the kernel holds back what does not go through the tunnel.
     private var isLocked = false
     private var isMachineInterfaceGone = false
@@ -126,7 +128,7 @@ public actor ClientNode: ClientService {
             ),
             mailbox: packets,
             wakeup: packetWakeup,
-            deliver: { events in _ = control.post(.events(events)) },
+            deliver: { events in control.deliver(events) },
             interfaceGone: { tell(.interfaceGone($0)) }
         )
         _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
@@ -138,7 +140,7 @@ public actor ClientNode: ClientService {
             packetsEnd.finish()
         }
         let pool = try WorkerPool<ClientJob>(name: "umbel", count: 2) { job in
-            _ = control.post(.outcome(job.run()))
+            control.insist(.outcome(job.run()))
         }
         var settings = ClientControl.Settings()
         settings.method =
@@ -177,8 +179,8 @@ public actor ClientNode: ClientService {
     ///
     /// The kill switch stays, as for every other end of the daemon: only ``down()`` takes it away.
     public func stop() async {
-        for tunnel in tunnels.values { _ = control.post(.close(tunnel.core)) }
-        _ = control.post(.stop)
+        for tunnel in tunnels.values { control.insist(.close(tunnel.core)) }
+        control.insist(.stop)
         directory.stop()
         let packetsEnded = packetsEnded
         await withTaskGroup(of: Void.self) { group in
@@ -320,12 +322,13 @@ public actor ClientNode: ClientService {
     public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
         try beginChange()
         defer { isBusy = false }
+        await mending?.value
         let wanted = try constraints(exit: request.exit)
         if let machine {
             // A second `up` changes the exit; the kill switch stays as it is meanwhile.
             guard let tunnel = tunnels[machine] else { return await status() }
-            _ = control.post(.close(tunnel.core))
-            _ = control.post(.open(tunnel.core, wanted, tunnel.offload))
+            control.insist(.close(tunnel.core))
+            control.insist(.open(tunnel.core, wanted, tunnel.offload))
             tunnels[machine]?.state = .connecting(reason: nil)
             tunnels[machine]?.hasConnected = false
             changed()
@@ -337,7 +340,7 @@ public actor ClientNode: ClientService {
         do throws(HostNetworkError) {
             try await network.take()
         } catch {
-            _ = packets.post(.closeTunnel(core.id))
+            packets.insist(.closeTunnel(core.id))
             // What was blocked before stays blocked.
             if !wasLocked { await giveBack() }
             changed()
@@ -348,7 +351,7 @@ public actor ClientNode: ClientService {
         machine = id
         isMachineInterfaceGone = false
         machineProblem = nil
-        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        control.insist(.open(core.id, wanted, core.opened.offload))
         changed()
         return await status()
     }
@@ -357,6 +360,7 @@ public actor ClientNode: ClientService {
     public func down() async throws(Failure) -> StatusReport {
         try beginChange()
         defer { isBusy = false }
+        await mending?.value
         isDisconnecting = true
         changed()
         defer {
@@ -364,8 +368,8 @@ public actor ClientNode: ClientService {
             changed()
         }
         if let machine, let tunnel = tunnels.removeValue(forKey: machine) {
-            _ = control.post(.close(tunnel.core))
-            _ = packets.post(.closeTunnel(tunnel.core))
+            control.insist(.close(tunnel.core))
+            packets.insist(.closeTunnel(tunnel.core))
             for waiter in tunnel.waiters { waiter.resume() }
         }
         machine = nil
@@ -392,12 +396,12 @@ public actor ClientNode: ClientService {
         do throws(HostNetworkError) {
             try await moveInterface(core.opened.name, toNamespaceOf: request.pid)
         } catch {
-            _ = packets.post(.closeTunnel(core.id))
+            packets.insist(.closeTunnel(core.id))
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
         tunnels[id] = Tunnel(core.id, core.opened, owner: owner)
-        _ = control.post(.open(core.id, wanted, core.opened.offload))
+        control.insist(.open(core.id, wanted, core.opened.offload))
         changed()
         guard await isConnected(id) else {
             let why =
@@ -502,14 +506,21 @@ public actor ClientNode: ClientService {
         name: String,
         for id: ClientCore.TunnelID
     ) async throws(Failure) -> OpenedTunnel {
-        let result: Result<OpenedTunnel, IOError>? = await withCheckedContinuation { continuation in
+        let result: TunnelOpening? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
             let isPosted = packets.post(.openTunnel(id, name: name) { once.resume($0) })
             if !isPosted { once.resume(nil) }
         }
         switch result {
-        case .success(let opened): return opened
-        case .failure(let error):
+        case .opened(let opened): return opened
+        case .full:
+            throw Failure(
+                "there can be no further tunnel",
+                why: "there are \(ClientShard.tunnelLimit), as many as there may be",
+                hint: "end a program that runs under umbel run",
+                exit: .temporary
+            )
+        case .refused(let error):
             throw Failure(
                 "the tunnel interface \(name) cannot be made",
                 why: "\(error)",
@@ -537,8 +548,8 @@ public actor ClientNode: ClientService {
 
     private func close(_ id: ControlAPI.TunnelID) {
         guard let tunnel = tunnels.removeValue(forKey: id) else { return }
-        _ = control.post(.close(tunnel.core))
-        _ = packets.post(.closeTunnel(tunnel.core))
+        control.insist(.close(tunnel.core))
+        packets.insist(.closeTunnel(tunnel.core))
         for waiter in tunnel.waiters { waiter.resume() }
         changed()
     }
@@ -574,7 +585,14 @@ public actor ClientNode: ClientService {
     /// Closes tunnels of processes that have ended, and keeps the machine's rules as they were.
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
-        guard let machine, let tunnel = tunnels[machine], !isBusy else { return }
+        guard !isBusy, mending == nil, let machine, let tunnel = tunnels[machine] else { return }
+        let mending = Task { await mend(tunnel) }
+        self.mending = mending
+        await mending.value
+        self.mending = nil
+    }
+
+    private func mend(_ tunnel: Tunnel) async {
         do {
             if isMachineInterfaceGone {
                 _ = try await openDevice(name: tunnel.interface, for: tunnel.core)

@@ -28,6 +28,16 @@ struct RelayControlCounts: Sendable {
     var circuits: Int
 }
 
+extension Mailbox<RelayControlMessage> {
+    /// Hands over what a shard reports; where too much waits, only what happens once.
+    func deliver(_ events: [RelayEvent]) {
+        let repeatedCount = events.count { $0.isRepeated }
+        guard !post(.events(events), weight: repeatedCount) else { return }
+        let rest = events.filter { !$0.isRepeated }
+        if !rest.isEmpty { insist(.events(rest)) }
+    }
+}
+
 /// The control thread of a relay: owns the control plane.
 struct RelayControlLoop: ~Copyable {
     var control: RelayControl
@@ -80,11 +90,12 @@ struct RelayControlLoop: ~Copyable {
 
     private mutating func drain() {
         while let command = control.nextCommand() {
-            if !shard.post(.command(command)) { logger.warning("the packet thread is overrun") }
+            // As many as events, links and circuits call for; a lost one is never made good.
+            shard.insist(.command(command))
         }
         while let job = control.nextJob() {
             turn &+= 1
-            if !pool.submit(job, turn: turn) { logger.warning("the key workers are overrun") }
+            pool.submit(job, turn: turn)
         }
     }
 

@@ -57,8 +57,9 @@ public final class RelayNode: RelayService {
         let port = try TunnelPort(name: configuration.exit.interface)
         let exit = Self.exitSettings(configuration, offload: port.offload)
         do {
-            try await Self.raiseInterface(configuration)
+            // What is missing shows before anything of another exit's could be touched.
             try await firewall.install()
+            try await Self.raiseInterface(configuration)
             let node = try RelayNode(
                 configuration,
                 network: network,
@@ -124,7 +125,7 @@ public final class RelayNode: RelayService {
             tunnel: tunnel,
             mailbox: shard,
             wakeup: shardWakeup,
-            deliver: { events in _ = control.post(.events(events)) }
+            deliver: { events in control.deliver(events) }
         )
         _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
             do throws(IOError) {
@@ -134,7 +135,7 @@ public final class RelayNode: RelayService {
             }
         }
         let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
-            _ = control.post(.outcome(job.run()))
+            control.insist(.outcome(job.run()))
         }
         let ring = try Self.ring(configuration, network, keys)
         let memory = ReplayFile(stateFolder: configuration.stateFolder)
@@ -202,9 +203,9 @@ public final class RelayNode: RelayService {
         await directory.stop()
         let _: Bool? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
-            if !control.post(.stop { once.resume(true) }) { once.resume(nil) }
+            control.insist(.stop { once.resume(true) })
         }
-        _ = shard.post(.stop)
+        shard.insist(.stop)
         guard let firewall else { return }
         do throws(HostNetworkError) {
             try await firewall.remove()

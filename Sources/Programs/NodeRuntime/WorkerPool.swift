@@ -2,14 +2,13 @@ import EventLoop
 
 /// Threads that do key work, so that neither packets nor the control plane wait for it.
 ///
-/// Jobs are handed out in turn; results go to `deliver`, from whichever thread made them.
+/// Jobs are handed out in turn; results go to `deliver`, from whichever thread made them. A control
+/// plane waits for each of its jobs, and bounds how many there are: none is refused here.
 final class WorkerPool<Job: Sendable>: Sendable {
     private enum Message: Sendable {
         case job(Job)
         case stop
     }
-
-    private static var jobLimit: Int { 4_096 }
 
     private let mailboxes: [Mailbox<Message>]
 
@@ -24,7 +23,7 @@ final class WorkerPool<Job: Sendable>: Sendable {
         var mailboxes: [Mailbox<Message>] = []
         for index in 0..<count {
             let wakeup = try Wakeup()
-            let mailbox = Mailbox<Message>(capacity: Self.jobLimit, wakeup: wakeup)
+            let mailbox = Mailbox<Message>(capacity: 1, wakeup: wakeup)
             mailboxes.append(mailbox)
             // The thread ends by its last message and needs no join.
             _ = try LoopThread.start(name: "\(name)-key\(index)") {
@@ -34,14 +33,14 @@ final class WorkerPool<Job: Sendable>: Sendable {
         self.mailboxes = mailboxes
     }
 
-    /// Hands a job out; false if the worker whose turn it is has too many.
-    func submit(_ job: Job, turn: Int) -> Bool {
-        mailboxes[turn % mailboxes.count].post(.job(job))
+    /// Hands a job out.
+    func submit(_ job: Job, turn: Int) {
+        mailboxes[turn % mailboxes.count].insist(.job(job))
     }
 
     /// Lets every worker end after what it has.
     func stop() {
-        for mailbox in mailboxes { _ = mailbox.post(.stop) }
+        for mailbox in mailboxes { mailbox.insist(.stop) }
     }
 
     private static func run(

@@ -3,10 +3,10 @@ public import Wire
 /// A circuit as control plane and packet path of one node name it; never used twice by a node.
 public struct CircuitID: Hashable, Comparable, Sendable {
     /// Counts up from 1.
-    public let rawValue: UInt32
+    public let rawValue: UInt64
 
     /// Takes the number over.
-    public init(rawValue: UInt32) {
+    public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 

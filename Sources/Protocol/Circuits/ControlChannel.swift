@@ -127,16 +127,25 @@ public struct ControlChannel: Sendable {
         for index in outgoing.indices where outgoing[index].tries > 0 { outgoing[index].due = now }
     }
 
+    /// Bytes of messages that did not come whole yet.
+    public var heldByteCount: Int {
+        early.values.reduce(partial.count) { $0 + $1.message.count }
+    }
+
     /// Takes a record of the other end; returns the messages that are whole by it.
     ///
+    /// Without `mayHold`, a record that completes no message is left unanswered: it comes again.
     /// - Throws: ``WireError/tooLarge(field:value:limit:)`` for a message beyond 4 KiB,
     ///   ``WireError/invalid(field:)`` for pieces of different types; the conversation is over then.
     public mutating func receive(
         _ record: ControlRecord,
+        mayHold: Bool = true,
         now: Instant
     ) throws(WireError) -> [Message] {
         acknowledge(record, now: now)
         guard record.type != 0 else { return [] }
+        let isOld = expected &- record.sequence <= Self.aheadLimit && record.sequence != expected
+        guard mayHold || isOld || (record.sequence == expected && !record.goesOn) else { return [] }
         acknowledgeBy = min(acknowledgeBy ?? .distantFuture, now + Self.acknowledgeWithin)
         guard record.sequence &- expected < Self.aheadLimit else { return [] }
         early[record.sequence] = record

@@ -44,6 +44,8 @@ public struct FlowTable: ~Copyable {
     private var free: UInt32
     private var tcp = UseList()
     private var other = UseList()
+    // Flows of each handle that has some.
+    private var handleCounts: [UInt32: Int] = [:]
 
     /// Makes room for `capacity` flows; `seed` is random and secret.
     public init(capacity: Int, seed: (UInt64, UInt64)) {
@@ -92,6 +94,8 @@ public struct FlowTable: ~Copyable {
         let hash = hasher.hash(key)
         if let slot = slot(of: key, hash: hash) {
             let index = slots[slot]
+            countDown(entries[Int(index)].handle)
+            handleCounts[handle, default: 0] += 1
             entries[Int(index)].handle = handle
             touch(index, now)
             return nil
@@ -116,6 +120,7 @@ public struct FlowTable: ~Copyable {
         while slots[slot] != Self.none { slot = (slot &+ 1) & mask }
         slots[slot] = index
         link(index)
+        handleCounts[handle, default: 0] += 1
         count += 1
         return evicted
     }
@@ -149,11 +154,9 @@ public struct FlowTable: ~Copyable {
         }
     }
 
-    /// How many flows are pinned to `handle`; takes time for each flow held.
+    /// How many flows are pinned to `handle`.
     public func flowCount(of handle: UInt32) -> Int {
-        var result = 0
-        forEach { if $0.handle == handle { result += 1 } }
-        return result
+        handleCounts[handle, default: 0]
     }
 
     /// Forgets all flows pinned to `handle`; takes time for each flow held.
@@ -173,14 +176,9 @@ public struct FlowTable: ~Copyable {
         return before - count
     }
 
-    private func forEach(_ body: (Entry) -> Void) {
-        for list in [tcp, other] {
-            var index = list.oldest
-            while index != Self.none {
-                body(entries[Int(index)])
-                index = entries[Int(index)].next
-            }
-        }
+    private mutating func countDown(_ handle: UInt32) {
+        let count = flowCount(of: handle)
+        handleCounts[handle] = count > 1 ? count - 1 : nil
     }
 
     private var oldest: UInt32? {
@@ -231,6 +229,7 @@ public struct FlowTable: ~Copyable {
         }
         slots[hole] = Self.none
         unlink(index)
+        countDown(entries[Int(index)].handle)
         entries[Int(index)].next = free
         free = index
         count -= 1

@@ -1,22 +1,36 @@
-import Base
+public import Base
 import Wire
 
 /// Packets longer than a cell, put together from their fragments.
 ///
 /// One for each circuit and direction. Holds at most ``packetLimit`` packets in progress and
-/// ``byteLimit`` bytes of them; the one begun first makes room for another. Memory is allocated
-/// only while a fragmented packet is in progress. A fragment that overlaps, repeats or contradicts
-/// another ends its packet (as RFC 5722 does).
+/// ``byteLimit`` bytes of them; the one begun first makes room for another. Holds what has come and
+/// no more, whatever place a fragment claims. A fragment that overlaps, repeats or contradicts
+/// another ends its packet (as RFC 5722 does). The owner of many bounds them together, by
+/// ``byteCount`` and ``removeAll(olderThan:now:)``.
 public struct Reassembler: ~Copyable {
     private struct Packet {
         let id: UInt16
+        let begun: Instant
         /// Known once the first fragment has come.
         var total: Int?
         var receivedByteCount = 0
-        /// Where each fragment received lies, in no order.
-        var pieces: [Range<Int>] = []
-        var bytes: [UInt8] = []
+        /// The fragments received, in no order.
+        var pieces: [Piece] = []
+
+        /// What it holds, its own upkeep included.
+        var byteCount: Int {
+            receivedByteCount + (pieces.count + 1) * Reassembler.upkeepByteCount
+        }
     }
+
+    private struct Piece {
+        let place: Range<Int>
+        let bytes: [UInt8]
+    }
+
+    // About what a piece costs beside its bytes.
+    private static let upkeepByteCount = 64
 
     /// Packets in progress at most.
     public static let packetLimit = 4
@@ -24,6 +38,8 @@ public struct Reassembler: ~Copyable {
     public static let byteLimit = 128 * 1024
     /// Fragments of one packet at most.
     public static let fragmentLimit = 64
+    /// Time after which a packet in progress is given up.
+    public static let lifetime: TimeSpan = .seconds(5)
 
     private var packets: [Packet] = []
     /// Packets given up because others needed the room.
@@ -35,8 +51,11 @@ public struct Reassembler: ~Copyable {
     /// Packets in progress.
     public var count: Int { packets.count }
 
-    /// Bytes held for packets in progress.
-    public var byteCount: Int { packets.reduce(0) { $0 + $1.bytes.count } }
+    /// Bytes held for packets in progress, with what it costs to hold them.
+    public var byteCount: Int { packets.reduce(0) { $0 + $1.byteCount } }
+
+    /// When the oldest packet in progress was begun; `nil` where there is none.
+    public var begun: Instant? { packets.first?.begun }
 
     /// Takes a fragment; where it completes its packet, writes that to the front of `output` and
     /// returns its place.
@@ -49,7 +68,8 @@ public struct Reassembler: ~Copyable {
     public mutating func receive(
         _ record: Record,
         in arena: inout MutableRawSpan,
-        output: Range<Int>
+        output: Range<Int>,
+        now: Instant
     ) throws(FlowError) -> Range<Int>? {
         let body: Range<Int>
         let id: UInt16
@@ -65,7 +85,8 @@ public struct Reassembler: ~Copyable {
         case .packet, .control:
             return nil
         }
-        let index = packets.firstIndex { $0.id == id } ?? begin(id)
+        removeAll(olderThan: Self.lifetime, now: now)
+        let index = packets.firstIndex { $0.id == id } ?? begin(id, now: now)
         do throws(FlowError) {
             try check(place, total, of: index, limit: output.count)
         } catch {
@@ -80,12 +101,19 @@ public struct Reassembler: ~Copyable {
         packets.removeAll()
     }
 
-    private mutating func begin(_ id: UInt16) -> Int {
+    /// Gives up packets that have been in progress for `age` or longer.
+    public mutating func removeAll(olderThan age: TimeSpan, now: Instant) {
+        let count = packets.count
+        packets.removeAll { now - $0.begun >= age }
+        droppedCount += UInt64(count - packets.count)
+    }
+
+    private mutating func begin(_ id: UInt16, now: Instant) -> Int {
         if packets.count == Self.packetLimit {
             packets.removeFirst()
             droppedCount += 1
         }
-        packets.append(Packet(id: id))
+        packets.append(Packet(id: id, begun: now))
         return packets.count - 1
     }
 
@@ -98,10 +126,10 @@ public struct Reassembler: ~Copyable {
         let packet = packets[index]
         guard packet.pieces.count < Self.fragmentLimit else { throw .fragmentLimit }
         guard packet.total == nil || total == nil else { throw .conflictingFragment }
-        guard !packet.pieces.contains(where: { $0.overlaps(place) }) else {
+        guard !packet.pieces.contains(where: { $0.place.overlaps(place) }) else {
             throw .conflictingFragment
         }
-        let end = max(place.upperBound, packet.bytes.count)
+        let end = packet.pieces.reduce(place.upperBound) { max($0, $1.place.upperBound) }
         guard max(end, total ?? 0) <= min(limit, 0xffff) else { throw .fragmentLimit }
         guard let known = packet.total ?? total else { return }
         guard end <= known else { throw .conflictingFragment }
@@ -116,7 +144,7 @@ public struct Reassembler: ~Copyable {
         output: Range<Int>
     ) -> Range<Int>? {
         var index = index
-        let growth = max(0, place.upperBound - packets[index].bytes.count)
+        let growth = place.count + Self.upkeepByteCount
         while byteCount + growth > Self.byteLimit, index > 0 {
             packets.removeFirst()
             droppedCount += 1
@@ -127,18 +155,14 @@ public struct Reassembler: ~Copyable {
             droppedCount += 1
         }
         packets[index].total = packets[index].total ?? total
-        packets[index].bytes.append(contentsOf: repeatElement(0, count: growth))
-        packets[index].pieces.append(place)
+        packets[index].pieces.append(Piece(place: place, bytes: arena.bytes.copyBytes(body)))
         packets[index].receivedByteCount += place.count
-        do {
-            var bytes = packets[index].bytes.mutableSpan
-            var target = unsafe bytes.mutableBytes
-            target.copy(arena.bytes.extracting(body), to: place.lowerBound)
-        }
         // Pieces do not overlap and none passes the end: as many bytes as the total are all.
         guard packets[index].receivedByteCount == packets[index].total else { return nil }
         let whole = packets.remove(at: index)
-        arena.copy(whole.bytes, to: output.lowerBound)
-        return output.lowerBound..<output.lowerBound + whole.bytes.count
+        for piece in whole.pieces {
+            arena.copy(piece.bytes, to: output.lowerBound + piece.place.lowerBound)
+        }
+        return output.lowerBound..<output.lowerBound + whole.receivedByteCount
     }
 }

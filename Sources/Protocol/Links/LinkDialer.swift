@@ -1,5 +1,6 @@
 public import Base
 public import CryptoPrimitives
+import DequeModule
 public import Onion
 public import Wire
 
@@ -84,7 +85,7 @@ public struct LinkDialer: ~Copyable {
 
     private let identity: LinkIdentity?
     private var attempts: [Attempt] = []
-    private var steps: [Step] = []
+    private var steps: Deque<Step> = []
     private var random: RandomGenerator
 
     /// Dials as the relay `identity`, or as a client where it is `nil`.
@@ -110,7 +111,7 @@ public struct LinkDialer: ~Copyable {
 
     /// Takes the next step.
     public mutating func nextStep() -> Step? {
-        steps.isEmpty ? nil : steps.removeFirst()
+        steps.popFirst()
     }
 
     /// Takes an answer; one that answers nothing is ignored.

@@ -5,11 +5,18 @@ public import Wire
 /// A link as control plane and packet path name it to each other; never used twice by a node.
 public struct LinkID: Hashable, Sendable {
     /// Counts up from 1.
-    public let rawValue: UInt32
+    public let rawValue: UInt64
 
     /// Takes the number over.
-    public init(rawValue: UInt32) {
+    public init(rawValue: UInt64) {
         self.rawValue = rawValue
+    }
+}
+
+extension IPAddress {
+    /// The network of one subscriber: an IPv4 address, or an IPv6 /64.
+    var network: IPAddress {
+        isV4 ? self : IPAddress(high: high, low: 0)
     }
 }
 
@@ -107,6 +114,14 @@ public enum LinkEvent: Equatable, Sendable {
     case control(LinkID, LinkControlMessage)
     /// The peer's address changed.
     case roamed(LinkID, SocketAddress)
+
+    /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
+    public var isRepeated: Bool {
+        switch self {
+        case .control, .roamed: true
+        case .confirmed, .lost, .rekeyDue: false
+        }
+    }
 }
 
 /// Why a datagram was dropped; each is a counter.

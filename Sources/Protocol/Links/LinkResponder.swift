@@ -93,9 +93,11 @@ public struct LinkResponder: Sendable {
     private static let answerLife: TimeSpan = .seconds(10)
     private static let markLimit = 32_768
     private static let markLife: TimeSpan = .seconds(600)
-    /// Handshakes in work above which a cookie is required.
-    public static let loadThreshold = 256
-    /// Handshakes in work above which nothing more is taken.
+    /// ``load`` from which on a cookie is required.
+    public static let loadThreshold = 128
+    /// ``load`` from which on work is required too.
+    public static let effortThreshold = 256
+    /// ``load`` from which on nothing more is taken.
     public static let workLimit = 1024
 
     private let network: NetworkID
@@ -109,6 +111,8 @@ public struct LinkResponder: Sendable {
     private let markKey: [UInt8]
     /// Handshakes being worked on.
     public private(set) var inWork = 0
+    /// Links answered whose peer has not shown yet that it has the keys.
+    public private(set) var unconfirmed = 0
     /// Initiations that got silence, by ``Refusal``.
     public private(set) var refusals = [UInt64](repeating: 0, count: Refusal.allCases.count)
 
@@ -166,8 +170,8 @@ public struct LinkResponder: Sendable {
         guard !isMarked(mark), !isMarked(openedMark(of: initiation)) else {
             return refuse(.replayed)
         }
-        if inWork >= Self.loadThreshold {
-            let effort: UInt8 = inWork >= Self.loadThreshold * 2 ? 12 : 0
+        if load >= Self.loadThreshold {
+            let effort: UInt8 = load >= Self.effortThreshold ? 12 : 0
             let isProven = cookies.isProven(
                 initiation,
                 source: source,
@@ -189,7 +193,7 @@ public struct LinkResponder: Sendable {
             }
             guard senders.allows(source.ip, now: now) else { return refuse(.limited) }
         }
-        guard inWork < Self.workLimit, marks[0].count < Self.markLimit else {
+        guard load < Self.workLimit, marks[0].count < Self.markLimit else {
             return refuse(.busy)
         }
         inWork += 1
@@ -228,6 +232,18 @@ public struct LinkResponder: Sendable {
         inWork -= 1
     }
 
+    /// What strangers keep this relay busy with: handshakes in work, and links of which nobody has
+    /// shown yet to have the keys.
+    public var load: Int {
+        inWork + unconfirmed
+    }
+
+    /// Notes that a link that was ``answered(_:initiation:session:source:random:now:)`` stands or is
+    /// gone.
+    public mutating func linkSettled() {
+        unconfirmed -= 1
+    }
+
     /// Makes the RESP datagram and keeps it for repetitions of the same initiation.
     public mutating func answered(
         _ result: ResponseWork.Result,
@@ -243,6 +259,7 @@ public struct LinkResponder: Sendable {
             body: result.answer,
             filler: random.bytes(LinkResponse.fillerByteCount)
         ).encoded
+        unconfirmed += 1
         marks[0].insert(openedMark(of: initiation))
         answers.removeAll { now - $0.made >= Self.answerLife }
         if answers.count == Self.answerLimit { answers.removeFirst() }

@@ -45,6 +45,9 @@ extension LinkTable {
         let peer: LinkPeer
         let isInitiator: Bool
         var address: SocketAddress
+        // Where a standing client's link counts; it does not follow when the client roams.
+        var network: IPAddress?
+        var circuitCount = 0
         // Session slots; -1 for none. `pending` waits for the peer's first packet.
         var current = -1
         var previous = -1

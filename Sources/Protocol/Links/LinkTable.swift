@@ -1,5 +1,6 @@
 public import Base
 public import CryptoPrimitives
+import DequeModule
 public import Wire
 
 /// The established links of one shard: sessions, replay windows, roaming, liveness.
@@ -8,7 +9,7 @@ public import Wire
 /// ``send(_:datagram:link:header:now:)``, wake it at ``nextDeadline``; after each call drain
 /// ``output`` and ``nextEvent()`` before the next. `now` never goes back. Not thread-safe: owned by
 /// one shard. Bounds: `linkLimit` links, three sessions each; 1,024 links whose peer has not shown
-/// that it has the keys.
+/// that it has the keys; three quarters of the table for clients, ``networkLimit`` for one network.
 /// Spec: PROTOCOL.md §B.5 (sessions, liveness), §C.2 (datagram).
 public struct LinkTable: ~Copyable {
     /// Times of the link protocol.
@@ -61,10 +62,13 @@ public struct LinkTable: ~Copyable {
     private var sessionIndex: IndexTable
     private var linkIndex: IndexTable
     private var timers = TimerTable()
-    private var events: [LinkEvent] = []
+    private var events: Deque<LinkEvent> = []
     private var random: RandomGenerator
     private let timing: Timing
     private var unconfirmedCount = 0
+    // Standing links of clients, in all and by network.
+    private var clientCount = 0
+    private var networks: [IPAddress: Int] = [:]
     /// Datagrams ready to leave.
     public var output: DatagramOutput
     /// Datagrams dropped, by ``LinkDrop``.
@@ -98,6 +102,9 @@ public struct LinkTable: ~Copyable {
 
     /// Links whose peer has not shown that it has the keys, of all that may stand.
     public static let unconfirmedLimit = 1024
+
+    /// Standing links that clients of one IPv4 address or IPv6 /64 may have.
+    public static let networkLimit = 64
 
     // MARK: Commands
 
@@ -165,6 +172,21 @@ public struct LinkTable: ~Copyable {
         removeLink(slot)
     }
 
+    /// Notes that a circuit uses the link in `slot`, so that it never makes room for another.
+    public mutating func addCircuit(at slot: Int) {
+        links[slot].circuitCount += 1
+    }
+
+    /// Notes that a circuit has left the link in `slot`.
+    public mutating func removeCircuit(at slot: Int) {
+        links[slot].circuitCount -= 1
+    }
+
+    /// Circuits on the link in `slot`.
+    public func circuitCount(at slot: Int) -> Int {
+        links[slot].circuitCount
+    }
+
     /// Whether this end sends PINGs while the link is idle.
     public mutating func setKeepsAlive(_ keepsAlive: Bool, link id: LinkID, now: Instant) {
         guard let slot = slot(of: id) else { return }
@@ -209,7 +231,7 @@ public struct LinkTable: ~Copyable {
 
     /// Takes the next thing to report.
     public mutating func nextEvent() -> LinkEvent? {
-        events.isEmpty ? nil : events.removeFirst()
+        events.popFirst()
     }
 
     // MARK: Packets
@@ -256,6 +278,10 @@ public struct LinkTable: ~Copyable {
         let isNewest = sessions[slot].replay.commit(UInt64(sequence))
         guard let header = parsed else { return drop(.malformed) }
         let link = sessions[slot].link
+        if links[link].current < 0, !makeRoom(for: link, bytes: &bytes, now: now) {
+            lose(link)
+            return .consumed
+        }
         noteReceived(on: link, session: slot, now: now)
         if links[link].peer == .client, slot == links[link].current {
             follow(link, to: source, isNewest: isNewest, bytes: &bytes, now: now)
@@ -389,6 +415,11 @@ public struct LinkTable: ~Copyable {
     private mutating func removeLink(_ slot: Int) {
         let link = links.remove(at: slot)
         if link.current < 0 { unconfirmedCount -= 1 }
+        if let network = link.network {
+            clientCount -= 1
+            let count = networks[network, default: 1]
+            networks[network] = count > 1 ? count - 1 : nil
+        }
         linkIndex.remove(UInt64(link.id.rawValue))
         timers.cancel(slot)
         for session in [link.current, link.previous, link.pending] where session >= 0 {
@@ -426,6 +457,49 @@ public struct LinkTable: ~Copyable {
         }
     }
 
+    /// Counts a client's link that is about to stand; false where there is no place for it.
+    ///
+    /// Where its network has its share, or clients have theirs, the link idle longest that carries
+    /// no circuit makes room. Relays are no strangers, and there are not many.
+    private mutating func makeRoom(
+        for link: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard links[link].peer == .client, !links[link].isInitiator else { return true }
+        let network = links[link].address.ip.network
+        if networks[network, default: 0] >= Self.networkLimit {
+            guard evict(from: network, bytes: &bytes, now: now) else { return false }
+        } else if clientCount >= links.limit - links.limit / 4 {
+            guard evict(from: nil, bytes: &bytes, now: now) else { return false }
+        }
+        links[link].network = network
+        clientCount += 1
+        networks[network, default: 0] += 1
+        return true
+    }
+
+    /// Drops the client's link idle longest that carries no circuit, of `network` where there is
+    /// one; false where every link carries some.
+    private mutating func evict(
+        from network: IPAddress?,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        var oldest: Int?
+        for slot in 0..<links.endIndex where links.contains(slot) {
+            guard let own = links[slot].network, network == nil || own == network,
+                links[slot].circuitCount == 0
+            else { continue }
+            if let oldest, links[oldest].lastReceived <= links[slot].lastReceived { continue }
+            oldest = slot
+        }
+        guard let oldest else { return false }
+        _ = sendControl(.close, link: oldest, bytes: &bytes, now: now)
+        lose(oldest)
+        return true
+    }
+
     /// Follows a client to `source`, and asks there whether it is.
     private mutating func follow(
         _ link: Int,
@@ -444,7 +518,7 @@ public struct LinkTable: ~Copyable {
             // A nonce of its own: what was sent elsewhere proves nothing here.
             links[link].pingNonce = random.next()
             events.append(.roamed(links[link].id, source))
-            ping(link, bytes: &bytes, now: now)
+            _ = ping(link, bytes: &bytes, now: now)
             timers.set(link, to: nextDeadline(of: link, now: now))
         }
     }
@@ -561,10 +635,9 @@ public struct LinkTable: ~Copyable {
         let current = links[slot].current
         if isSuspicious(slot, now: now) {
             guard links[slot].pingCount < timing.pingLimit else { return lose(slot) }
-            links[slot].pingCount += 1
-            ping(slot, bytes: &bytes, now: now)
+            if ping(slot, bytes: &bytes, now: now) { links[slot].pingCount += 1 }
         } else if let due = idlePingDue(of: slot), due <= now {
-            ping(slot, bytes: &bytes, now: now)
+            _ = ping(slot, bytes: &bytes, now: now)
         }
         if current >= 0, links[slot].isInitiator, isOld(current, now: now) {
             sessions[current].renewalDue = now + timing.rekeyRetry
@@ -627,11 +700,14 @@ public struct LinkTable: ~Copyable {
         removeLink(slot)
     }
 
-    private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+    /// Sends a PING; false where it did not fit what is to be sent and comes to nothing.
+    private mutating func ping(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) -> Bool {
+        guard output.remainingCapacity > 0 else { return false }
         if links[slot].credit == nil { links[slot].pingNonce = random.next() }
         links[slot].lastPing = now
         let nonce = links[slot].pingNonce
         _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
+        return true
     }
 
     private func nextDeadline(of slot: Int, now: Instant) -> Instant {

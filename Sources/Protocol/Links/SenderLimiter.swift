@@ -21,8 +21,7 @@ struct SenderLimiter: Sendable {
 
     /// Takes one handshake of the network of `address`; false where its allowance is used up.
     mutating func allows(_ address: IPAddress, now: Instant) -> Bool {
-        let network = Array(address.bytes.prefix(address.isV4 ? 16 : 8))
-        let digest = BLAKE2b.hash(network, key: key, byteCount: 16)
+        let digest = BLAKE2b.hash(address.network.bytes, key: key, byteCount: 16)
         let place = digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         return allowances[Int(place % UInt64(Self.count))].take(now: now)
     }

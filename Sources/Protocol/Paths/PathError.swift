@@ -2,6 +2,8 @@ public import Base
 
 /// Why there is no path; says which rule left none.
 public enum PathError: Error, Hashable, Sendable {
+    /// The consensus has expired: what it says of relays holds no longer.
+    case directoryExpired
     /// No exit suits the wish, whatever the guard.
     case noExit(PathConstraints, exitCount: Int, PathRefusals)
     /// No guard of the sample may be used.
@@ -18,6 +20,8 @@ extension PathError: CustomStringConvertible {
     /// Why, for people.
     public var description: String {
         switch self {
+        case .directoryExpired:
+            "the directory has expired"
         case .noExit(let wanted, let count, let refusals):
             "no exit\(wanted) among \(count) exits\(refusals)"
         case .noGuard(let count, let refusals, _):

@@ -13,8 +13,9 @@ import NIOPosix
 public struct ControlClient: Sendable {
     /// How long a node may take to answer what it knows already.
     public static let timeout = Duration.seconds(2)
-    /// How long a node may take to build a circuit for a tunnel.
-    static let tunnelTimeout = Duration.seconds(30)
+    /// How long a node may take to change the machine, by the system's own tools, or to build a
+    /// circuit for a tunnel.
+    static let changeTimeout = Duration.seconds(60)
     /// Bytes a line of a stream may have, at most.
     static let lineLimit = 1_048_576
 
@@ -77,17 +78,17 @@ public struct ControlClient: Sendable {
 
     /// Begins to connect the machine.
     public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
-        try await send(.POST, "/v1/up", request)
+        try await order(.POST, "/v1/up", request)
     }
 
     /// Disconnects the machine.
     public func down() async throws(Failure) -> StatusReport {
-        try await send(.POST, "/v1/down")
+        try await order(.POST, "/v1/down")
     }
 
     /// Opens a tunnel for a process.
     public func openTunnel(_ request: TunnelRequest) async throws(Failure) -> TunnelGrant {
-        try await send(.POST, "/v1/tunnels", request, within: Self.tunnelTimeout)
+        try await order(.POST, "/v1/tunnels", request)
     }
 
     /// Closes a tunnel.
@@ -129,6 +130,16 @@ public struct ControlClient: Sendable {
         } catch let error as HTTPClientError {
             throw failure(for: error)
         }
+    }
+
+    /// Asks for something that takes its time, once the node has shown that it is there.
+    private func order<Answer: Decodable>(
+        _ method: HTTPMethod,
+        _ target: String,
+        _ body: (any Encodable)? = nil
+    ) async throws(Failure) -> Answer {
+        _ = try await node()
+        return try await send(method, target, body, within: Self.changeTimeout)
     }
 
     private func send<Answer: Decodable>(

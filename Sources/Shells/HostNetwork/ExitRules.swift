@@ -183,6 +183,10 @@ public struct ExitRules: Hashable, Sendable {
             let inside = family == "ip" ? TunnelAddresses.resolverV4 : TunnelAddresses.resolverV6
             return "ct status dnat ct original \(family) daddr \(inside) accept"
         }
+        // Of the host itself clients reach what its operator named, address by address.
+        let named = allowed.filter { $0.prefixBitCount == 128 }.map { address in
+            "\(address.base.isV4 ? "ip" : "ip6") daddr \(address.base) accept"
+        }
         return ["chain client {"] + [
             "meta l4proto != { tcp, udp, icmp, ipv6-icmp } \(Self.refuse)",
             "ct state invalid drop",
@@ -190,8 +194,9 @@ public struct ExitRules: Hashable, Sendable {
                 + " \(Self.refuse)",
             "ct state new meta nfproto ipv6 add @flows6 { ip6 saddr ct count over \(flowsPerClient) }"
                 + " \(Self.refuse)",
-        ] + resolver + ports + [
+        ] + resolver + [
             "ip daddr @allowed4 accept", "ip6 daddr @allowed6 accept",
+        ] + ports + [
             "ip daddr @refused4 \(Self.refuse)", "ip6 daddr @refused6 \(Self.refuse)",
             "}",
             "chain shrink { type filter hook forward priority mangle; policy accept;",
@@ -206,7 +211,7 @@ public struct ExitRules: Hashable, Sendable {
             "}",
             "chain arrive { type filter hook input priority filter; policy accept;",
             "iifname \(tun) ct state invalid drop",
-        ] + resolver.map { "iifname \(tun) \($0)" } + [
+        ] + (resolver + named).map { "iifname \(tun) \($0)" } + [
             "iifname \(tun) \(Self.refuse)", "}",
         ]
     }

@@ -48,7 +48,7 @@ public struct InterfacePlan: Hashable, Sendable {
 
     /// Sends `network` out of `name`.
     public mutating func route(_ network: IPNetwork, through name: String) {
-        lines.append("route replace \(network) dev \(name)")
+        lines.append("route add \(network) dev \(name)")
     }
 
     /// Moves `name` into the network namespace of the process `pid`.
