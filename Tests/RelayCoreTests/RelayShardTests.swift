@@ -70,7 +70,7 @@ struct RelayShardTests {
         let handshake = [UInt8](repeating: 0, count: Datagram.byteCount)
         for _ in 0..<5_000 { bench.receive(handshake) }
         bench.send(.destroy, circuit: 1, body: [0])
-        bench.perform(.openTunnel(CircuitID(rawValue: 2), shown: .zero, secret: .zero))
+        bench.openTunnel(2)
         let events = bench.takeEvents()
         let handshakes = events.count { if case .handshake = $0 { true } else { false } }
         #expect(handshakes == 4_096)

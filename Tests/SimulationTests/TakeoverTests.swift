@@ -1,7 +1,9 @@
 import Base
 import ClientCore
+import RelayCore
 import Simulation
 import Testing
+import Wire
 
 @Suite("Circuits replaced under live flows")
 struct TakeoverTests {

@@ -100,6 +100,8 @@ public struct ClientControl: ~Copyable {
         var current: LeaseID?
         var state = TunnelState.connecting(reason: nil)
         var failures = 0
+        /// Why the last try came to nothing; `nil` where none failed since it was connected.
+        var lastFailure: String?
         var retryAt: Instant = .zero
         var spareFailures = 0
         var spareRetryAt: Instant = .zero
@@ -832,6 +834,7 @@ public struct ClientControl: ~Copyable {
             }
         }
         tunnels[circuit.tunnel]?.failures = 0
+        tunnels[circuit.tunnel]?.lastFailure = nil
         tunnels[circuit.tunnel]?.retryAt = .zero
         if tunnels[circuit.tunnel]?.current == circuits[id]?.lease {
             setState(circuit.tunnel, .connected)
@@ -860,6 +863,7 @@ public struct ClientControl: ~Copyable {
             tunnels[id]?.current = nil
             // A flow that begins now must not be pinned to a lease that may never come back.
             commands.append(.setCurrent(id, nil))
+            if let reason = tunnel.lastFailure { noteDisconnected(id, reason: reason) }
         } else if now >= lease.opened + settings.rotation {
             // Its flows go on; new ones begin on another lease. Until that stands they begin here.
             tunnels[id]?.current = nil
@@ -1004,9 +1008,15 @@ public struct ClientControl: ~Copyable {
         tunnels[id]?.failures = tunnel.failures + 1
         let wait = tunnel.failures == 0 ? .milliseconds(1) : wait(tunnel.failures)
         tunnels[id]?.retryAt = now + wait
-        if tunnel.current == nil, !tunnel.leases.values.contains(where: { $0.circuit != nil }) {
-            setState(id, .connecting(reason: reason))
-        }
+        tunnels[id]?.lastFailure = reason
+        if tunnel.current == nil { noteDisconnected(id, reason: reason) }
+    }
+
+    /// Says why the tunnel is not connected, where no lease of it has a circuit.
+    private mutating func noteDisconnected(_ id: TunnelID, reason: String) {
+        guard let tunnel = tunnels[id], !tunnel.leases.values.contains(where: { $0.circuit != nil })
+        else { return }
+        setState(id, .connecting(reason: reason))
     }
 
     /// A time that doubles with `failures` from 100 ms to 6.4 s, of which half is drawn.

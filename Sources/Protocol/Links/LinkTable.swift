@@ -98,7 +98,7 @@ public struct LinkTable: ~Copyable {
     /// Datagrams sent for each one received from an address that has not answered a PING yet.
     ///
     /// A client may write any source into a datagram: what it asks for must not hit whoever is there.
-    public static let creditPerDatagram = 1
+    public static let creditPerDatagram = 3
 
     /// Links whose peer has not shown that it has the keys, of all that may stand.
     public static let unconfirmedLimit = 1024

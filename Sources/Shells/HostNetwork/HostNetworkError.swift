@@ -28,7 +28,8 @@ extension HostNetworkError {
         let text = message.isEmpty ? "it said nothing and \(status)" : message
         self.init(
             what: "`\(argv.joined(separator: " "))` failed",
-            why: text,
+            // An error has three lines, however many a program says it in.
+            why: text.split(separator: "\n").joined(separator: "; "),
             hint: Self.hint(for: text, program: argv.first ?? "")
         )
     }

@@ -9,8 +9,10 @@ import Onion
 import RelayCore
 import Wire
 
-/// A client and the three relays of a circuit, fed from memory: super-packets in at one end, out
-/// at the other, datagrams copied from arena to arena in between. Only the shards' own time counts.
+/// A client and the three relays of a circuit, fed from memory.
+///
+/// Super-packets go in at one end and come out at the other; datagrams are copied from arena to
+/// arena in between. Only the shards' own time counts.
 struct PathBench: ~Copyable {
     /// The packet paths a cell takes.
     enum Place: Int, CaseIterable {
@@ -37,6 +39,8 @@ struct PathBench: ~Copyable {
     private var arenas: [[UInt8]]
     private let forwardPacket: [UInt8]
     private var backwardPacket: [UInt8] = []
+    /// Offsets of the datagrams taken from a shard's output.
+    private var outgoing: [Int32] = []
     /// Time spent so far at each place, in nanoseconds.
     private(set) var spent = [UInt64](repeating: 0, count: Place.allCases.count)
 
@@ -125,12 +129,13 @@ struct PathBench: ~Copyable {
 
     /// Copies what `source` sends into the receive slots of `target`, and lets it work on that.
     private mutating func pass(from source: Place, to target: Place, now: Instant) {
-        let offsets = takeOutput(of: source)
-        precondition(offsets.count == Self.cellsOfBatch, "\(offsets.count) cells left \(source)")
-        for (index, offset) in offsets.enumerated() {
+        takeOutput(of: source)
+        let count = outgoing.count
+        precondition(count == Self.cellsOfBatch, "\(count) cells left \(source)")
+        for index in 0..<count {
             let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
             let place = slot + index % Self.segmentCount * Datagram.byteCount
-            let start = Int(offset)
+            let start = Int(outgoing[index])
             arenas[target.rawValue].replaceSubrange(
                 place..<place + Datagram.byteCount,
                 with: arenas[source.rawValue][start..<start + Datagram.byteCount]
@@ -171,20 +176,23 @@ struct PathBench: ~Copyable {
         }
     }
 
-    private mutating func takeOutput(of place: Place) -> [Int32] {
+    /// Notes in `outgoing` what `place` sends, and takes it away.
+    private mutating func takeOutput(of place: Place) {
+        // Copied: a list that is held while it is emptied would be allocated anew.
+        outgoing.removeAll(keepingCapacity: true)
         switch place {
         case .client:
-            defer { client.clearOutput() }
-            return client.links.output.trains.offsets
+            outgoing.append(contentsOf: client.links.output.trains.offsets)
+            client.clearOutput()
         case .guardRelay:
-            defer { guardRelay.clearOutput() }
-            return guardRelay.links.output.trains.offsets
+            outgoing.append(contentsOf: guardRelay.links.output.trains.offsets)
+            guardRelay.clearOutput()
         case .middle:
-            defer { middle.clearOutput() }
-            return middle.links.output.trains.offsets
+            outgoing.append(contentsOf: middle.links.output.trains.offsets)
+            middle.clearOutput()
         case .exit:
-            defer { exit.clearOutput() }
-            return exit.links.output.trains.offsets
+            outgoing.append(contentsOf: exit.links.output.trains.offsets)
+            exit.clearOutput()
         }
     }
 
@@ -293,7 +301,7 @@ struct PathBench: ~Copyable {
         perform(.addTunnel(Self.tunnel, .tcpAndUDP), now: now)
         perform(.bind(Self.lease, Self.tunnel, Self.circuit), now: now)
         perform(.setCurrent(Self.tunnel, Self.lease), now: now)
-        for place in Place.allCases { _ = takeOutput(of: place) }
+        for place in Place.allCases { takeOutput(of: place) }
     }
 
     /// Makes the place for the circuit at `far`, as a CREATE does.
@@ -301,15 +309,15 @@ struct PathBench: ~Copyable {
         let link = Self.link(after: near)
         let number = Self.number(after: near)
         let body = [UInt8](repeating: 0, count: CreateBody.circuitByteCount)
-        _ = takeOutput(of: near)
+        takeOutput(of: near)
         if near == .client {
             perform(.sendCell(link, number, .create, body), now: now)
         } else {
             perform(at: near, .sendCell(link, number, .create, body), now: now)
         }
         finish(near, now: now)
-        let offsets = takeOutput(of: near)
-        guard let offset = offsets.first.map({ Int($0) }) else {
+        takeOutput(of: near)
+        guard let offset = outgoing.first.map({ Int($0) }) else {
             preconditionFailure("no CREATE left \(near)")
         }
         arenas[far.rawValue].replaceSubrange(
@@ -330,7 +338,7 @@ struct PathBench: ~Copyable {
             case .exit: bench.exit.receive(&bytes, run: run, now: now)
             }
         }
-        _ = takeOutput(of: far)
+        takeOutput(of: far)
     }
 
     /// Sends one batch, to see which address the exit gave the client.
