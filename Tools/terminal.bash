@@ -72,6 +72,7 @@ step() {
     done
     wait "$step_group" || status=$?
     step_group=''
+    # shellcheck disable=SC2034  # Not every tool asks.
     step_status=$status
     elapsed=$(seconds_since "$begun")
     result=$(<"$scratch/step.out")
