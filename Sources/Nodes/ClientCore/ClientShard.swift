@@ -21,8 +21,6 @@ import Wire
 public struct ClientShard: ~Copyable {
     /// Tunnels at a time.
     public static let tunnelLimit = 32
-    /// Bytes in the receive queue, the kernel's overhead included, above which packets are marked.
-    public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
     private static let repeatedEventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
@@ -178,9 +176,9 @@ public struct ClientShard: ~Copyable {
 
     /// Begins a batch: `byteCount` bytes wait at the socket behind what is handed in next.
     ///
-    /// Above ``queueBound`` packets carry that on to their senders.
+    /// Above `CongestionSignal.queueBound` packets carry that on to their senders.
     public mutating func noteReceiveQueue(byteCount: Int) {
-        isQueueLong = byteCount > Self.queueBound
+        isQueueLong = byteCount > CongestionSignal.queueBound
     }
 
     /// Takes a run of datagrams that lies in the arena.
@@ -377,8 +375,7 @@ public struct ClientShard: ~Copyable {
     ) {
         switch outcome {
         case .records(let hop, let flags):
-            circuits[slot].unansweredSince = nil
-            if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
+            noteAnswer(flags, slot: slot)
             let isMarked = isQueueLong || flags.contains(.congestionExperienced)
             receiveRecords(
                 from: hop,
@@ -389,8 +386,7 @@ public struct ClientShard: ~Copyable {
                 now: now
             )
         case .nothing(let flags):
-            circuits[slot].unansweredSince = nil
-            if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
+            noteAnswer(flags, slot: slot)
         case .dropped:
             counters.droppedCells += 1
         case .waiting(let position):
@@ -405,6 +401,12 @@ public struct ClientShard: ~Copyable {
                 )
             )
         }
+    }
+
+    /// Notes that hops live, and what the flags of their layers say.
+    private mutating func noteAnswer(_ flags: LayerHeader.Flags, slot: Int) {
+        circuits[slot].unansweredSince = nil
+        if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
     }
 
     private mutating func releaseWaiting(
@@ -436,15 +438,10 @@ public struct ClientShard: ~Copyable {
         now: Instant
     ) {
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
-        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
-                    controlRecords += 1
-                    guard controlRecords <= ControlRecord.cellLimit else {
-                        throw .invalid(field: "CTRL records of a cell")
-                    }
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
                 case .packet(let range):
                     // Only the exit speaks to the tunnel.

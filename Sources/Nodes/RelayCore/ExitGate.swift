@@ -56,42 +56,26 @@ struct ExitGate: ~Copyable {
     }
 
     /// Hands the packet of the circuit that holds `lease` to the TUN device, if it may go there.
+    ///
+    /// One that `isMarked`, having come through a long queue, tells its sender by `signal`.
     mutating func send(
         _ packet: Range<Int>,
         lease: UInt32,
-        bytes: inout MutableRawSpan,
-        now: Instant
-    ) -> Outcome {
-        guard let header = try? IPHeader(parsing: bytes.bytes, packet) else { return .malformed }
-        return send(packet, header: header, lease: lease, bytes: &bytes, now: now)
-    }
-
-    /// Does the same for a packet that came through a long queue.
-    mutating func send(
-        _ packet: Range<Int>,
-        lease: UInt32,
+        isMarked: Bool,
         signal: inout CongestionSignal,
         bytes: inout MutableRawSpan,
         now: Instant
     ) -> Outcome {
         guard let header = try? IPHeader(parsing: bytes.bytes, packet) else { return .malformed }
-        let goesOn = signal.apply(
-            by: header,
-            packetOffset: packet.lowerBound,
-            in: &bytes,
-            now: now
-        )
-        guard goesOn else { return .dropped }
-        return send(packet, header: header, lease: lease, bytes: &bytes, now: now)
-    }
-
-    private mutating func send(
-        _ packet: Range<Int>,
-        header: IPHeader,
-        lease: UInt32,
-        bytes: inout MutableRawSpan,
-        now: Instant
-    ) -> Outcome {
+        if isMarked {
+            let goesOn = signal.apply(
+                by: header,
+                packetOffset: packet.lowerBound,
+                in: &bytes,
+                now: now
+            )
+            guard goesOn else { return .dropped }
+        }
         switch policy.verdict(for: packet, header: header, in: bytes.bytes) {
         case .refuse:
             return .refused(header, mayAnswer: refusals.take(now: now))

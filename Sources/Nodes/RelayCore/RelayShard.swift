@@ -15,22 +15,18 @@ import Wire
 /// lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
 ///
 /// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:)``: what came
-/// through a queue beyond ``queueBound`` is marked, beyond twice that dropped, where its circuit
-/// brings more than its share.
+/// through a queue beyond `CongestionSignal.queueBound` is marked, beyond twice that dropped, where
+/// its circuit brings more than its share.
 ///
 /// Bounds: `linkLimit` links; `circuitLimit` circuits, ``clientCircuitLimit`` on a client's link, of
-/// which ``pendingLimit`` may wait for key
-/// work; four cells wait for a circuit. Of events that peers repeat, 4,096 wait for the control
-/// plane; all others are as many as there are links, circuits and commands.
+/// which ``pendingLimit`` may wait for key work; four cells wait for a circuit. Of events that peers
+/// repeat, 4,096 wait for the control plane; all others are as many as there are links, circuits and
+/// commands.
 public struct RelayShard: ~Copyable {
     /// Circuits that may wait for the key work of their CREATE.
     public static let pendingLimit = 4_096
     /// Circuits on one link of a client.
     public static let clientCircuitLimit = 256
-    /// Bytes in the receive queue, the kernel's overhead included, above which cells are marked.
-    ///
-    /// Lower marks cost batching, and so throughput; higher ones delay.
-    public static let queueBound = 512 << 10
     private static let waitingCellLimit = 4
     private static let repeatedEventLimit = 4_096
     /// Control records of one circuit that are taken out of one batch.
@@ -79,7 +75,7 @@ public struct RelayShard: ~Copyable {
 
     /// How often something happened in one batch.
     struct BatchCount {
-        var batch: UInt64 = 0
+        var batch: UInt32 = 0
         var count = 0
     }
 
@@ -120,7 +116,6 @@ public struct RelayShard: ~Copyable {
     private var filler: FillerGenerator
     private var events: [RelayEvent] = []
     private var repeatedEventCount = 0
-    private var batch: UInt64 = 0
     private var scratchUsed = 0
     /// Bytes of packets in progress, on all circuits.
     public private(set) var fragmentByteCount = 0
@@ -218,10 +213,9 @@ public struct RelayShard: ~Copyable {
     /// Begins a batch: `byteCount` bytes wait at the socket behind what is handed in next.
     public mutating func noteReceiveQueue(byteCount: Int) {
         queue =
-            byteCount <= Self.queueBound
-            ? .short : byteCount <= Self.queueBound * 2 ? .long : .overlong
+            byteCount <= CongestionSignal.queueBound
+            ? .short : byteCount <= CongestionSignal.queueBound * 2 ? .long : .overlong
         meter.beginBatch()
-        batch += 1
     }
 
     /// Takes a run of datagrams that lies in the arena.
@@ -596,15 +590,10 @@ public struct RelayShard: ~Copyable {
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
-        var controlRecords = 0
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
                 case .control(let range):
-                    controlRecords += 1
-                    guard controlRecords <= ControlRecord.cellLimit else {
-                        throw .invalid(field: "CTRL records of a cell")
-                    }
                     guard takesControlRecord(slot) else {
                         counters.overflow += 1
                         continue
@@ -639,8 +628,8 @@ public struct RelayShard: ~Copyable {
     ///
     /// What is dropped comes again, or acknowledges what will be acknowledged again.
     private mutating func takesControlRecord(_ slot: Int) -> Bool {
-        if circuits[slot].controlRecords.batch != batch {
-            circuits[slot].controlRecords = BatchCount(batch: batch)
+        if circuits[slot].controlRecords.batch != meter.batch {
+            circuits[slot].controlRecords = BatchCount(batch: meter.batch)
         }
         circuits[slot].controlRecords.count += 1
         return circuits[slot].controlRecords.count <= Self.controlRecordLimit
@@ -657,15 +646,14 @@ public struct RelayShard: ~Copyable {
             counters.malformedPackets += 1
             return
         }
-        let outcome =
-            isMarked
-            ? exit?.send(
-                packet,
-                lease: lease,
-                signal: &circuits[slot].signal,
-                bytes: &bytes,
-                now: now
-            ) : exit?.send(packet, lease: lease, bytes: &bytes, now: now)
+        let outcome = exit?.send(
+            packet,
+            lease: lease,
+            isMarked: isMarked,
+            signal: &circuits[slot].signal,
+            bytes: &bytes,
+            now: now
+        )
         switch outcome {
         case .written:
             circuits[slot].hasCarried = true

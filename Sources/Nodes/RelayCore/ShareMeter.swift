@@ -11,7 +11,8 @@ struct ShareMeter {
         fileprivate var previousCount: UInt32 = 0
     }
 
-    private var batch: UInt32 = 1
+    /// The number of the batch; wraps.
+    private(set) var batch: UInt32 = 1
     private var cellCount: UInt32 = 0
     private var circuitCount: UInt32 = 0
     /// Mean of the cells a circuit brought in the last batch, rounded down.

@@ -49,16 +49,6 @@ enum ClientNews: Sendable {
     case interfaceGone(TunnelID)
 }
 
-extension Mailbox<ClientControlMessage> {
-    /// Hands over what a shard reports; where too much waits, only what happens once.
-    func deliver(_ events: [ClientEvent]) {
-        let repeatedCount = events.count { $0.isRepeated }
-        guard !post(.events(events), weight: repeatedCount) else { return }
-        let rest = events.filter { !$0.isRepeated }
-        if !rest.isEmpty { insist(.events(rest)) }
-    }
-}
-
 /// The control thread of a client: owns the control plane and the directory file.
 struct ClientControlLoop: ~Copyable {
     private static let directoryInterval: TimeSpan = .seconds(1)

@@ -23,16 +23,6 @@ struct RelayControlCounts: Sendable {
     var circuits: Int
 }
 
-extension Mailbox<RelayControlMessage> {
-    /// Hands over what a shard reports; where too much waits, only what happens once.
-    func deliver(_ events: [RelayEvent]) {
-        let repeatedCount = events.count { $0.isRepeated }
-        guard !post(.events(events), weight: repeatedCount) else { return }
-        let rest = events.filter { !$0.isRepeated }
-        if !rest.isEmpty { insist(.events(rest)) }
-    }
-}
-
 /// The control thread of a relay: owns the control plane and the directory file.
 struct RelayControlLoop: ~Copyable {
     private static let directoryInterval: TimeSpan = .seconds(1)

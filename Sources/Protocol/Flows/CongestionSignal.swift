@@ -5,8 +5,12 @@ public import Wire
 /// where they understand one, else by the loss of a packet now and then.
 ///
 /// One for each circuit and direction. Small packets are never lost by it: they are answers and
-/// conversations, whose senders have nothing to slow down. Spec: §C.7.
+/// conversations, whose senders have nothing to slow down. Spec: §C.8.
 public struct CongestionSignal: Sendable {
+    /// Bytes in a receive queue, the kernel's overhead included, beyond which it is too long.
+    ///
+    /// Lower marks cost batching, and so throughput; higher ones delay.
+    public static let queueBound = 512 << 10
     /// Time between two packets that are dropped.
     public static let dropInterval: TimeSpan = .milliseconds(10)
     /// Bytes a packet has at least to be dropped.

@@ -37,6 +37,7 @@ public enum RecordLayout {
 public struct RecordCursor: Sendable {
     private var offset: Int
     private let end: Int
+    private var controlCount = 0
 
     /// Starts at the front of `payload`.
     public init(payload: Range<Int>) {
@@ -46,8 +47,9 @@ public struct RecordCursor: Sendable {
 
     /// The next record; `nil` where padding or the end is reached.
     ///
-    /// - Throws: ``WireError`` for a record that does not fit, an unknown kind or a fragment that
-    ///   cannot be one; nothing comes after it then.
+    /// - Throws: ``WireError`` for a record that does not fit, an unknown kind, a fragment that
+    ///   cannot be one, or more control messages than a cell may have
+    ///   (`ControlRecord.cellLimit`); nothing comes after it then.
     /// - Precondition: the payload lies within `arena`.
     public mutating func next(in arena: RawSpan) throws(WireError) -> Record? {
         guard offset < end else { return nil }
@@ -72,6 +74,12 @@ public struct RecordCursor: Sendable {
         let next = body.upperBound
         offset = end
         let record = try Self.record(kind, body, in: arena)
+        if case .control = record {
+            controlCount += 1
+            guard controlCount <= ControlRecord.cellLimit else {
+                throw .invalid(field: "CTRL records of a cell")
+            }
+        }
         offset = next
         return record
     }

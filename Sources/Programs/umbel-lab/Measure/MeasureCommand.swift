@@ -6,9 +6,7 @@ struct MeasureCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure",
         abstract: "Measure the cores on one processor, fed from memory.",
-        subcommands: [
-            MeasurePathCommand.self, MeasureRelayCommand.self, MeasureHandshakesCommand.self,
-        ]
+        subcommands: [MeasurePathCommand.self, MeasureHandshakesCommand.self]
     )
 }
 

@@ -82,7 +82,14 @@ struct PathBench: ~Copyable {
     // MARK: One batch
 
     private mutating func forward() {
-        let now = MonotonicClock.now()
+        carryToExit(now: MonotonicClock.now())
+        let packets = exit.tunnelWrites?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
+        precondition(packets == Self.cellsOfBatch, "\(packets) packets left the exit")
+        exit.clearOutput()
+    }
+
+    /// Moves a batch from the client to the exit's output.
+    private mutating func carryToExit(now: Instant) {
         let packet = forwardPacket
         for _ in 0..<Self.packetsOfBatch {
             with(.client) { bench, bytes in
@@ -101,9 +108,6 @@ struct PathBench: ~Copyable {
         pass(from: .client, to: .guardRelay, now: now)
         pass(from: .guardRelay, to: .middle, now: now)
         pass(from: .middle, to: .exit, now: now)
-        let packets = exit.tunnelWrites?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
-        precondition(packets == Self.cellsOfBatch, "\(packets) packets left the exit")
-        exit.clearOutput()
     }
 
     private mutating func backward() {
@@ -343,22 +347,7 @@ struct PathBench: ~Copyable {
 
     /// Sends one batch, to see which address the exit gave the client.
     private mutating func learnLease(now: Instant) {
-        let packet = forwardPacket
-        with(.client) { bench, bytes in
-            for _ in 0..<Self.packetsOfBatch {
-                bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
-                bench.client.receiveFromTunnel(
-                    &bytes,
-                    tunnel: Self.tunnel,
-                    byteCount: packet.count,
-                    now: now
-                )
-            }
-        }
-        finish(.client, now: now)
-        pass(from: .client, to: .guardRelay, now: now)
-        pass(from: .guardRelay, to: .middle, now: now)
-        pass(from: .middle, to: .exit, now: now)
+        carryToExit(now: now)
         guard let list = exit.tunnelWrites, let write = list.writes.first else {
             preconditionFailure("nothing left the exit")
         }
