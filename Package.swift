@@ -87,6 +87,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         // Sockets where they are not the packet path.
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        // Names of HTTP's header fields.
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.5.1"),
         // Signals as a sequence, to end by.
         .package(
             url: "https://github.com/swift-server/swift-service-lifecycle.git",
@@ -149,6 +151,11 @@ let package = Package(
             ]
         ),
 
+        module(
+            "Nodes",
+            "AuthorityCore",
+            ["Base", "CryptoPrimitives", "Wire", "Directory"]
+        ),
         tests(
             of: "RelayCore",
             [
@@ -203,6 +210,21 @@ let package = Package(
             ]
         ),
 
+        module(
+            "Shells",
+            "DirectoryHTTP",
+            [
+                "Base",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
         // Programs
         module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
         module(
@@ -210,8 +232,9 @@ let package = Package(
             "NodeRuntime",
             [
                 "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "RelayCore", "ClientCore", "EventLoop", "UDPTransport",
-                "TunDevice", "HostNetwork", "ControlAPI", "NodeConfiguration",
+                "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
+                "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
+                "NodeConfiguration",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -276,16 +299,23 @@ let package = Package(
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
         tests(of: "Flows", ["Base", "Wire"]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
+        tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
         tests(of: "HostNetwork", ["Base"]),
         tests(
+            of: "DirectoryHTTP",
+            ["Base", .product(name: "Logging", package: "swift-log")]
+        ),
+        tests(
             of: "NodeRuntime",
             [
-                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "RelayCore", "ClientCore",
-                "EventLoop", "UDPTransport", "NamespaceSupport", "TestSupport",
+                "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
+                "ClientCore", "EventLoop", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
+                "NamespaceSupport", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),

@@ -86,6 +86,23 @@ final class FixedClient: ClientService {
         return stream
     }
 
+    static let list = RelayListReport(relays: [
+        .init(
+            nickname: "rose",
+            id: String(repeating: "ab", count: 32),
+            country: "DE",
+            flags: ["running", "exit"],
+            addresses: ["192.0.2.1:4433"],
+            weight: 10_000,
+            family: ""
+        )
+    ])
+
+    func relays() async -> RelayListReport {
+        asked.withLock { $0.append("relays") }
+        return Self.list
+    }
+
     func circuits() async -> CircuitsReport {
         note("circuits")
         return Self.circuits

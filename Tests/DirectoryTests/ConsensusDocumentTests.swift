@@ -204,7 +204,7 @@ struct ConsensusDocumentTests {
     @Test("parameters this version does not know survive, those out of range do not")
     func parameters() throws {
         var other = sample
-        other.parameters.unknown = [.init(id: 5, value: 77), .init(id: 60_000, value: 1)]
+        other.parameters.unknown = [.init(id: 6, value: 77), .init(id: 60_000, value: 1)]
         let document = try other.document()
         #expect(document.consensus.parameters == other.parameters)
         for field in NetworkParameters.fields where field.range.upperBound < .max {

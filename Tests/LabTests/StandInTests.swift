@@ -46,10 +46,9 @@ struct StandInTests {
         fi
         case "$1 $2" in
         "authority keygen") echo key > "$4"; printf '{"schema":1,"public_key":"%064d"}\\n' 7 ;;
-        "authority sign") echo signed >> "${12}" ;;
         "keygen --role") mkdir -p "$5"; echo key > "$5/relay.key" ;;
-        "relay descriptor") cp "$4" "$6" ;;
-        "relay --config"|"daemon --config")
+        "authority run"|"relay --config"|"daemon --config")
+            [ "$2" = run ] && shift
             socket=$(sed -n 's/^socket = "\\(.*\\)"$/\\1/p' "$3")
             printf 'read line; printf "HTTP/1.1 200 OK\\\\r\\\\n\\\\r\\\\n{}"\\n' > "$here/answer"
             exec socat "UNIX-LISTEN:$socket,fork" "EXEC:sh $here/answer" ;;
@@ -76,7 +75,7 @@ struct StandInTests {
         try String(contentsOfFile: path, encoding: .utf8)
     }
 
-    @Test("keys, descriptors and signatures come before daemons, and the client last")
+    @Test("keys come before daemons, authorities before relays, and the client last")
     func order() async throws {
         try await withStandIn { lab in
             try await lab.up()
@@ -84,18 +83,16 @@ struct StandInTests {
             let kinds = calls.map { $0.split(separator: " ").prefix(2).joined(separator: " ") }
             #expect(
                 kinds == [
-                    "authority keygen", "authority keygen", "keygen --role", "relay descriptor",
-                    "keygen --role", "relay descriptor", "keygen --role", "relay descriptor",
-                    "authority sign", "authority sign", "relay --config", "relay --config",
-                    "relay --config", "daemon --config", "up --wait",
+                    "authority keygen", "authority keygen", "keygen --role", "keygen --role",
+                    "keygen --role", "authority run", "authority run", "relay --config",
+                    "relay --config", "relay --config", "daemon --config", "up --wait",
                 ]
             )
             // `up` ran inside the client's namespace.
             #expect(try text("\(lab.folder)/where").contains("198.51.100.10/24"))
-            for host in ["r1", "r2", "r3", "client"] {
+            for host in ["a1", "a2", "r1", "r2", "r3", "client"] {
                 #expect(try await lab.state(of: host) == "running")
             }
-            #expect(try await lab.state(of: "a1") == "idle")
             let names = try await lab.exec("client", "cat /etc/resolv.conf")
             #expect(names.output.contains("nameserver 10.111.0.1\n"))
             #expect(names.output.contains("nameserver fd75:6d62:656c::1\n"))
@@ -128,7 +125,15 @@ struct StandInTests {
             let client = try text("\(folder)/hosts/client/client.toml")
             #expect(client.contains("[tunnel]\nmtu = 1280\nname = \"umbel0\"\n"))
             #expect(!client.contains("mode"))
-            #expect(try text("\(folder)/directory/consensus.bin") == "signed\nsigned\n")
+            let authority = try text("\(folder)/hosts/a2/authority.toml")
+            #expect(authority.contains("[listen]\naddresses = [\"192.0.2.12:7000\"]\n"))
+            #expect(network.contains("\naddresses = [\"192.0.2.12:7000\"]\n"))
+            let countries = try text("\(folder)/directory/geoip")
+            #expect(countries.contains("3323068682,3323068682,CH\n"))
+            #expect(
+                try text("\(folder)/directory/geoip6")
+                    == "2001:db8:101::10,2001:db8:101::10,CH\n"
+            )
         }
     }
 
@@ -152,7 +157,7 @@ struct StandInTests {
         "what fails is named: the host, the reason, and where it is written",
         arguments: [
             ("authority keygen.*a2", "host a2 could not be prepared"),
-            ("relay descriptor.*r2", "host r2 could not be prepared"),
+            ("authority run.*a2", "authority on a2 ended while starting"),
             ("relay --config.*r3", "relay on r3 ended while starting"),
             ("daemon --config", "daemon on client ended while starting"),
             ("up --wait", "client client does not connect"),

@@ -15,13 +15,14 @@ struct TopologyTests {
         let lab = try TopologyReader.read(file: "\(Self.folder)/lab.yaml")
         let count = { (role: Topology.Role) in lab.hosts.filter { $0.role == role }.count }
         #expect(count(.authority) == 4)
-        #expect(count(.relay) == 9)
+        #expect(count(.relay) == 10)
         #expect(count(.client) == 1)
         #expect(count(.internet) == 1)
         #expect(lab.threshold == 3)
         let exits = lab.hosts.filter { $0.exit != nil }
-        #expect(exits.map(\.name) == ["r7", "r8", "r9"])
-        #expect(exits.map(\.country) == ["DE", "NL", "SE"])
+        #expect(exits.map(\.name) == ["r7", "r8", "r9", "r10"])
+        #expect(exits.map(\.country) == ["DE", "NL", "SE", "PL"])
+        #expect(lab.hosts.filter { !$0.startsByItself }.map(\.name) == ["r10"])
         let inet = try #require(lab.host("inet"))
         for exit in exits {
             let allowed = try #require(exit.exit).allowed
@@ -38,7 +39,7 @@ struct TopologyTests {
         let nets = relays.flatMap { relay in
             relay.addresses.map { IPNetwork($0, prefixBitCount: $0.isV4 ? 120 : 48) }
         }
-        #expect(nets.count == 18)
+        #expect(nets.count == 20)
         #expect(Set(nets).count == nets.count)
     }
 
@@ -46,7 +47,7 @@ struct TopologyTests {
     func parameters() throws {
         let lab = try TopologyReader.read(file: "\(Self.folder)/lab.yaml")
         let directory = try #require(lab.parameters.first { $0.name == "directory" })
-        #expect(directory.values.first?.value == "\"1h\"")
+        #expect(directory.values.first?.value == "\"10s\"")
         let path = try #require(lab.parameters.first { $0.name == "path" })
         #expect(path.values.map(\.value) == ["24", "48", "true", "6", "3", "4"])
         #expect(TOMLText.quoted("a\"b\\c\u{1}\n") == "\"a\\\"b\\\\c\\u0001\\n\"")

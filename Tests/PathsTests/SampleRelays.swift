@@ -79,7 +79,9 @@ struct SampleRelays {
         at time: WallTime
     ) throws -> Descriptor {
         let third = relay.subnet ?? 0
-        let own = relay.subnet == nil ? UInt32(index + 1) << 12 : third << 8 | UInt32(index + 1)
+        // A /20 each, or in large networks a /24.
+        let net = index < 4_000 ? UInt32(index + 1) << 12 : 0x0100_0000 | UInt32(index + 1) << 8
+        let own = relay.subnet == nil ? net : third << 8 | UInt32(index + 1)
         let six = UInt64(relay.subnet ?? UInt32(index) + 1_000) << 16
         let id = id(index)
         return Descriptor(
@@ -91,7 +93,7 @@ struct SampleRelays {
             addresses: try RelayAddresses(
                 v4: relay.hasV4
                     ? SocketAddress(
-                        ip: IPAddress(v4: (relay.subnet == nil ? 0x0a00_0000 : 0xc612_0000) | own),
+                        ip: IPAddress(v4: (relay.subnet == nil ? 0x0a00_0000 : 0xc612_0000) + own),
                         port: 4433
                     ) : nil,
                 v6: relay.hasV6

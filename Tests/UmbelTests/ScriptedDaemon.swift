@@ -31,6 +31,29 @@ final class ScriptedDaemon: ClientService {
         }
     }
 
+    func relays() async -> RelayListReport {
+        RelayListReport(relays: [
+            .init(
+                nickname: "rose",
+                id: String(repeating: "ab", count: 32),
+                country: "DE",
+                flags: ["running", "exit"],
+                addresses: ["192.0.2.1:4433"],
+                weight: 10_000,
+                family: ""
+            ),
+            .init(
+                nickname: "iris",
+                id: String(repeating: "cd", count: 32),
+                country: "FR",
+                flags: ["running", "guard"],
+                addresses: ["192.0.2.2:4433", "[2001:db8::2]:4433"],
+                weight: 5_000,
+                family: "00112233"
+            ),
+        ])
+    }
+
     func circuits() async -> CircuitsReport {
         let hops = ["iris", "a-relay-of-19-bytes", "rose"].enumerated().map { index, name in
             CircuitReport.Hop(

@@ -46,6 +46,10 @@ public struct ClientControl: ~Copyable {
         case pong(token: UInt64, HopIndex, TimeSpan?)
         /// Guards or middles changed and want to be stored.
         case pathsChanged
+        /// A hop handed a part of the directory over.
+        case directoryPart(CircuitID, HopIndex, DirectoryPart)
+        /// A hop named the newest consensus it has.
+        case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
     }
 
     /// How a tunnel stands.
@@ -287,6 +291,22 @@ public struct ClientControl: ~Copyable {
         return true
     }
 
+    /// Asks `hop` for a part of the directory; a ``Notice/directoryPart(_:_:_:)`` brings it.
+    ///
+    /// - Returns: false if there is no such circuit, or its key for that hop is not there yet.
+    public mutating func ask(
+        _ ask: DirectoryAsk,
+        hop: HopIndex,
+        over id: CircuitID,
+        now: Instant
+    ) -> Bool {
+        guard let stage = circuits[id]?.stage, stage == .ready || stage == .active else {
+            return false
+        }
+        say(.directoryAsk(ask), to: hop, over: id, now: now)
+        return circuits[id] != nil
+    }
+
     /// Takes a newer view of the network.
     public mutating func setView(_ view: NetworkView, now: Instant, wall: WallTime) {
         self.wall = wall
@@ -353,6 +373,10 @@ public struct ClientControl: ~Copyable {
         case .built(let id, .failure):
             fail(id, culprit: .guardRelay, reason: "a relay's key is none", now: now)
         case .finished(let id, let work, let result):
+            if case .success(let success) = result, let path = circuits[id]?.path {
+                let relay = path.hops[work.hop.offset]
+                notices.append(.directoryNamed(id, work.hop, relay, success.message))
+            }
             step(id, now: now) { build throws(CircuitBuild.Failure) in
                 try build.finished(result, hop: work.hop)
             }
@@ -716,9 +740,11 @@ public struct ClientControl: ~Copyable {
             pings[nonce] = nil
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
+        case .directoryPart(let part):
+            notices.append(.directoryPart(id, hop, part))
         case .close:
             fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
-        case .extend, .openTunnel, .tunnelOpened, .echo:
+        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk:
             let reason = "hop \(hop.rawValue) broke the protocol"
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }

@@ -112,7 +112,8 @@ public struct RelayControl: ~Copyable {
 
     private let identity: Identity
     private let families: Families
-    private let target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
+    private var target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
+    private var shelf = DirectoryShelf()
     private var view: NetworkView?
     // The newest `wall`.
     private var wall: WallTime
@@ -186,16 +187,7 @@ public struct RelayControl: ~Copyable {
         var random = random
         self.identity = identity
         self.families = families
-        target = identity.circuitKeys.map { key in
-            (
-                HandshakeTarget(
-                    role: .circuit,
-                    network: identity.network,
-                    relay: identity.relay,
-                    publicKey: key.publicKey
-                ), key
-            )
-        }
+        target = Self.targets(identity, identity.circuitKeys)
         responder = LinkResponder(
             network: identity.network,
             relay: identity.relay,
@@ -215,6 +207,22 @@ public struct RelayControl: ~Copyable {
         bootMinute = wall.minute
         self.wall = wall
         self.random = random
+    }
+
+    private static func targets(
+        _ identity: Identity,
+        _ keys: [XWing.PrivateKey]
+    ) -> [(target: HandshakeTarget, key: XWing.PrivateKey)] {
+        keys.map { key in
+            (
+                HandshakeTarget(
+                    role: .circuit,
+                    network: identity.network,
+                    relay: identity.relay,
+                    publicKey: key.publicKey
+                ), key
+            )
+        }
     }
 
     // MARK: Outputs
@@ -254,6 +262,20 @@ public struct RelayControl: ~Copyable {
     /// Takes a newer view of the network.
     public mutating func setView(_ view: NetworkView) {
         self.view = view
+    }
+
+    /// Takes the documents it hands out over circuits.
+    public mutating func setShelf(_ shelf: DirectoryShelf) {
+        self.shelf = shelf
+    }
+
+    /// Answers handshakes by these circuit keys from now on, the newest first.
+    ///
+    /// - Precondition: there is one.
+    public mutating func setCircuitKeys(_ keys: [XWing.PrivateKey]) {
+        precondition(!keys.isEmpty, "a relay has a circuit key")
+        target = Self.targets(identity, keys)
+        responder.setKeys(keys, of: identity.relay)
     }
 
     /// Takes what the shard reports.
@@ -699,7 +721,9 @@ public struct RelayControl: ~Copyable {
             if let next = circuits[id]?.next { sendDestroy(next, .finished) }
             commands.append(.removeCircuit(id))
             forget(id)
-        case .echo, .extended, .tunnelOpened:
+        case .directoryAsk(let ask):
+            say(.directoryPart(shelf.part(ask)), to: id, now: now)
+        case .echo, .extended, .tunnelOpened, .directoryPart:
             violate(id)
         }
     }

@@ -16,6 +16,8 @@ public enum SignatureLabel: String, CaseIterable, Sendable {
     case desc
     /// An authority's signature under a consensus.
     case cons
+    /// An authority's signature under a vote on the directory, its own or one it passes on.
+    case ballot
     /// An operator's grant.
     case grant
 

@@ -16,6 +16,12 @@ extension NetworkParameters {
         Field(id: 2, name: "fresh-seconds", range: 1...month, path: \.freshSeconds),
         Field(id: 3, name: "valid-seconds", range: 1...year, path: \.validSeconds),
         Field(id: 4, name: "descriptor-seconds", range: 60...year, path: \.descriptorSeconds),
+        Field(
+            id: 5,
+            name: "circuit-key-seconds",
+            range: 120...month,
+            path: \.circuitKeySeconds
+        ),
         Field(id: 10, name: "subnet-prefix-v4", range: 0...32, path: \.subnetPrefixV4),
         Field(id: 11, name: "subnet-prefix-v6", range: 0...128, path: \.subnetPrefixV6),
         Field(

@@ -13,6 +13,8 @@ public struct NetworkParameters: Hashable, Sendable {
     public var validSeconds: UInt32 = 3 * 3_600
     /// Seconds a descriptor counts after it was published.
     public var descriptorSeconds: UInt32 = 86_400
+    /// Seconds from one circuit key of a relay to the next one.
+    public var circuitKeySeconds: UInt32 = 86_400
     /// Leading bits of IPv4 two relays of a path may not share; 0 turns the rule off.
     public var subnetPrefixV4: UInt32 = 16
     /// Leading bits of IPv6 two relays of a path may not share; 0 turns the rule off.

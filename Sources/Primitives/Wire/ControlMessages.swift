@@ -90,6 +90,10 @@ public enum ControlMessage: Equatable, Sendable {
     case echo(isAnswer: Bool, nonce: UInt64)
     /// Ends the circuit.
     case close(reason: UInt8)
+    /// Asks a hop for a part of the directory.
+    case directoryAsk(DirectoryAsk)
+    /// A part of the directory.
+    case directoryPart(DirectoryPart)
 
     /// How an extension went.
     public enum ExtendResult: Equatable, Sendable {
@@ -165,6 +169,7 @@ public enum ControlMessage: Equatable, Sendable {
         case .openTunnel, .tunnelOpened: 7
         case .echo: 8
         case .close: 10
+        case .directoryAsk, .directoryPart: 11
         }
     }
 
@@ -209,6 +214,8 @@ public enum ControlMessage: Equatable, Sendable {
             let flags: UInt8 = try reader.read()
             self = .echo(isAnswer: flags & 1 == 1, nonce: try reader.read())
         case 10: self = .close(reason: try reader.read())
+        case 11 where fromClient: self = .directoryAsk(try DirectoryAsk(from: &reader))
+        case 11: self = .directoryPart(try DirectoryPart(from: &reader))
         default: throw .unknown(field: "CTRL type", value: UInt64(type))
         }
         try reader.finish()
@@ -239,6 +246,8 @@ public enum ControlMessage: Equatable, Sendable {
             writer.write(nonce)
         case .close(let reason):
             writer.write(reason)
+        case .directoryAsk(let ask): ask.write(to: &writer)
+        case .directoryPart(let part): part.write(to: &writer)
         }
         return writer.bytes
     }

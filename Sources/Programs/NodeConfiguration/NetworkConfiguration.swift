@@ -19,6 +19,8 @@ public struct NetworkConfiguration: Hashable, Sendable {
         public var name: String
         /// Its Ed25519 public key.
         public var key: Bytes32
+        /// Where it hands the directory out and takes descriptors, TCP; at most 4, may be empty.
+        public var addresses: [SocketAddress] = []
     }
 
     /// Reads `file` as it is.
@@ -38,6 +40,11 @@ public struct NetworkConfiguration: Hashable, Sendable {
             let index = section.required("index", .integer(0...255))
             let name = section.required("name", .nickname)
             let key = section.required("key", .bytes32)
+            let addresses = section.value(
+                "addresses",
+                .list(.socketAddress, limit: 4),
+                default: []
+            )
             guard let index, let name, let key else { continue }
             if authorities.contains(where: { Int($0.index) == index || $0.key == key }) {
                 section.note(
@@ -48,7 +55,12 @@ public struct NetworkConfiguration: Hashable, Sendable {
                 )
             }
             authorities.append(
-                Authority(index: UInt8(truncatingIfNeeded: index), name: name, key: key)
+                Authority(
+                    index: UInt8(truncatingIfNeeded: index),
+                    name: name,
+                    key: key,
+                    addresses: addresses
+                )
             )
         }
         if sections.isEmpty {

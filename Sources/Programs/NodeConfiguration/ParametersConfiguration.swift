@@ -24,6 +24,8 @@ public struct ParametersConfiguration: Hashable, Sendable {
     public var middleLayer: Int
     /// Minutes a CREATE may be off, to either side.
     public var minuteWindow: Int
+    /// Time from one circuit key of a relay to the next one.
+    public var circuitKeyPeriod: TimeSpan
 
     /// Reads `file`, with the overrides of `environment`.
     ///
@@ -56,6 +58,11 @@ public struct ParametersConfiguration: Hashable, Sendable {
 
         let circuit = document.section("circuit")
         minuteWindow = circuit.value("minute_window", .integer(1...10), default: 2)
+        circuitKeyPeriod = circuit.value(
+            "key_period",
+            .duration(.seconds(120)...TimeSpan.seconds(30 * 86_400)),
+            default: .seconds(86_400)
+        )
 
         try document.finish()
         self.file = file

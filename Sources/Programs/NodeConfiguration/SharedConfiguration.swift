@@ -2,13 +2,15 @@
 public struct DirectoryFiles: Hashable, Sendable {
     /// Path of the trust root, read by ``NetworkConfiguration``.
     public var network: String
-    /// Path of the consensus; read again whenever it changes, and absent until one is signed.
-    public var consensus: String
+    /// Path of a consensus got some other way than from the network; `nil` for none.
+    ///
+    /// Read again whenever it changes.
+    public var consensus: String?
 
     static func read(_ section: Section) -> Self? {
         let network = section.requiredPath("network")
-        let consensus = section.requiredPath("consensus")
-        guard let network, let consensus else { return nil }
+        let consensus = section.optionalPath("consensus")
+        guard let network else { return nil }
         return Self(network: network, consensus: consensus)
     }
 }

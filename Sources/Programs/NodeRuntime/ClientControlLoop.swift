@@ -23,6 +23,12 @@ enum ClientControlMessage: Sendable {
     case close(TunnelID)
     /// Ping a hop of the circuit a tunnel uses; the notice names the token.
     case ping(TunnelID, HopIndex, token: UInt64)
+    /// The network to work by from now on.
+    case view(NetworkView)
+    /// Why there is no network to work by.
+    case noView(String)
+    /// Ask a relay of a circuit for the directory.
+    case fetch(DirectoryErrand)
     /// Tell how things stand.
     case snapshot(@Sendable (ClientSnapshot) -> Void)
     /// End.
@@ -49,9 +55,9 @@ enum ClientNews: Sendable {
     case interfaceGone(TunnelID)
 }
 
-/// The control thread of a client: owns the control plane and the directory file.
+/// The control thread of a client: owns the control plane.
 struct ClientControlLoop: ~Copyable {
-    private static let directoryInterval: TimeSpan = .seconds(1)
+    private static let lookInterval: TimeSpan = .seconds(1)
 
     struct Opening {
         var tunnel: TunnelID
@@ -60,7 +66,6 @@ struct ClientControlLoop: ~Copyable {
     }
 
     private var control: ClientControl?
-    private var directory: DirectoryFile
     private let settings: ClientControl.Settings
     private let stateFolder: String
     private let pool: WorkerPool<ClientJob>
@@ -73,11 +78,11 @@ struct ClientControlLoop: ~Copyable {
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
     private var turn = 0
+    private var errands = DirectoryErrands()
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
     init(
-        directory: DirectoryFile,
         settings: ClientControl.Settings,
         stateFolder: String,
         pool: WorkerPool<ClientJob>,
@@ -89,7 +94,6 @@ struct ClientControlLoop: ~Copyable {
         random: consuming RandomGenerator
     ) {
         self.control = nil
-        self.directory = directory
         self.settings = settings
         self.stateFolder = stateFolder
         self.pool = pool
@@ -113,9 +117,9 @@ struct ClientControlLoop: ~Copyable {
             let now = MonotonicClock.now()
             let wall = WallClock.now()
             if now >= nextLook {
-                look(now: now, wall: wall)
                 lookAround(now: now)
-                nextLook = now + Self.directoryInterval
+                errands.expire(now: now)
+                nextLook = now + Self.lookInterval
             }
             _ = wakeup.drain()
             mailbox.drain(into: &messages)
@@ -152,6 +156,14 @@ struct ClientControlLoop: ~Copyable {
             control?.close(tunnel, now: now)
         case .ping(let tunnel, let hop, let token):
             ping(tunnel, hop: hop, token: token, now: now)
+        case .view(let view):
+            take(view, now: now, wall: wall)
+        case .noView(let reason):
+            guard control == nil, problem != reason else { return }
+            problem = reason
+            news(.directory(problem: reason))
+        case .fetch(let errand):
+            errands.begin(errand, with: &control, now: now)
         case .snapshot(let answer):
             answer(
                 ClientSnapshot(
@@ -197,38 +209,33 @@ struct ClientControlLoop: ~Copyable {
             pool.submit(job, turn: turn)
         }
         var isChanged = false
+        var hasAsked = false
         while let notice = control?.nextNotice() {
             if case .pathsChanged = notice { isChanged = true }
+            if case .directoryPart(let circuit, let hop, let part) = notice {
+                errands.take((circuit, hop, part), with: &control, now: MonotonicClock.now())
+                hasAsked = true
+                continue
+            }
             news(.notice(notice))
         }
         if isChanged { storePaths() }
+        // What was asked for on the way is yet to leave.
+        if hasAsked { drain() }
     }
 
-    private mutating func look(now: Instant, wall: WallTime) {
-        switch directory.look(at: wall) {
-        case .view(let view):
-            landmarks.v4 = view.relays.lazy.compactMap(\.addresses.v4).first
-            landmarks.v6 = view.relays.lazy.compactMap(\.addresses.v6).first
-            if control == nil {
-                control = makeControl(view: view, wall: wall)
-                lookAround(now: now)
-            } else {
-                control?.setView(view, now: now, wall: wall)
-            }
-            problem = nil
-            logger.notice(
-                "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays"
-            )
-            news(.directory(problem: nil))
-            openWaiting(now: now, wall: wall)
-        case .refused(let reason):
-            logger.warning("consensus refused: \(reason)")
-            guard control == nil, problem != reason else { return }
-            problem = reason
-            news(.directory(problem: reason))
-        case nil:
-            break
+    private mutating func take(_ view: NetworkView, now: Instant, wall: WallTime) {
+        landmarks.v4 = view.relays.lazy.compactMap(\.addresses.v4).first
+        landmarks.v6 = view.relays.lazy.compactMap(\.addresses.v6).first
+        if control == nil {
+            control = makeControl(view: view, wall: wall)
+            lookAround(now: now)
+        } else {
+            control?.setView(view, now: now, wall: wall)
         }
+        problem = nil
+        news(.directory(problem: nil))
+        openWaiting(now: now, wall: wall)
     }
 
     /// Finds out by which families there is a way out of this machine now.

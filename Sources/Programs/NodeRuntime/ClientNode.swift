@@ -48,6 +48,7 @@ public actor ClientNode: ClientService {
     private let packetsEnded: AsyncStream<Void>
     private let logger: Logger
     private let network: MachineNetwork
+    private let directory: ClientDirectory
 
     private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
     private var machine: ControlAPI.TunnelID?
@@ -80,6 +81,7 @@ public actor ClientNode: ClientService {
         let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
         let node = try ClientNode(configuration, tell: { tell.yield($0) }, logger: logger)
         await node.findLock()
+        await node.directory.begin()
         Task { await node.follow(news) }
         Task { [weak node] in
             while !Task.isCancelled {
@@ -98,7 +100,8 @@ public actor ClientNode: ClientService {
     ) throws {
         self.configuration = configuration
         self.logger = logger
-        let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
+        let trusted = try NetworkConfiguration(file: configuration.directory.network)
+        let root = try TrustRoot(trusted)
         network = MachineNetwork(configuration)
         let controlWakeup = try Wakeup()
         let packetWakeup = try Wakeup()
@@ -146,11 +149,6 @@ public actor ClientNode: ClientService {
             case .telescoped: .telescoped
             }
         let plane = ClientControlLoop(
-            directory: DirectoryFile(
-                path: configuration.directory.consensus,
-                root: root,
-                stateFolder: configuration.stateFolder
-            ),
             settings: settings,
             stateFolder: configuration.stateFolder,
             pool: pool,
@@ -160,6 +158,13 @@ public actor ClientNode: ClientService {
             news: tell,
             logger: logger,
             random: try RandomGenerator.seeded()
+        )
+        directory = ClientDirectory(
+            configuration,
+            network: trusted,
+            root: root,
+            control: control,
+            logger: logger
         )
         _ = try LoopThread.start(name: "umbel-control", owning: plane) { plane in
             do throws(IOError) {
@@ -176,6 +181,7 @@ public actor ClientNode: ClientService {
     public func stop() async {
         for tunnel in tunnels.values { control.insist(.close(tunnel.core)) }
         control.insist(.stop)
+        directory.stop()
         let packetsEnded = packetsEnded
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in packetsEnded {} }
@@ -207,6 +213,7 @@ public actor ClientNode: ClientService {
                 StatusReport.Tunnel(id: id, interface: tunnel.interface, pid: tunnel.owner?.pid)
             }
         )
+        report.directory = await directory.report()
         report.relays = snapshot?.statements.flatMap { Self.report($0) }
         if report.state == .connecting { report.progress = progress(snapshot) }
         let main = main
@@ -251,6 +258,11 @@ public actor ClientNode: ClientService {
         }
         continuation.yield(await status())
         return stream
+    }
+
+    /// The relays of the network, the heaviest first.
+    public func relays() async -> RelayListReport {
+        await directory.relays()
     }
 
     /// The circuits right now.
@@ -624,8 +636,10 @@ public actor ClientNode: ClientService {
                 changed()
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
-            case .notice(.pathsChanged):
+            case .notice(.pathsChanged), .notice(.directoryPart):
                 break
+            case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
+                directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):
                 directoryProblem = problem
                 changed()

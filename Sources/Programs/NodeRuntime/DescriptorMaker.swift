@@ -10,6 +10,8 @@ extension SignedDescriptor {
 
     /// The descriptor a relay's configuration and keys make in `minute`; `family` takes it in.
     ///
+    /// For a directory that is signed by hand: the circuit key serves for a year.
+    ///
     /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
     ///   where the result cannot be signed.
     public init(
@@ -19,16 +21,38 @@ extension SignedDescriptor {
         network: NetworkID,
         minute: UInt32
     ) throws {
+        try self.init(
+            configuration,
+            identity: keys.identity,
+            circuitKey: CircuitKey(key: keys.circuit, expiryMinute: minute + Self.keyLifeMinutes),
+            family: family,
+            network: network,
+            minute: minute
+        )
+    }
+
+    /// The descriptor a relay's configuration and keys make in `minute`; `family` takes it in.
+    ///
+    /// - Throws: `WireError` where addresses or names break the directory's rules, `DirectoryError`
+    ///   where the result cannot be signed.
+    init(
+        _ configuration: RelayConfiguration,
+        identity: Ed25519.SigningKey,
+        circuitKey: CircuitKey,
+        family: Ed25519.SigningKey?,
+        network: NetworkID,
+        minute: UInt32
+    ) throws {
         let exit = configuration.exit
         var flags: RelayFlags = exit.isEnabled ? [.exit] : [.guardCapable]
         if exit.isEnabled, exit.carriesIPv6 { flags.insert(.exitsIPv6) }
-        let id = NodeID(keys.identity.publicKey)
+        let id = NodeID(identity.publicKey)
         try self.init(
             signing: Descriptor(
                 network: network,
                 id: id,
-                circuitKey: keys.circuit.publicKey,
-                circuitKeyExpiryMinute: minute + Self.keyLifeMinutes,
+                circuitKey: circuitKey.key.publicKey,
+                circuitKeyExpiryMinute: circuitKey.expiryMinute,
                 publishedMinute: minute,
                 addresses: try RelayAddresses(
                     v4: configuration.listenAddresses.first { $0.ip.isV4 },
@@ -44,7 +68,7 @@ extension SignedDescriptor {
                 nickname: configuration.nickname,
                 contact: configuration.contact
             ),
-            with: keys.identity
+            with: identity
         )
     }
 

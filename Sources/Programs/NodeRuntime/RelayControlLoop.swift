@@ -1,4 +1,5 @@
 import Base
+import CryptoPrimitives
 import Directory
 import EventLoop
 import Logging
@@ -10,6 +11,10 @@ enum RelayControlMessage: Sendable {
     case events([RelayEvent])
     /// Key work is done.
     case outcome(RelayJob.Outcome)
+    /// The directory has changed.
+    case directory(NetworkView, DirectoryShelf)
+    /// Use these circuit keys from now on, the newest first.
+    case circuitKeys([XWing.PrivateKey])
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
     /// End, and say so once everything is stored.
@@ -23,12 +28,9 @@ struct RelayControlCounts: Sendable {
     var circuits: Int
 }
 
-/// The control thread of a relay: owns the control plane and the directory file.
+/// The control thread of a relay: owns the control plane.
 struct RelayControlLoop: ~Copyable {
-    private static let directoryInterval: TimeSpan = .seconds(1)
-
     var control: RelayControl
-    var directory: DirectoryFile
     let memory: ReplayFile
     let pool: WorkerPool<RelayJob>
     let mailbox: Mailbox<RelayControlMessage>
@@ -44,14 +46,9 @@ struct RelayControlLoop: ~Copyable {
         var poller = try Poller()
         try poller.add(wakeup.descriptor, token: 0)
         var messages: [RelayControlMessage] = []
-        var nextLook = MonotonicClock.now()
         while true {
             let now = MonotonicClock.now()
             let wall = WallClock.now()
-            if now >= nextLook {
-                look(at: wall)
-                nextLook = now + Self.directoryInterval
-            }
             _ = wakeup.drain()
             mailbox.drain(into: &messages)
             for message in messages {
@@ -60,6 +57,11 @@ struct RelayControlLoop: ~Copyable {
                     for event in events { control.receive(event, now: now, wall: wall) }
                 case .outcome(let outcome):
                     control.finish(outcome, now: now, wall: wall)
+                case .directory(let view, let shelf):
+                    control.setView(view)
+                    control.setShelf(shelf)
+                case .circuitKeys(let keys):
+                    control.setCircuitKeys(keys)
                 case .counts(let answer):
                     answer(counts())
                 case .stop(let done):
@@ -72,7 +74,7 @@ struct RelayControlLoop: ~Copyable {
             if control.nextDeadline <= now { control.advance(to: now) }
             drain()
             guard messages.isEmpty else { continue }
-            _ = try poller.wait(until: min(control.nextDeadline, nextLook), now: now)
+            _ = try poller.wait(until: control.nextDeadline, now: now)
         }
     }
 
@@ -84,20 +86,6 @@ struct RelayControlLoop: ~Copyable {
         while let job = control.nextJob() {
             turn &+= 1
             pool.submit(job, turn: turn)
-        }
-    }
-
-    private mutating func look(at wall: WallTime) {
-        switch directory.look(at: wall) {
-        case .view(let view):
-            control.setView(view)
-            logger.notice(
-                "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays"
-            )
-        case .refused(let reason):
-            logger.warning("consensus refused: \(reason)")
-        case nil:
-            break
         }
     }
 

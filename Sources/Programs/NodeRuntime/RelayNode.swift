@@ -21,6 +21,7 @@ public final class RelayNode: RelayService {
     private let control: Mailbox<RelayControlMessage>
     private let shard: Mailbox<RelayLoopMessage>
     private let firewall: ExitFirewall?
+    private let directory: RelayDirectory
     private let failures: AsyncStream<String>
 
     /// Starts the relay that `configuration` describes.
@@ -31,15 +32,17 @@ public final class RelayNode: RelayService {
         _ configuration: RelayConfiguration,
         logger: Logger
     ) async throws -> RelayNode {
-        let root = try TrustRoot(NetworkConfiguration(file: configuration.directory.network))
+        let network = try NetworkConfiguration(file: configuration.directory.network)
+        let root = try TrustRoot(network)
         let keys = try RelayKeys(folder: configuration.stateFolder)
         // What another relay may hold comes first: its firewall stays untouched where it runs.
         let sockets = try PacketSockets(configuration.listenAddresses, options: UDPOptions())
         let firewall = Self.firewall(configuration)
         guard configuration.exit.isEnabled else {
             await Self.removeLeftovers(firewall)
-            return try RelayNode(
+            let node = try RelayNode(
                 configuration,
+                network: network,
                 root: root,
                 keys: keys,
                 sockets: sockets,
@@ -48,6 +51,8 @@ public final class RelayNode: RelayService {
                 firewall: nil,
                 logger: logger
             )
+            await node.directory.begin()
+            return node
         }
         let port = try TunnelPort(name: configuration.exit.interface)
         let exit = Self.exitSettings(configuration, offload: port.offload)
@@ -55,8 +60,9 @@ public final class RelayNode: RelayService {
             // What is missing shows before anything of another exit's could be touched.
             try await firewall.install()
             try await Self.raiseInterface(configuration)
-            return try RelayNode(
+            let node = try RelayNode(
                 configuration,
+                network: network,
                 root: root,
                 keys: keys,
                 sockets: sockets,
@@ -65,6 +71,8 @@ public final class RelayNode: RelayService {
                 firewall: firewall,
                 logger: logger
             )
+            await node.directory.begin()
+            return node
         } catch {
             await Self.removeLeftovers(firewall)
             throw error
@@ -83,6 +91,7 @@ public final class RelayNode: RelayService {
 
     private init(
         _ configuration: RelayConfiguration,
+        network: NetworkConfiguration,
         root: TrustRoot,
         keys: RelayKeys,
         sockets: consuming PacketSockets,
@@ -128,13 +137,14 @@ public final class RelayNode: RelayService {
         let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
             control.insist(.outcome(job.run()))
         }
+        let ring = try Self.ring(configuration, network, keys)
         let memory = ReplayFile(stateFolder: configuration.stateFolder)
         let plane = RelayControlLoop(
             control: RelayControl(
                 identity: RelayControl.Identity(
                     network: root.network,
                     signingKey: keys.identity,
-                    circuitKeys: [keys.circuit]
+                    circuitKeys: ring?.keys ?? [keys.circuit]
                 ),
                 families: RelayControl.Families(
                     v4: configuration.listenAddresses.contains { $0.ip.isV4 },
@@ -145,16 +155,20 @@ public final class RelayNode: RelayService {
                 wall: WallClock.now(),
                 random: try RandomGenerator.seeded()
             ),
-            directory: DirectoryFile(
-                path: configuration.directory.consensus,
-                root: root,
-                stateFolder: configuration.stateFolder
-            ),
             memory: memory,
             pool: pool,
             mailbox: control,
             wakeup: controlWakeup,
             shard: shard,
+            logger: logger
+        )
+        directory = RelayDirectory(
+            configuration,
+            network: network,
+            root: root,
+            identity: keys.identity,
+            ring: ring,
+            control: control,
             logger: logger
         )
         _ = try LoopThread.start(name: "umbel-control", owning: plane) { plane in
@@ -166,8 +180,27 @@ public final class RelayNode: RelayService {
         }
     }
 
+    /// The circuit keys of a relay whose network has authorities to tell of new ones.
+    private static func ring(
+        _ configuration: RelayConfiguration,
+        _ network: NetworkConfiguration,
+        _ keys: RelayKeys
+    ) throws -> CircuitKeyRing? {
+        guard network.hasAddresses else { return nil }
+        var ring = try CircuitKeyRing(
+            folder: configuration.stateFolder,
+            identity: keys.identity.publicKey
+        )
+        _ = try ring.turn(
+            at: WallClock.now().minute,
+            periodSeconds: NetworkParameters.production.circuitKeySeconds
+        )
+        return ring
+    }
+
     /// Ends the threads and takes the firewall away.
     public func stop() async {
+        await directory.stop()
         let _: Bool? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
             control.insist(.stop { once.resume(true) })
@@ -210,6 +243,7 @@ public final class RelayNode: RelayService {
         drops["overflow"] = report?.counters.overflow
         drops["policy"] = report?.counters.policyRefused
         drops["replayed_create"] = counts?.counters.replayedCreates
+        let (network, listing) = await directory.reports()
         return RelayStatusReport(
             nickname: configuration.nickname,
             identity: identity.rawValue.hex,
@@ -219,7 +253,9 @@ public final class RelayNode: RelayService {
             cellsForward: report?.counters.forwardCells ?? 0,
             cellsBackward: report?.counters.backwardCells ?? 0,
             drops: drops,
-            exitLeases: configuration.exit.isEnabled ? report?.leases : nil
+            exitLeases: configuration.exit.isEnabled ? report?.leases : nil,
+            directory: network,
+            listing: listing
         )
     }
 

@@ -34,6 +34,16 @@ public enum StateFolder {
         try Data(bytes).write(to: URL(filePath: path), options: .atomic)
     }
 
+    /// Names of the files in `folder`; empty where it cannot be read.
+    static func names(in folder: String) -> [String] {
+        (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    }
+
+    /// Removes the file at `path`; one that is not there is no matter.
+    static func remove(_ path: String) {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
     /// Seconds and size that tell one version of a file from another; `nil` where there is none.
     static func stamp(_ path: String) -> FileStamp? {
         guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),

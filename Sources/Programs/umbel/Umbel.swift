@@ -17,7 +17,8 @@ struct Umbel: AsyncParsableCommand {
         version: "umbel \(Version.number)",
         subcommands: [
             UpCommand.self, DownCommand.self, RunCommand.self, StatusCommand.self,
-            CircuitsCommand.self, PingCommand.self, DaemonCommand.self, RelayCommand.self,
+            CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
+            DaemonCommand.self, RelayCommand.self,
             KeygenCommand.self, AuthorityCommand.self, CheckConfigCommand.self,
             VersionCommand.self, CompletionsCommand.self,
         ]

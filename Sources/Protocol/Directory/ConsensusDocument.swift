@@ -85,7 +85,7 @@ public struct ConsensusDocument: Hashable, Sendable {
     }
 
     /// Whether `signature` is by `key` over this document.
-    func isValid(_ signature: ConsensusSignature, by key: Bytes32) -> Bool {
+    public func isValid(_ signature: ConsensusSignature, by key: Bytes32) -> Bool {
         Ed25519.isValid(signature.bytes, of: signedMessage, by: key)
     }
 

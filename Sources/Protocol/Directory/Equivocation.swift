@@ -1,5 +1,5 @@
 public import Base
-import Wire
+public import Wire
 
 /// Proof that authorities signed two documents for one interval; whoever holds it can check it.
 public struct Equivocation: Hashable, Sendable {
@@ -27,6 +27,52 @@ public struct Equivocation: Hashable, Sendable {
         self.first = first
         self.second = second
         doubleSigners = firstSigners.filter(secondSigners.contains)
+    }
+}
+
+extension Equivocation {
+    /// Reads a stored proof and checks it anew.
+    ///
+    /// - Throws: ``DirectoryError/malformed(_:)`` for anything that is no proof under `root`.
+    public init(parsing bytes: [UInt8], under root: TrustRoot) throws(DirectoryError) {
+        var documents: [ConsensusDocument] = []
+        do {
+            var reader = ByteReader(bytes)
+            for _ in 0..<2 {
+                let count = Int(try reader.read(UInt32.self))
+                documents.append(
+                    try ConsensusDocument(parsing: try reader.read(byteCount: count))
+                )
+            }
+            try reader.finish()
+        } catch let error as WireError {
+            throw .malformed(error)
+        } catch let error as DirectoryError {
+            throw error
+        } catch {
+            throw .malformed(.invalid(field: "proof"))
+        }
+        guard let proof = Self(documents[0], documents[1], under: root) else {
+            throw .malformed(.invalid(field: "proof"))
+        }
+        self = proof
+    }
+
+    /// The proof as bytes anybody can check: both documents, each behind its length.
+    public func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        for document in [first, second] {
+            let bytes = document.encoded()
+            writer.write(UInt32(truncatingIfNeeded: bytes.count))
+            writer.write(bytes)
+        }
+        return writer.bytes
+    }
+
+    /// The relays both documents list with the same words: what is left to rely on.
+    public var common: Set<NodeID> {
+        let others = Set(second.consensus.relays)
+        return Set(first.consensus.relays.filter { others.contains($0) }.map(\.id))
     }
 }
 

@@ -7,6 +7,8 @@ public struct KnownDirectory: Sendable {
     /// Whom it believes.
     public let root: TrustRoot
     /// The network by the newest believed document; `nil` before the first one.
+    ///
+    /// Where there is another document for its interval, only what both say.
     public private(set) var view: NetworkView?
     /// Two documents for one interval, the first such pair seen.
     public private(set) var equivocation: Equivocation?
@@ -48,15 +50,35 @@ public struct KnownDirectory: Sendable {
                 lastSeen: lastSeen
             )
         } catch {
-            if case .conflict = error, equivocation == nil, let document {
-                equivocation = Equivocation(document, candidate, under: root)
+            if case .conflict = error, let document,
+                let proof = Equivocation(document, candidate, under: root)
+            {
+                note(proof)
             }
             throw error
         }
         let isNew = view?.digest != accepted.digest
-        view = accepted
+        if isNew { view = accepted }
         document = candidate
         lastSeen = TrustRoot.LastSeen(validAfter: accepted.validAfter, digest: accepted.digest)
         return isNew
+    }
+
+    /// Takes over the proof of a lie; the first one is kept.
+    ///
+    /// As long as the document at hand is one of the two, only what both say is relied on.
+    public mutating func note(_ proof: Equivocation) {
+        equivocation = equivocation ?? proof
+        guard let document, [proof.first.digest, proof.second.digest].contains(document.digest)
+        else { return }
+        view = NetworkView(believing: document, keeping: proof.common)
+    }
+
+    /// Compares what a relay says of its newest document with what this node has believed.
+    ///
+    /// - Returns: false where it names another document for the interval of the one at hand.
+    public func agrees(validAfter: WallTime, digestPrefix: [UInt8]) -> Bool {
+        guard let view, view.validAfter == validAfter else { return true }
+        return view.shortDigest == digestPrefix
     }
 }

@@ -11,8 +11,10 @@ public struct NetworkView: Sendable {
     public let digest: Bytes32
     private let indexByAddress: [SocketAddress: Int]
 
-    init(believing document: ConsensusDocument) {
-        consensus = document.consensus
+    init(believing document: ConsensusDocument, keeping kept: Set<NodeID>? = nil) {
+        var consensus = document.consensus
+        if let kept { consensus.relays.removeAll { !kept.contains($0.id) } }
+        self.consensus = consensus
         digest = document.digest
         var indexes: [SocketAddress: Int] = [:]
         indexes.reserveCapacity(consensus.relays.count)

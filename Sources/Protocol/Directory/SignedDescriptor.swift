@@ -1,4 +1,4 @@
-import Base
+public import Base
 public import CryptoPrimitives
 public import Wire
 
@@ -53,6 +53,11 @@ public struct SignedDescriptor: Hashable, Sendable {
     /// The bytes to publish.
     public func encoded() -> [UInt8] {
         body + signature
+    }
+
+    /// SHA-256 of the signed bytes: what votes name the descriptor by.
+    public var digest: Bytes32 {
+        SHA256.digest(body, signature)
     }
 
     /// Checks network, signature and family certificate.

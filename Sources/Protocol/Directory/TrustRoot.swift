@@ -113,6 +113,16 @@ public struct TrustRoot: Hashable, Sendable {
         return NetworkView(believing: document)
     }
 
+    /// Authorities that may be bad without harm: a third of them, rounded down, without the last.
+    public var toleratedFaultCount: Int {
+        (authorities.count - 1) / 3
+    }
+
+    /// The authority with `index`; `nil` when there is none.
+    public func authority(_ index: UInt8) -> Authority? {
+        authorities.first { $0.index == index }
+    }
+
     /// The authorities whose signature under `document` is good, ascending by index.
     ///
     /// An authority counts once however often it signed.

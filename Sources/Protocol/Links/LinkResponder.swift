@@ -125,6 +125,16 @@ public struct LinkResponder: Sendable {
         now: Instant
     ) {
         self.network = network
+        targets = []
+        cookies = CookieJar(random: &random, now: now)
+        senders = SenderLimiter(random: &random, now: now)
+        markKey = random.bytes(32)
+        marksTurned = now
+        setKeys(keys, of: relay)
+    }
+
+    /// Answers for other keys from now on, the newest first.
+    public mutating func setKeys(_ keys: [XWing.PrivateKey], of relay: NodeID) {
         targets = keys.map { key in
             (
                 HandshakeTarget(
@@ -135,10 +145,6 @@ public struct LinkResponder: Sendable {
                 ), key
             )
         }
-        cookies = CookieJar(random: &random, now: now)
-        senders = SenderLimiter(random: &random, now: now)
-        markKey = random.bytes(32)
-        marksTurned = now
     }
 
     /// Judges an initiation from `source`.

@@ -34,7 +34,7 @@ extension PathSelector {
         return suitable
     }
 
-    private func exitRule(
+    func exitRule(
         _ relay: RelayRecord,
         _ wanted: PathConstraints,
         _ now: Instant,
@@ -51,7 +51,7 @@ extension PathSelector {
             ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
     }
 
-    private func generalRule(
+    func generalRule(
         _ relay: RelayRecord,
         _ wanted: PathConstraints,
         _ date: WallTime
@@ -155,7 +155,7 @@ extension PathSelector {
     }
 
     /// One of the kept middles that may stand between the two.
-    private func middle(
+    func middle(
         _ ends: (RelayRecord, RelayRecord),
         _ rules: PathRules,
         _ wanted: PathConstraints,

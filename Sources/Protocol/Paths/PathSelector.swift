@@ -16,6 +16,7 @@ public struct PathSelector: Sendable {
     var failures = FailureTable()
     private(set) var weights: PositionWeights
     private(set) var exits: [Int]
+    var draw: ExitDraw?
 
     /// Starts with the guards and middles the client had before, if any.
     public init(
@@ -40,6 +41,7 @@ public struct PathSelector: Sendable {
         using generator: inout RandomGenerator
     ) {
         self.view = view
+        draw = nil
         weights = PositionWeights(view.relays)
         exits = view.relays.indices.filter { view.relays[$0].flags.contains(.exit) }
         guards.update(to: view, weights: weights, at: date, using: &generator)
@@ -58,6 +60,7 @@ public struct PathSelector: Sendable {
         date: WallTime,
         using generator: inout RandomGenerator
     ) throws(PathError) -> Path {
+        if let path = quickPath(wanted, now: now, date: date, using: &generator) { return path }
         var search = PathSearch()
         let exits = suitableExits(wanted, now, date, &search)
         guard !exits.isEmpty else {

@@ -54,6 +54,16 @@ public struct ControlClient: Sendable {
         try await send(.GET, "/v1/status")
     }
 
+    /// The state of an authority.
+    public func authorityStatus() async throws(Failure) -> AuthorityStatusReport {
+        try await send(.GET, "/v1/status")
+    }
+
+    /// The relays a client's daemon knows.
+    public func relays() async throws(Failure) -> RelayListReport {
+        try await send(.GET, "/v1/relays")
+    }
+
     /// The circuits of a client's daemon.
     public func circuits() async throws(Failure) -> CircuitsReport {
         try await send(.GET, "/v1/circuits")

@@ -17,6 +17,11 @@ enum ControlRoutes {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
     }
 
+    /// What an authority answers.
+    static func add(_ service: some AuthorityService, to router: Router<ControlContext>) {
+        router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+    }
+
     /// What a client's daemon answers.
     static func add(_ service: some ClientService, to router: Router<ControlContext>) {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
@@ -29,6 +34,7 @@ enum ControlRoutes {
                 }
             )
         }
+        router.get("v1/relays") { _, _ in try ReportCoding.response(await service.relays()) }
         router.get("v1/circuits") { _, _ in try ReportCoding.response(await service.circuits()) }
         router.post("v1/ping") { request, _ in
             let ping = try await body(PingRequest.self, of: request)

@@ -51,6 +51,17 @@ public struct ControlServer: Sendable {
         try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
     }
 
+    /// Serves `service` until the task is cancelled.
+    ///
+    /// - Parameter onReady: called once, when the socket takes connections.
+    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
+    public func serve(
+        _ service: some AuthorityService,
+        onReady: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
+    }
+
     private func run(
         onReady: @escaping @Sendable () async -> Void,
         addRoutes: (Router<ControlContext>) -> Void

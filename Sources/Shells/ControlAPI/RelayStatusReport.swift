@@ -20,6 +20,10 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
     public var drops: [String: UInt64]
     /// Addresses leased to circuits; `nil` where the relay is no exit.
     public var exitLeases: Int?
+    /// What it knows of its network; `nil` before the first document.
+    public var directory: DirectoryReport?
+    /// Whether the directory lists it; `nil` where nobody is told of it.
+    public var listing: ListingReport?
 
     /// Makes a report in the current schema.
     public init(
@@ -31,7 +35,9 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         cellsForward: UInt64,
         cellsBackward: UInt64,
         drops: [String: UInt64],
-        exitLeases: Int?
+        exitLeases: Int?,
+        directory: DirectoryReport? = nil,
+        listing: ListingReport? = nil
     ) {
         schema = reportSchema
         self.nickname = nickname
@@ -43,10 +49,12 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         self.cellsBackward = cellsBackward
         self.drops = drops
         self.exitLeases = exitLeases
+        self.directory = directory
+        self.listing = listing
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, nickname, identity, links, circuits, drops
+        case schema, nickname, identity, links, circuits, drops, directory, listing
         case uptimeSeconds = "uptime_s"
         case cellsForward = "cells_forward"
         case cellsBackward = "cells_backward"
@@ -62,6 +70,8 @@ public struct NodeReport: Codable, Hashable, Sendable {
         case client
         /// A relay, exits included.
         case relay
+        /// One that signs the directory.
+        case authority
     }
 
     /// The layout's version, ``reportSchema``.

@@ -31,6 +31,9 @@ public protocol ClientService: Sendable {
         for peer: PeerCredentials
     ) async throws(Failure) -> TunnelGrant
 
+    /// The relays of the network, the heaviest first.
+    func relays() async -> RelayListReport
+
     /// Closes a tunnel; without effect where it is closed already.
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure)
 }
@@ -39,4 +42,10 @@ public protocol ClientService: Sendable {
 public protocol RelayService: Sendable {
     /// The state right now.
     func status() async -> RelayStatusReport
+}
+
+/// What an authority tells its operator.
+public protocol AuthorityService: Sendable {
+    /// The state right now.
+    func status() async -> AuthorityStatusReport
 }

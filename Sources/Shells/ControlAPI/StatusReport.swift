@@ -38,6 +38,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
     public var bytesReceived: UInt64
     /// The tunnels open now.
     public var tunnels: [Tunnel]
+    /// What the daemon knows of its network; `nil` before the first document.
+    public var directory: DirectoryReport?
     /// What the hops of circuits said of their directories and clocks; `nil` before the first.
     public var relays: Relays?
 
@@ -144,6 +146,7 @@ public struct StatusReport: Codable, Hashable, Sendable {
         bytesSent: UInt64 = 0,
         bytesReceived: UInt64 = 0,
         tunnels: [Tunnel] = [],
+        directory: DirectoryReport? = nil,
         relays: Relays? = nil
     ) {
         schema = reportSchema
@@ -155,11 +158,12 @@ public struct StatusReport: Codable, Hashable, Sendable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.tunnels = tunnels
+        self.directory = directory
         self.relays = relays
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, state, reason, progress, exit, since, tunnels, relays
+        case schema, state, reason, progress, exit, since, tunnels, relays, directory
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_received"
     }

@@ -1,13 +1,13 @@
 /// The kill switch: while it stands, nothing leaves this machine but through the tunnel.
 ///
 /// Kernel state, applied before the routes and outliving the process that applied it; only
-/// ``remove(with:)`` ends it. Passes: loopback, the tunnel, datagrams with our mark, DHCP, IPv6
-/// neighbour discovery, and the local network where the user asked for it. Spec: design §4, test
-/// matrix rows 36–43.
+/// ``remove(with:)`` ends it. Passes: loopback, the tunnel, packets with our mark (datagrams to
+/// guards, and the fetch of a directory to begin with), DHCP, IPv6 neighbour discovery, and the
+/// local network where the user asked for it. Spec: design §4, test matrix rows 36–43.
 public struct ClientLock: Hashable, Sendable {
     /// The TUN device everything else leaves by; need not exist yet.
     public var tunnel: String
-    /// The mark on our own datagrams; setting it needs CAP_NET_ADMIN.
+    /// The mark on our own packets; setting it needs CAP_NET_ADMIN.
     public var mark = TunnelAddresses.mark
     /// Whether addresses of the local network may be reached beside the tunnel.
     public var allowsLocalNetwork = false
@@ -41,6 +41,7 @@ public struct ClientLock: Hashable, Sendable {
         let tun = "\"\(tunnel)\""
         let (own4, own6) = (TunnelAddresses.clientV4, TunnelAddresses.clientV6)
         let (dns4, dns6) = (TunnelAddresses.resolverV4, TunnelAddresses.resolverV6)
+        let ours = "meta l4proto { tcp, udp }"
         let names = "meta l4proto { tcp, udp } th dport { 53, 853 }"
         let local =
             allowsLocalNetwork
@@ -51,11 +52,11 @@ public struct ClientLock: Hashable, Sendable {
             ] : []
         let lines =
             [
-                // Replies to marked datagrams get the mark back, for the reverse path filter.
+                // Replies to marked packets get the mark back, for the reverse path filter.
                 "chain remember { type filter hook postrouting priority mangle; policy accept;",
-                "meta mark \(mark) meta l4proto udp ct mark set meta mark", "}",
+                "meta mark \(mark) \(ours) ct mark set meta mark", "}",
                 "chain recall { type filter hook prerouting priority mangle; policy accept;",
-                "meta l4proto udp ct mark \(mark) meta mark set ct mark", "}",
+                "\(ours) ct mark \(mark) meta mark set ct mark", "}",
                 // Nobody on the local network may probe the tunnel's address (CVE-2019-14899).
                 "chain shield { type filter hook prerouting priority raw; policy accept;",
                 "iifname != \(tun) ip daddr \(own4) fib saddr type != local drop",
@@ -70,7 +71,7 @@ public struct ClientLock: Hashable, Sendable {
                 "oifname \(tun) ip6 daddr \(dns6) accept",
                 "oifname \(tun) \(names) \(Self.refuse)",
                 "oifname \(tun) accept",
-                "meta mark \(mark) meta l4proto udp accept",
+                "meta mark \(mark) \(ours) accept",
                 "udp sport 68 udp dport 67 accept",
                 "ip6 daddr { fe80::/10, ff02::1:2 } udp sport 546 udp dport 547 accept",
                 "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }"

@@ -19,15 +19,8 @@ struct DaemonLauncher {
         [umbel, "keygen", "--role", "relay", "--state", state]
     }
 
-    private func descriptor(_ configuration: String, _ output: String) -> [String] {
-        [umbel, "relay", "descriptor", "--config", configuration, "--output", output]
-    }
-
-    private func signature(_ key: String) -> [String] {
-        [
-            umbel, "authority", "sign", "--key", key, "--network", network,
-            "--parameters", parameters, "--descriptors", descriptors, "--output", consensus,
-        ]
+    private func authority(_ configuration: String) -> [String] {
+        [umbel, "authority", "run", "--config", configuration]
     }
 
     private func relay(_ configuration: String) -> [String] {
@@ -62,8 +55,10 @@ struct DaemonLauncher {
     private var directory: String { "\(folder.path)/directory" }
     private var network: String { "\(directory)/network.toml" }
     private var parameters: String { "\(directory)/parameters.toml" }
-    private var descriptors: String { "\(directory)/descriptors" }
-    private var consensus: String { "\(directory)/consensus.bin" }
+    private var countries: [String] { ["\(directory)/geoip", "\(directory)/geoip6"] }
+
+    /// The TCP port authorities answer on.
+    private static let directoryPort: UInt16 = 7000
 
     static func socket(in folder: String) -> String { "\(folder)/control.sock" }
 
@@ -81,6 +76,7 @@ struct DaemonLauncher {
                     [
                         ("index", "\(index)"), ("name", TOMLText.quoted(pair.0.name)),
                         ("key", TOMLText.quoted(pair.1)),
+                        ("addresses", TOMLText.list(Self.directoryAddresses(of: pair.0))),
                     ]
                 )
             }.joined()
@@ -95,12 +91,52 @@ struct DaemonLauncher {
     private var directorySection: String {
         TOMLText.section(
             "\n[directory]",
-            [("network", TOMLText.quoted(network)), ("consensus", TOMLText.quoted(consensus))]
+            [("network", TOMLText.quoted(network))]
         )
     }
 
     private func controlSection(_ folder: String) -> String {
         TOMLText.section("\n[control]", [("socket", TOMLText.quoted(Self.socket(in: folder)))])
+    }
+
+    private static func directoryAddresses(of host: Topology.Host) -> [String] {
+        host.addresses.map { SocketAddress(ip: $0, port: directoryPort).description }
+    }
+
+    private func authorityText(_ host: Topology.Host, folder: String) -> String {
+        TOMLText.section(
+            "[node]",
+            [
+                ("state", TOMLText.quoted("\(folder)/state")),
+                ("key", TOMLText.quoted("\(folder)/authority.key")),
+            ]
+        )
+            + TOMLText.section(
+                "\n[listen]",
+                [("addresses", TOMLText.list(Self.directoryAddresses(of: host)))]
+            )
+            + TOMLText.section(
+                "\n[directory]",
+                [
+                    ("network", TOMLText.quoted(network)),
+                    ("parameters", TOMLText.quoted(parameters)),
+                ]
+            )
+            + TOMLText.section("\n[country]", [("tables", TOMLText.list(countries))])
+            + controlSection(folder)
+    }
+
+    /// Which addresses are in which country, as `tor-geoipdb` writes it; of one family.
+    private func countryText(isV4: Bool) -> String {
+        var lines: [String] = []
+        for host in topology.hosts {
+            guard let country = host.country else { continue }
+            for address in host.addresses where address.isV4 == isV4 {
+                let text = address.v4.map { "\($0)" } ?? address.description
+                lines.append("\(text),\(text),\(country)\n")
+            }
+        }
+        return lines.joined()
     }
 
     private func relayText(_ host: Topology.Host, folder: String) -> String {
@@ -145,13 +181,13 @@ struct DaemonLauncher {
             + controlSection(folder)
     }
 
-    // MARK: - The directory, before any daemon runs
+    // MARK: - Keys and configurations, before any daemon runs
 
-    /// Makes keys, descriptors and a consensus every authority signed.
+    /// Makes keys and configurations of all nodes.
     ///
     /// - Throws: ``LabError`` naming the host and the command that failed.
     func prepare(_ hosts: [Manifest.Host], progress: Progress) async throws(LabError) {
-        try makeFolders([directory, descriptors])
+        try makeFolders([directory])
         let authorities = topology.hosts.filter { $0.role == .authority }
         var keys: [String] = []
         for host in authorities {
@@ -169,38 +205,37 @@ struct DaemonLauncher {
         }
         try write(networkText(keys: keys), to: network)
         try write(parametersText, to: parameters)
-        progress.say("\(keys.count) authority keys")
+        for (path, isV4) in zip(countries, [true, false]) {
+            try write(countryText(isV4: isV4), to: path)
+        }
         for host in topology.hosts {
             let path = folder.host(host.name)
             switch host.role {
+            case .authority:
+                try write(authorityText(host, folder: path), to: "\(path)/authority.toml")
             case .relay:
                 try write(relayText(host, folder: path), to: "\(path)/relay.toml")
                 _ = try await run(host.name, relayKey("\(path)/state"))
-                let output = "\(descriptors)/\(host.name).desc"
-                _ = try await run(host.name, descriptor("\(path)/relay.toml", output))
             case .client:
                 try write(clientText(folder: path), to: "\(path)/client.toml")
-            case .authority, .internet, .plain: break
+            case .internet, .plain: break
             }
         }
-        progress.say("descriptors of \(topology.hosts.filter { $0.role == .relay }.count) relays")
-        for host in authorities {
-            let key = "\(folder.host(host.name))/authority.key"
-            _ = try await run(host.name, signature(key))
-        }
-        progress.say("consensus signed by \(authorities.count) authorities")
+        let relays = topology.hosts.filter { $0.role == .relay }.count
+        progress.say("keys of \(keys.count) authorities and \(relays) relays")
     }
 
-    /// The programs `host` runs; none for authorities, whose work is done.
+    /// The programs of the lab's own that `host` runs.
     ///
     /// - Throws: ``LabError`` where `ip` is missing.
     func programs(of host: Topology.Host) throws(LabError) -> [Manifest.Program] {
         let path = folder.host(host.name)
         let (title, argv): (String, [String])
         switch host.role {
+        case .authority: (title, argv) = ("authority", authority("\(path)/authority.toml"))
         case .relay: (title, argv) = ("relay", relay("\(path)/relay.toml"))
         case .client: (title, argv) = ("daemon", daemon("\(path)/client.toml"))
-        case .authority, .internet, .plain: return []
+        case .internet, .plain: return []
         }
         do {
             let runner = CommandRunner(namespace: "\(folder.lab)-\(host.name)")

@@ -117,16 +117,18 @@ struct LabBuilder {
     ) async throws(LabError) {
         let launcher = DaemonLauncher(topology: topology, folder: folder, umbel: umbel)
         try await launcher.prepare(manifest.hosts, progress: progress)
-        for role in [Topology.Role.relay, .client] {
-            let indices = manifest.hosts.indices.filter { manifest.hosts[$0].role == role }
-            for index in indices {
+        for role in [Topology.Role.authority, .relay, .client] {
+            var indices: [Int] = []
+            for index in manifest.hosts.indices where manifest.hosts[index].role == role {
                 guard let host = topology.host(manifest.hosts[index].name) else { continue }
                 manifest.hosts[index].programs = try launcher.programs(of: host)
+                if host.startsByItself { indices.append(index) }
             }
             try await start(indices, &manifest, deadline: deadline)
             if !indices.isEmpty { progress.say("\(indices.count) × \(role.rawValue) ready") }
         }
         for host in manifest.hosts where host.role == .client {
+            guard topology.host(host.name)?.startsByItself == true else { continue }
             try await DaemonLauncher.connect(host, umbel: umbel, deadline: deadline)
             progress.say("\(host.name) connected")
         }

@@ -45,7 +45,7 @@ struct Topology: Hashable, Sendable {
 
     /// What a host is for.
     enum Role: String, CaseIterable, Codable, Sendable {
-        /// Signs the consensus while the lab is built; runs no program of its own.
+        /// Runs `umbel authority run`, which votes with the others.
         case authority
         /// Runs `umbel relay`; an exit where it has exit settings.
         case relay
@@ -70,6 +70,8 @@ struct Topology: Hashable, Sendable {
         var services: Services?
         /// Faults the cable has from the start.
         var link: LinkFaults
+        /// Whether `up` starts its programs; `start` does else.
+        var startsByItself: Bool
     }
 
     /// What makes a relay an exit.

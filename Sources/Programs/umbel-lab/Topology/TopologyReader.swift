@@ -139,7 +139,7 @@ struct TopologyReader {
 
     private func host(_ node: TopologyNode) throws(TopologyError) -> Topology.Host {
         let keys = [
-            "name", "role", "country", "addresses", "port", "exit", "services", "link",
+            "name", "role", "country", "addresses", "port", "exit", "services", "link", "start",
         ]
         let bare = try TopologyNode(node: node.node, file: file, place: "host").mapping(keys)
         let name = try bare.required("name").value("a name of 1 to 10 letters and digits") {
@@ -172,7 +172,8 @@ struct TopologyReader {
             port: UInt16(try map["port"]?.integer(1...65_535) ?? 4433),
             exit: try map["exit"].map(exit),
             services: role == .internet ? try services(map["services"], host: name) : nil,
-            link: try map["link"].map(link) ?? .none
+            link: try map["link"].map(link) ?? .none,
+            startsByItself: try map["start"]?.value("true or false") { Bool($0) } ?? true
         )
     }
 

@@ -9,13 +9,14 @@ import NodeConfiguration
 import NodeRuntime
 import Wire
 
-/// `umbel authority`: what the bodies that sign the directory do, off line.
+/// `umbel authority`: what the bodies that sign the directory do.
 struct AuthorityCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "authority",
         abstract: "Make and sign the directory.",
         subcommands: [
-            AuthorityKeygenCommand.self, AuthoritySignCommand.self, AuthorityShowCommand.self,
+            AuthorityRunCommand.self, AuthorityKeygenCommand.self, AuthoritySignCommand.self,
+            AuthorityShowCommand.self,
         ]
     )
 }
@@ -279,6 +280,9 @@ extension NetworkParameters {
         guardPrimaryCount = UInt32(clamping: configuration.guardPrimary)
         middleSetCount = UInt32(clamping: configuration.middleLayer)
         minuteWindow = UInt32(clamping: configuration.minuteWindow)
+        circuitKeySeconds = UInt32(
+            clamping: configuration.circuitKeyPeriod.nanoseconds / 1_000_000_000
+        )
         // No mint is in this version's documents: nothing can be paid yet.
         paymentsRequired = false
         try validate()

@@ -6,7 +6,7 @@ import NodeConfiguration
 struct CheckConfigCommand: ParsableCommand {
     /// The kinds of files there are.
     enum Role: String, CaseIterable, ExpressibleByArgument {
-        case client, relay, network, parameters
+        case client, relay, authority, network, parameters
     }
 
     static let configuration = CommandConfiguration(
@@ -31,6 +31,9 @@ struct CheckConfigCommand: ParsableCommand {
             problems = try ClientConfiguration(file: file, environment: environment).fileProblems()
         case .relay:
             problems = try RelayConfiguration(file: file, environment: environment).fileProblems()
+        case .authority:
+            problems = try AuthorityConfiguration(file: file, environment: environment)
+                .fileProblems()
         case .network:
             problems = []
             _ = try NetworkConfiguration(file: file)

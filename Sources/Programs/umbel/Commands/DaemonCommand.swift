@@ -31,13 +31,23 @@ struct DaemonCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @Option(
+        help: ArgumentHelp(
+            "A consensus got some other way, for when everything else is blocked.",
+            valueName: "file"
+        ),
+        completion: .file()
+    )
+    var consensus: String?
 
     func run() async throws {
         let logger = DaemonLog.make("daemon", isVerbose: options.verbose)
-        let configuration = try ClientConfiguration(
+        var file = try ClientConfiguration(
             file: options.config,
             environment: ProcessInfo.processInfo.environment
         )
+        file.directory.consensus = consensus ?? file.directory.consensus
+        let configuration = file
         let node = try await Starting.attempt("the daemon") {
             try await ClientNode.start(configuration, logger: logger)
         }

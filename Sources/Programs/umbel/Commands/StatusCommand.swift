@@ -6,7 +6,7 @@ import FoundationEssentials
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show what the daemon, or the relay behind --socket, is doing.",
+        abstract: "Show what the daemon, or the node behind --socket, is doing.",
         discussion: "The exit status is 2 where a daemon answers but is not connected."
     )
 
@@ -23,6 +23,9 @@ struct StatusCommand: AsyncParsableCommand {
         case .relay where watch:
             throw ValidationError("A relay has no states to watch; leave --watch away.")
         case .relay: try await show(client.relayStatus())
+        case .authority where watch:
+            throw ValidationError("An authority has no states to watch; leave --watch away.")
+        case .authority: try await show(client.authorityStatus())
         }
     }
 
@@ -45,6 +48,14 @@ struct StatusCommand: AsyncParsableCommand {
             Output.print(StatusText.full(report, now: now, terminal: .output))
         }
         if report.state != .connected { throw ExitCode(ExitStatus.notConnected.rawValue) }
+    }
+
+    private func show(_ report: AuthorityStatusReport) throws {
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(DirectoryText.full(report, terminal: .output))
+        }
     }
 
     private func show(_ report: RelayStatusReport) throws {

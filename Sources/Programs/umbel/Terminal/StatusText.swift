@@ -37,6 +37,7 @@ enum StatusText {
             let owner = tunnel.pid.map { "process \($0)" } ?? "this machine"
             fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
         }
+        fields += report.directory.map(DirectoryText.fields) ?? []
         if let relays = report.relays { fields += warnings(relays) }
         lines += self.lines(fields, terminal)
         return lines.joined(separator: "\n")
@@ -73,11 +74,13 @@ enum StatusText {
         let drops = report.drops.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         let dropped = drops.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         fields.append(("Dropped", dropped.isEmpty ? "nothing" : dropped))
+        fields += report.directory.map(DirectoryText.fields) ?? []
+        fields += report.listing.map(DirectoryText.fields) ?? []
         let head = "relay \(report.nickname)" + (report.exitLeases == nil ? "" : ", exit")
         return ([head] + lines(fields, terminal)).joined(separator: "\n")
     }
 
-    private static func lines(_ fields: [(String, String)], _ terminal: Terminal) -> [String] {
+    static func lines(_ fields: [(String, String)], _ terminal: Terminal) -> [String] {
         let label = fields.reduce(0) { max($0, $1.0.count) }
         return fields.map { name, value in
             let space = String(repeating: " ", count: label - name.count + 2)

@@ -1,0 +1,519 @@
+import AuthorityCore
+import Base
+import ClientCore
+public import ControlAPI
+import CryptoPrimitives
+import Directory
+public import DirectoryHTTP
+import EventLoop
+import FoundationEssentials
+public import Logging
+public import NodeConfiguration
+import UDPTransport
+public import Wire
+
+/// An authority that runs: an ``AuthorityControl`` between HTTP, disk and a thread that probes relays.
+public actor AuthorityNode: AuthorityService {
+    private static let peerTime: Duration = .seconds(10)
+    private static let documentLimit = 64 << 20
+
+    private let configuration: AuthorityConfiguration
+    private let network: NetworkConfiguration
+    private let root: TrustRoot
+    private let own: TrustRoot.Authority
+    private let logger: Logger
+    private let http = DirectoryClient()
+    private let probes: Mailbox<ProbeMessage>
+    private let started = MonotonicClock.now()
+    private let failures: AsyncStream<String>
+    private let failed: AsyncStream<String>.Continuation
+    private var control: AuthorityControl
+    private var shelf = DirectoryShelf()
+    private var timer: Task<Void, Never>?
+    private var refusals: [UInt8: String] = [:]
+    private var alarm: String?
+    private var isStopped = false
+
+    /// Starts the authority that `configuration` describes.
+    ///
+    /// - Throws: ``ConfigurationError``, ``IOError`` or `DirectoryError`, each saying what is wrong
+    ///   and what to do.
+    public static func start(
+        _ configuration: AuthorityConfiguration,
+        parameters: NetworkParameters,
+        logger: Logger
+    ) async throws -> AuthorityNode {
+        try StateFolder.make(configuration.stateFolder)
+        let node = try AuthorityNode(configuration, parameters: parameters, logger: logger)
+        await node.serve()
+        await node.begin()
+        return node
+    }
+
+    private init(
+        _ configuration: AuthorityConfiguration,
+        parameters: NetworkParameters,
+        logger: Logger
+    ) throws {
+        self.configuration = configuration
+        self.logger = logger
+        network = try NetworkConfiguration(file: configuration.network)
+        root = try TrustRoot(network)
+        let key = Ed25519.SigningKey(seed: try KeyFile.read(configuration.key))
+        guard let own = root.authorities.first(where: { $0.key == key.publicKey }) else {
+            throw ConfigurationError([
+                ConfigurationProblem(
+                    what: "\(configuration.key) is no authority's key",
+                    why: "\(configuration.network) does not list its public key"
+                        + " \(key.publicKey.hex)",
+                    hint: "add it to network.toml, or name another key"
+                )
+            ])
+        }
+        self.own = own
+        (failures, failed) = AsyncStream.makeStream(of: String.self)
+        let files = AuthorityFiles(folder: configuration.stateFolder)
+        control = AuthorityControl(
+            root: root,
+            key: key,
+            parameters: parameters,
+            countries: Self.countries(configuration.countryTables, logger: logger),
+            memory: try files.memory(),
+            document: files.document,
+            now: Self.now
+        )
+        for descriptor in files.descriptors {
+            do throws(RelayRegister.Refusal) {
+                _ = try control.receive(descriptor, now: Self.now)
+            } catch {
+                logger.info("a descriptor of the last run is of no use: \(error)")
+            }
+        }
+        probes = try Self.startProbes(network: root.network) { [failed] in failed.yield($0) }
+    }
+
+    private static var now: CivilTime {
+        CivilTime(milliseconds: WallClock.microsecondsSince1970() / 1_000)
+    }
+
+    private static func countries(_ paths: [String], logger: Logger) -> CountryTable {
+        var table = CountryTable()
+        for path in paths {
+            guard let bytes = StateFolder.read(path) else { continue }
+            if let line = table.add(String(decoding: bytes, as: UTF8.self)) {
+                logger.warning("\(path):\(line): not a range of addresses; passed over")
+            }
+        }
+        if table.count == 0 {
+            logger.warning(
+                "no relay's country is known: none of \(paths.joined(separator: ", ")) is there (apt install tor-geoipdb)"
+            )
+        }
+        return table
+    }
+
+    private static func startProbes(
+        network: NetworkID,
+        failed: @escaping @Sendable (String) -> Void
+    ) throws -> Mailbox<ProbeMessage> {
+        let wakeup = try Wakeup()
+        let mailbox = Mailbox<ProbeMessage>(capacity: 1_024, wakeup: wakeup)
+        let any = [IPAddress(v4: 0), IPAddress(high: 0, low: 0)]
+        let loop = ProbeLoop(
+            control: ProbeControl(network: network, random: try RandomGenerator.seeded()),
+            shard: ClientShard(random: try RandomGenerator.seeded(), now: MonotonicClock.now()),
+            sockets: try PacketSockets(
+                any.map { SocketAddress(ip: $0, port: 0) },
+                options: UDPOptions()
+            ),
+            mailbox: mailbox,
+            wakeup: wakeup
+        )
+        _ = try LoopThread.start(name: "umbel-probes", owning: loop) { loop in
+            do throws(IOError) {
+                try loop.run()
+            } catch {
+                failed("\(error)")
+            }
+        }
+        return mailbox
+    }
+
+    /// Ends the authority.
+    public func stop() async {
+        isStopped = true
+        timer?.cancel()
+        _ = probes.post(.stop)
+        storeDescriptors()
+    }
+
+    /// Returns when a part of it has failed, and says why.
+    public nonisolated func failure() async -> String? {
+        for await failure in failures { return failure }
+        return nil
+    }
+
+    // MARK: Serving
+
+    private func serve() async {
+        var limits = DirectoryLimits(bodyByteCounts: [
+            .descriptor: SignedDescriptor.maximumByteCount,
+            .vote: SignedVote.maximumByteCount,
+            .signatures: SignatureNotice.maximumByteCount,
+            .descriptors: 32 * ByteList.maximumCount,
+        ])
+        limits.connectionCount = 512
+        for address in configuration.listenAddresses {
+            let server = DirectoryServer(address: address, limits: limits, logger: logger)
+            let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
+            // Ends with the process.
+            Task { [failed] in
+                do {
+                    try await server.serve(self) { _ in isReady.finish() }
+                } catch {
+                    failed.yield("\(address): \(error)")
+                }
+                isReady.finish()
+            }
+            for await _ in ready {}
+        }
+    }
+
+    // MARK: The machine
+
+    private func begin() {
+        step { _, _ in }
+    }
+
+    /// Changes the machine, does what it asks for, and sleeps until it wants to be woken.
+    private func step<T, E: Error>(
+        _ body: (inout AuthorityControl, CivilTime) throws(E) -> T
+    ) throws(E) -> T {
+        defer {
+            drain()
+            sleep()
+        }
+        return try body(&control, Self.now)
+    }
+
+    private func sleep() {
+        guard !isStopped else { return }
+        timer?.cancel()
+        let deadline = control.nextDeadline
+        timer = Task { [weak self] in
+            let now = Self.now
+            let wait = deadline > now ? deadline.milliseconds - now.milliseconds : 0
+            // Civil time may jump: it is looked at every second at least.
+            try? await Task.sleep(for: .milliseconds(Int64(min(wait, 1_000))))
+            guard !Task.isCancelled else { return }
+            await self?.wake()
+        }
+    }
+
+    private func wake() {
+        step { control, now in
+            if control.nextDeadline <= now { control.advance(to: now) }
+        }
+    }
+
+    private func drain() {
+        while let action = control.nextAction() {
+            switch action {
+            case .store(let memory): store(memory)
+            case .sendVote(let vote, let index): post(.vote, vote.encoded(), to: index)
+            case .sendSignatures(let notice, let index):
+                post(.signatures, notice.encoded(), to: index)
+            case .fetchDescriptors(let digests, let index): fetch(digests, from: index)
+            case .fetchDocument(let index): fetchDocument(from: index)
+            case .test(let descriptor): test(descriptor)
+            case .publish(let document): publish(document)
+            case .report(let report): tell(report)
+            }
+        }
+    }
+
+    private func store(_ memory: AuthorityMemory) {
+        do {
+            try AuthorityFiles(folder: configuration.stateFolder).store(memory)
+        } catch {
+            // Without it the next start could sign a second document for this interval.
+            failed.yield("\(configuration.stateFolder) cannot be written: \(error)")
+        }
+    }
+
+    private func publish(_ document: ConsensusDocument) {
+        shelf.add(document)
+        do {
+            try AuthorityFiles(folder: configuration.stateFolder).store(document)
+        } catch {
+            logger.error("\(configuration.stateFolder) cannot be written: \(error)")
+        }
+        storeDescriptors()
+    }
+
+    private func storeDescriptors() {
+        do {
+            try AuthorityFiles(folder: configuration.stateFolder)
+                .store(control.register.descriptors)
+        } catch {
+            logger.error("\(configuration.stateFolder) cannot be written: \(error)")
+        }
+    }
+
+    private func test(_ descriptor: SignedDescriptor) {
+        let digest = descriptor.digest
+        let addresses = descriptor.descriptor.addresses
+        guard let address = addresses.v4 ?? addresses.v6 else { return }
+        let target = ProbeControl.Target(
+            relay: descriptor.descriptor.id,
+            address: address,
+            circuitKey: descriptor.descriptor.circuitKey
+        )
+        let isPosted = probes.post(
+            .probe(target) { failure in
+                Task { await self.finishTest(of: digest, failure: failure) }
+            }
+        )
+        if !isPosted { logger.warning("the probing thread is overrun") }
+    }
+
+    private func finishTest(of digest: Bytes32, failure: String?) {
+        step { $0.finishTest(of: digest, failure: failure, now: $1) }
+    }
+
+    // MARK: Other authorities
+
+    private func post(_ kind: DirectoryRequest.Post, _ bytes: [UInt8], to index: UInt8) {
+        guard let address = network.addresses(of: index).first else { return }
+        Task { [http, logger] in
+            do throws(DirectoryFetchError) {
+                _ = try await http.send(
+                    .post(kind, bytes),
+                    to: address,
+                    limit: 4_096,
+                    within: Self.peerTime
+                )
+            } catch {
+                logger.info("\(kind.rawValue) to authority \(index): \(error)")
+            }
+        }
+    }
+
+    private func fetch(_ digests: [Bytes32], from index: UInt8) {
+        guard let address = network.addresses(of: index).first else { return }
+        Task { [http, logger] in
+            do {
+                let answer = try await http.send(
+                    .post(.descriptors, digests.flatMap(\.bytes)),
+                    to: address,
+                    limit: ByteList.maximumByteCount(of: SignedDescriptor.maximumByteCount),
+                    within: Self.peerTime
+                )
+                guard case .bytes(let bytes) = answer else { return }
+                let list = try ByteList.parse(bytes, limit: SignedDescriptor.maximumByteCount)
+                let descriptors = try list.map { try SignedDescriptor(parsing: $0) }
+                step { $0.receive(descriptors: descriptors, now: $1) }
+            } catch {
+                logger.info("descriptors of authority \(index): \(error)")
+            }
+        }
+    }
+
+    private func fetchDocument(from index: UInt8) {
+        guard let address = network.addresses(of: index).first else { return }
+        let known = control.newest?.digest
+        Task { [http, logger] in
+            do throws(DirectoryFetchError) {
+                let answer = try await http.send(
+                    .newest,
+                    to: address,
+                    known: known,
+                    limit: Self.documentLimit,
+                    within: Self.peerTime
+                )
+                var document: ConsensusDocument?
+                if case .bytes(let bytes) = answer {
+                    document = try? ConsensusDocument(parsing: bytes)
+                }
+                step { $0.receive(document: document, from: index, now: $1) }
+            } catch {
+                logger.debug("authority \(index): \(error)")
+            }
+        }
+    }
+
+    // MARK: Reports
+
+    private func tell(_ report: AuthorityControl.Report) {
+        switch report {
+        case .published(let time, let digest, let relays, let signers):
+            logger.notice(
+                "consensus \(digest.hex.prefix(8)) of \(time.seconds) with \(relays) relays, signed by \(signers.joined(separator: ", "))"
+            )
+        case .failed(let time, let failure):
+            logger.warning("no consensus for \(time.seconds): \(failure)")
+        case .unsigned(let time, let count, let threshold):
+            logger.warning(
+                "consensus for \(time.seconds) has \(count) of \(threshold) signatures needed"
+            )
+        case .doubleVote(let time, let name):
+            logger.error("authority \(name) voted twice for \(time.seconds): its votes are void")
+        case .expired(let time):
+            logger.error(
+                "the consensus expired at \(time.seconds), and too few authorities agree on another"
+            )
+        case .refusedDocument(let index, let error):
+            let reason = "\(error)"
+            guard refusals[index] != reason else { return }
+            refusals[index] = reason
+            logger.warning("the consensus of authority \(index) is not believed: \(reason)")
+        case .equivocation(let proof):
+            guard alarm == nil else { return }
+            alarm = "\(proof)"
+            logger.critical("authorities contradict themselves: \(proof)")
+        }
+    }
+
+    /// The state right now.
+    public func status() -> AuthorityStatusReport {
+        let counters = control.counters
+        return AuthorityStatusReport(
+            name: own.name,
+            index: own.index,
+            uptimeSeconds: (MonotonicClock.now() - started).nanoseconds / 1_000_000_000,
+            met: control.metCount(at: Self.now),
+            authorities: root.authorities.count,
+            threshold: root.threshold,
+            relaysKnown: control.register.count,
+            relaysRunning: control.register.runningCount,
+            counters: [
+                "documents": counters.documents,
+                "failed_votings": counters.failedVotings,
+                "votes": counters.votes,
+                "refused_votes": counters.refusedVotes,
+                "refused_signatures": counters.refusedSignatures,
+                "descriptors": counters.descriptors,
+                "refused_descriptors": counters.refusedDescriptors,
+            ],
+            directory: control.newest.map {
+                DirectoryReport($0, root: root, source: "voting", alarm: alarm)
+            }
+        )
+    }
+}
+
+extension AuthorityNode: DirectoryService {
+    /// What relays, clients and other authorities are answered.
+    public func answer(_ request: DirectoryRequest) -> DirectoryAnswer {
+        guard case .post(let kind, let bytes) = request else { return shelf.answer(request) }
+        do {
+            switch kind {
+            case .descriptor:
+                let descriptor = try SignedDescriptor(parsing: bytes)
+                let standing = try step { control, now throws(RelayRegister.Refusal) in
+                    try control.receive(descriptor, now: now)
+                }
+                return .accepted("\(standing)")
+            case .vote:
+                let vote = try SignedVote(parsing: bytes)
+                step { $0.receive(vote, now: $1) }
+            case .signatures:
+                let notice = try SignatureNotice(parsing: bytes)
+                step { $0.receive(notice, now: $1) }
+            case .descriptors: return descriptors(bytes)
+            }
+            return .accepted("")
+        } catch {
+            return .refused("\(error)")
+        }
+    }
+
+    private func descriptors(_ bytes: [UInt8]) -> DirectoryAnswer {
+        guard bytes.count.isMultiple(of: 32) else { return .refused("not a list of digests") }
+        let found = stride(from: 0, to: bytes.count, by: 32)
+            .compactMap { Bytes32(Array(bytes[$0..<$0 + 32])) }
+            .compactMap { control.register.descriptor($0)?.encoded() }
+        return .bytes(ByteList.encode(found), tag: nil)
+    }
+}
+
+/// An authority's files.
+struct AuthorityFiles: Sendable {
+    let folder: String
+
+    private var memoryPath: String { "\(folder)/authority.state" }
+    private var documentPath: String { "\(folder)/consensus" }
+    private var descriptorsPath: String { "\(folder)/descriptors" }
+
+    /// What the authority has said before.
+    ///
+    /// - Throws: ``ConfigurationError`` where the file is damaged: who does not know what it has
+    ///   signed must not sign.
+    func memory() throws(ConfigurationError) -> AuthorityMemory {
+        guard let bytes = StateFolder.read(memoryPath) else { return AuthorityMemory() }
+        do {
+            return try AuthorityMemory(parsing: bytes)
+        } catch {
+            throw ConfigurationError([
+                ConfigurationProblem(
+                    what: "\(memoryPath): damaged",
+                    why: "\(error); the authority does not know what it has signed",
+                    hint: "restore it; or remove it when three intervals have passed"
+                )
+            ])
+        }
+    }
+
+    func store(_ memory: AuthorityMemory) throws {
+        try StateFolder.write(memory.encoded(), to: memoryPath)
+    }
+
+    var document: ConsensusDocument? {
+        StateFolder.read(documentPath).flatMap { try? ConsensusDocument(parsing: $0) }
+    }
+
+    func store(_ document: ConsensusDocument) throws {
+        try StateFolder.write(document.encoded(), to: documentPath)
+    }
+
+    /// The descriptors of the last run: `count u32 | count x (length u16 | bytes)`.
+    var descriptors: [SignedDescriptor] {
+        guard let bytes = StateFolder.read(descriptorsPath) else { return [] }
+        var reader = ByteReader(bytes)
+        var found: [SignedDescriptor] = []
+        guard let count = try? reader.read(UInt32.self) else { return [] }
+        for _ in 0..<count {
+            guard let length = try? reader.read(UInt16.self),
+                let item = try? reader.read(byteCount: Int(length)),
+                let descriptor = try? SignedDescriptor(parsing: item)
+            else { return found }
+            found.append(descriptor)
+        }
+        return found
+    }
+
+    func store(_ descriptors: [SignedDescriptor]) throws {
+        var writer = ByteWriter(capacity: descriptors.count * 1_500)
+        writer.write(UInt32(clamping: descriptors.count))
+        for descriptor in descriptors {
+            let bytes = descriptor.encoded()
+            writer.write(UInt16(clamping: bytes.count))
+            writer.write(bytes)
+        }
+        try StateFolder.write(writer.bytes, to: descriptorsPath)
+    }
+}
+
+extension DirectoryReport {
+    /// What a document says, as status reports show it.
+    init(_ document: ConsensusDocument, root: TrustRoot, source: String, alarm: String?) {
+        self.init(
+            validAfter: document.consensus.validAfter.seconds,
+            validUntil: document.consensus.validUntil.seconds,
+            relays: document.consensus.relays.count,
+            signers: root.signers(of: document).map(\.name),
+            source: source,
+            alarm: alarm
+        )
+    }
+}

@@ -1,0 +1,50 @@
+import ControlAPI
+
+/// What nodes know of the directory, as text.
+enum DirectoryText {
+    /// A directory as fields of a status.
+    static func fields(_ report: DirectoryReport) -> [(String, String)] {
+        var fields = [
+            (
+                "Directory",
+                "\(report.relays) relays, of \(report.validAfter), signed by"
+                    + " \(report.signers.joined(separator: ", ")), from \(report.source)"
+            )
+        ]
+        if let alarm = report.alarm { fields.append(("ALARM", alarm)) }
+        return fields
+    }
+
+    /// Whether a relay is listed, as fields of a status.
+    static func fields(_ report: ListingReport) -> [(String, String)] {
+        let answers = report.authorities.sorted { $0.key < $1.key }
+            .map { "\($0.key): \($0.value)" }.joined(separator: "; ")
+        let listed =
+            report.isListed
+            ? "\(report.flags.joined(separator: ", ")), weight \(report.weight) kbit/s" : "no"
+        return [
+            ("Listed", listed),
+            ("Authorities", answers.isEmpty ? "none has answered yet" : answers),
+        ]
+    }
+
+    /// An authority's state in full.
+    static func full(_ report: AuthorityStatusReport, terminal: Terminal) -> String {
+        var fields = [
+            ("Up", Text.seconds(report.uptimeSeconds)),
+            (
+                "Authorities",
+                "\(report.met) of \(report.authorities) met, \(report.threshold) must sign"
+            ),
+            ("Relays", "\(report.relaysRunning) running of \(report.relaysKnown) known"),
+        ]
+        fields +=
+            report.directory.map(Self.fields) ?? [("Directory", "no consensus yet")]
+        let counted = report.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
+        fields.append(
+            ("Counted", counted.map { "\($0.value) \($0.key)" }.joined(separator: ", "))
+        )
+        let head = "authority \(report.name), index \(report.index)"
+        return ([head] + StatusText.lines(fields, terminal)).joined(separator: "\n")
+    }
+}

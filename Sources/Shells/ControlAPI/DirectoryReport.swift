@@ -1,0 +1,179 @@
+/// What a node knows of its network, as part of its status.
+public struct DirectoryReport: Codable, Hashable, Sendable {
+    /// When the document at hand began to hold, in seconds since 1970; 0 before the first one.
+    public var validAfter: UInt64
+    /// When it ceases to hold, in seconds since 1970; 0 before the first one.
+    public var validUntil: UInt64
+    /// Relays it lists.
+    public var relays: Int
+    /// Names of the authorities that signed it.
+    public var signers: [String]
+    /// Where it came from.
+    public var source: String
+    /// What is wrong with the authorities, such as two documents for one interval; `nil` for
+    /// nothing.
+    public var alarm: String?
+
+    /// Makes a report from its parts.
+    public init(
+        validAfter: UInt64,
+        validUntil: UInt64,
+        relays: Int,
+        signers: [String],
+        source: String,
+        alarm: String? = nil
+    ) {
+        self.validAfter = validAfter
+        self.validUntil = validUntil
+        self.relays = relays
+        self.signers = signers
+        self.source = source
+        self.alarm = alarm
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case relays, signers, source, alarm
+        case validAfter = "valid_after"
+        case validUntil = "valid_until"
+    }
+}
+
+/// Whether the directory lists a relay, as part of the relay's status.
+public struct ListingReport: Codable, Hashable, Sendable {
+    /// Whether the document at hand lists it.
+    public var isListed: Bool
+    /// The flags it is listed with.
+    public var flags: [String]
+    /// Its weight, in kilobits a second; 0 where it is not listed.
+    public var weight: UInt32
+    /// What each authority said of it last, by the authority's name.
+    public var authorities: [String: String]
+
+    /// Makes a report from its parts.
+    public init(
+        isListed: Bool,
+        flags: [String],
+        weight: UInt32,
+        authorities: [String: String]
+    ) {
+        self.isListed = isListed
+        self.flags = flags
+        self.weight = weight
+        self.authorities = authorities
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case flags, weight, authorities
+        case isListed = "listed"
+    }
+}
+
+/// The state of an authority: `GET /v1/status` at its socket.
+public struct AuthorityStatusReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// The authority's name.
+    public var name: String
+    /// Its number in signatures.
+    public var index: UInt8
+    /// Seconds since it started.
+    public var uptimeSeconds: UInt64
+    /// Authorities heard of lately, this one included.
+    public var met: Int
+    /// Authorities there are.
+    public var authorities: Int
+    /// Signatures a document needs.
+    public var threshold: Int
+    /// Relays it knows.
+    public var relaysKnown: Int
+    /// Relays that answered it.
+    public var relaysRunning: Int
+    /// What was counted.
+    public var counters: [String: UInt64]
+    /// The newest document; `nil` before the first one.
+    public var directory: DirectoryReport?
+
+    /// Makes a report in the current schema.
+    public init(
+        name: String,
+        index: UInt8,
+        uptimeSeconds: UInt64,
+        met: Int,
+        authorities: Int,
+        threshold: Int,
+        relaysKnown: Int,
+        relaysRunning: Int,
+        counters: [String: UInt64],
+        directory: DirectoryReport?
+    ) {
+        schema = reportSchema
+        self.name = name
+        self.index = index
+        self.uptimeSeconds = uptimeSeconds
+        self.met = met
+        self.authorities = authorities
+        self.threshold = threshold
+        self.relaysKnown = relaysKnown
+        self.relaysRunning = relaysRunning
+        self.counters = counters
+        self.directory = directory
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, name, index, met, authorities, threshold, counters, directory
+        case uptimeSeconds = "uptime_s"
+        case relaysKnown = "relays_known"
+        case relaysRunning = "relays_running"
+    }
+}
+
+/// A relay as `umbel relays` and `umbel exits` list it: `GET /v1/relays`.
+public struct RelayListReport: Codable, Hashable, Sendable {
+    /// One relay.
+    public struct Relay: Codable, Hashable, Sendable {
+        /// Its name.
+        public var nickname: String
+        /// Its identifier, 64 hexadecimal digits.
+        public var id: String
+        /// Its country, two letters, or `??`.
+        public var country: String
+        /// Its flags.
+        public var flags: [String]
+        /// Where it answers.
+        public var addresses: [String]
+        /// Its share of traffic relative to others, in kilobits a second.
+        public var weight: UInt32
+        /// Its family, or empty.
+        public var family: String
+
+        /// Makes a relay from its parts.
+        public init(
+            nickname: String,
+            id: String,
+            country: String,
+            flags: [String],
+            addresses: [String],
+            weight: UInt32,
+            family: String
+        ) {
+            self.nickname = nickname
+            self.id = id
+            self.country = country
+            self.flags = flags
+            self.addresses = addresses
+            self.weight = weight
+            self.family = family
+        }
+    }
+
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// The relays, the heaviest first.
+    public var relays: [Relay]
+
+    /// Makes a report in the current schema.
+    public init(relays: [Relay]) {
+        schema = reportSchema
+        self.relays = relays
+    }
+}
