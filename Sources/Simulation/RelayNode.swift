@@ -12,16 +12,32 @@ public final class RelayNode: Node {
     public let member: RelayRoster.Member
     /// Its control plane.
     public private(set) var control: RelayControl
-    /// Its packet path.
-    public private(set) var shard: RelayShard
     /// Whether it acknowledges what asks for addresses, and gives none.
     public var givesNoAddresses = false
+    private var seats: [Seat]
+    // Whose output lies in the arena, which all of them share here.
+    private var busySeat = 0
     private let exit: ExitSettings?
     private var view: NetworkView
     private var outcomes: [RelayJob.Outcome] = []
-    private var toControl: [RelayEvent] = []
-    private var toShard: [RelayCommand] = []
-    private var tunnelInput: [TunInput] = []
+    private var toControl: [(shard: Int, event: RelayEvent)] = []
+    private var toShards: [Errand] = []
+    private var steered = 0
+
+    /// One shard: its packet path.
+    private final class Seat {
+        var shard: RelayShard
+
+        init(_ shard: consuming RelayShard) {
+            self.shard = shard
+        }
+    }
+
+    /// Something a shard's mailbox brings.
+    private enum Errand {
+        case command(RelayControl.ShardCommand)
+        case handOver(HandOver)
+    }
 
     init(
         index: Int,
@@ -33,17 +49,18 @@ public final class RelayNode: Node {
         self.member = member
         self.view = view
         self.exit = exit
-        control = Self.control(of: member, world: world, wall: world.wall)
-        shard = Self.shard(world: world, exit: exit)
+        control = Self.control(of: member, world: world, wall: world.wall, exit: exit)
+        seats = Self.seats(world: world, exit: exit)
         super.init(index: index, world: world)
         control.setView(view)
-        planWake(at: min(control.nextDeadline, shard.nextDeadline))
+        planWake(at: nextDeadline)
     }
 
     private static func control(
         of member: RelayRoster.Member,
         world: World,
-        wall: WallTime
+        wall: WallTime,
+        exit: ExitSettings?
     ) -> RelayControl {
         RelayControl(
             identity: RelayControl.Identity(
@@ -55,20 +72,45 @@ public final class RelayNode: Node {
                 v4: world.settings.usesV4,
                 v6: world.settings.usesV6
             ),
+            shardCount: world.settings.shardCount,
+            exit: exit,
             now: world.now,
             wall: wall,
             random: world.splitRandom()
         )
     }
 
-    private static func shard(world: World, exit: ExitSettings?) -> RelayShard {
-        RelayShard(
-            timing: world.settings.timing,
-            circuitIdleLimit: world.settings.circuitIdleLimit,
-            exit: exit,
-            random: world.splitRandom(),
-            now: world.now
-        )
+    private static func seats(world: World, exit: ExitSettings?) -> [Seat] {
+        let count = world.settings.shardCount
+        return (0..<count).map { index in
+            Seat(
+                RelayShard(
+                    timing: world.settings.timing,
+                    circuitIdleLimit: world.settings.circuitIdleLimit,
+                    position: ShardPosition(index: index, of: count),
+                    exit: exit,
+                    random: world.splitRandom(),
+                    now: world.now
+                )
+            )
+        }
+    }
+
+    private var nextDeadline: Instant {
+        seats.reduce(control.nextDeadline) { min($0, $1.shard.nextDeadline) }
+    }
+
+    /// Datagrams and packets that came to another shard than theirs.
+    public var handedOver: UInt64 {
+        seats.reduce(0) { $0 + $1.shard.counters.handedOver }
+    }
+
+    /// Cells that all shards passed on towards exits, took out, or passed on towards clients.
+    public var carriedCells: [UInt64] {
+        seats.map {
+            $0.shard.counters.forwardCells + $0.shard.counters.deliveredCells
+                + $0.shard.counters.backwardCells
+        }
     }
 
     /// The relay gets to know a newer consensus.
@@ -81,15 +123,14 @@ public final class RelayNode: Node {
     /// Begins anew with the same keys and nothing else.
     func restart() {
         incarnation += 1
-        control = Self.control(of: member, world: world, wall: wall)
-        shard = Self.shard(world: world, exit: exit)
+        control = Self.control(of: member, world: world, wall: wall, exit: exit)
+        seats = Self.seats(world: world, exit: exit)
         control.setView(view)
         outcomes = []
         toControl = []
-        toShard = []
-        tunnelInput = []
+        toShards = []
         wakePlanned = .distantFuture
-        planWake(at: min(control.nextDeadline, shard.nextDeadline))
+        planWake(at: nextDeadline)
     }
 
     override func addresses() -> [SocketAddress] {
@@ -98,31 +139,50 @@ public final class RelayNode: Node {
     }
 
     override func deadlines() -> String {
-        "control \(control.nextDeadline.nanoseconds) shard \(shard.nextDeadline.nanoseconds)"
+        "control \(control.nextDeadline.nanoseconds) in all \(nextDeadline.nanoseconds)"
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
-        shard.noteReceiveQueue(byteCount: queuedByteCount)
+        for seat in seats { seat.shard.noteReceiveQueue(byteCount: queuedByteCount) }
         world.place(deliveries) { run in
-            if shard.remainingCapacity < World.reserve { flush() }
-            world.arena.withBytes { shard.receive(&$0, run: run, now: world.now) }
+            // As the kernel steers: by the first datagram of what it merged into one message.
+            let session: UInt32 = world.arena.withBytes { $0.bytes.loadBigEndian(at: run.offset) }
+            let seat = seat(SessionID(rawValue: session)?.shard(of: seats.count) ?? 0)
+            world.arena.withBytes { seat.shard.receive(&$0, run: run, now: world.now) }
         }
         settle()
     }
 
     func receiveFromTunnel(_ input: TunInput) {
-        if shard.remainingCapacity < World.reserve { flush() }
-        world.arena.withBytes { bytes in
-            bytes.copy(input.bytes, to: ArenaLayout.tunnelInput.lowerBound)
-            shard.receiveFromTunnel(&bytes, byteCount: input.bytes.count, now: world.now)
-        }
+        // The kernel guesses the queue; here it guesses wrong as often as it can.
+        steered &+= 1
+        receiveFromTunnel(input.bytes, by: seat(steered % seats.count))
         settle()
+    }
+
+    /// Shard `index`, with room in the arena for what it makes of one input.
+    private func seat(_ index: Int) -> Seat {
+        if index != busySeat || seats[index].shard.remainingCapacity < World.reserve {
+            flush()
+            busySeat = index
+        }
+        return seats[index]
+    }
+
+    private func receiveFromTunnel(_ packet: [UInt8], by seat: Seat) {
+        world.arena.withBytes { bytes in
+            bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
+            seat.shard.receiveFromTunnel(&bytes, byteCount: packet.count, now: world.now)
+        }
     }
 
     override func wake() {
         noteWake()
         control.advance(to: world.now)
-        world.arena.withBytes { shard.advance(to: world.now, bytes: &$0) }
+        for index in seats.indices {
+            let seat = seat(index)
+            world.arena.withBytes { seat.shard.advance(to: world.now, bytes: &$0) }
+        }
         settle()
     }
 
@@ -136,9 +196,12 @@ public final class RelayNode: Node {
 
     override func openMailbox(isForControl: Bool, count: Int) {
         if isForControl {
-            for _ in 0..<min(count, toControl.count) { perform(toControl.removeFirst()) }
+            for _ in 0..<min(count, toControl.count) {
+                let (shard, event) = toControl.removeFirst()
+                perform(event, of: shard)
+            }
         } else {
-            for _ in 0..<min(count, toShard.count) { perform(toShard.removeFirst()) }
+            for _ in 0..<min(count, toShards.count) { perform(toShards.removeFirst()) }
         }
         settle()
     }
@@ -147,50 +210,95 @@ public final class RelayNode: Node {
     func settle() {
         flush()
         for _ in 0..<Self.settleLimit {
-            let events = shard.takeEvents()
-            var commands: [RelayCommand] = []
+            var events: [(shard: Int, event: RelayEvent)] = []
+            var errands: [Errand] = []
+            for (index, seat) in seats.enumerated() {
+                events += seat.shard.takeEvents().map { (index, $0) }
+                errands += seat.shard.takeHandOvers().map { .handOver($0) }
+            }
             if world.settings.mailboxTime > .zero {
                 toControl += events
                 planMailbox(isForControl: true, count: events.count)
             } else {
-                for event in events { perform(event) }
+                for (shard, event) in events { perform(event, of: shard) }
             }
-            while let command = control.nextCommand() { commands.append(command) }
+            while let command = control.nextCommand() { errands.append(.command(command)) }
             while let job = control.nextJob() {
                 outcomes.append(job.run())
                 planJob()
             }
             if world.settings.mailboxTime > .zero {
-                toShard += commands
-                planMailbox(isForControl: false, count: commands.count)
+                toShards += errands
+                planMailbox(isForControl: false, count: errands.count)
             } else {
-                for command in commands { perform(command) }
+                for errand in errands { perform(errand) }
             }
             flush()
-            if events.isEmpty, commands.isEmpty {
-                planWake(at: min(control.nextDeadline, shard.nextDeadline))
+            if events.isEmpty, errands.isEmpty {
+                planWake(at: nextDeadline)
                 return
             }
         }
         world.checker.note("relay \(index) does not settle")
     }
 
-    private func perform(_ event: RelayEvent) {
-        if givesNoAddresses, case .tunnelOpened = event { return }
+    private func perform(_ event: RelayEvent, of shard: Int) {
         world.trace.add(1, UInt64(index), event.traceCode)
-        control.receive(event, now: world.now, wall: wall)
+        control.receive(heard(event), from: shard, now: world.now, wall: wall)
     }
 
-    private func perform(_ command: RelayCommand) {
-        world.trace.add(2, UInt64(index), command.traceCode)
-        if shard.remainingCapacity < World.reserve { flush() }
-        world.arena.withBytes { shard.perform(command, bytes: &$0, now: world.now) }
+    /// The event as the control plane is to hear it.
+    private func heard(_ event: RelayEvent) -> RelayEvent {
+        guard givesNoAddresses, case .control(let id, let body, let isEarly) = event,
+            var record = try? ControlRecord(parsing: body),
+            case .openTunnel? = try? ControlMessage(
+                type: record.type,
+                parsing: record.message,
+                fromClient: true
+            )
+        else { return event }
+        let echo = ControlMessage.echo(isAnswer: false, nonce: 0)
+        record.type = echo.type
+        record.message = echo.encoded
+        return .control(id, record.encoded, isEarly: isEarly)
+    }
+
+    private func perform(_ errand: Errand) {
+        switch errand {
+        case .command(let told):
+            world.trace.add(2, UInt64(index), told.command.traceCode)
+            let seat = seat(told.shard)
+            world.arena.withBytes {
+                seat.shard.perform(told.command, bytes: &$0, now: world.now)
+            }
+        case .handOver(let handOver):
+            let seat = seat(handOver.shard)
+            switch handOver.content {
+            case .packet(let packet):
+                receiveFromTunnel(packet, by: seat)
+            case .datagram(let bytes, let source):
+                // It takes the place of datagrams that may still have to leave.
+                flush()
+                let start = ArenaLayout.receive.lowerBound
+                let run = DatagramRun(
+                    source: source,
+                    offset: start,
+                    byteCount: bytes.count,
+                    segmentByteCount: bytes.count
+                )
+                world.arena.withBytes {
+                    $0.copy(bytes, to: start)
+                    seat.shard.receive(&$0, run: run, now: world.now)
+                }
+            }
+        }
     }
 
     private func flush() {
-        world.arena.withBytes { shard.finishBatch(&$0, now: world.now) }
-        world.send(shard.links.output.trains, from: self)
-        if let list = shard.tunnelWrites {
+        let seat = seats[busySeat]
+        world.arena.withBytes { seat.shard.finishBatch(&$0, now: world.now) }
+        world.send(seat.shard.links.output.trains, from: self)
+        if let list = seat.shard.tunnelWrites {
             for written in world.packets(of: list) {
                 do throws(Offload.Fault) {
                     for packet in try Offload.split(written) {
@@ -201,6 +309,6 @@ public final class RelayNode: Node {
                 }
             }
         }
-        shard.clearOutput()
+        seat.shard.clearOutput()
     }
 }

@@ -35,8 +35,6 @@ extension RelayEvent {
             6 << 56 | UInt64(link.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
         case .control(let id, let bytes, let isEarly):
             7 << 56 | UInt64(bytes.count) << 33 | (isEarly ? 1 << 32 : 0) | UInt64(id.rawValue)
-        case .tunnelOpened(let id, _): 8 << 56 | UInt64(id.rawValue)
-        case .tunnelLost(let id): 9 << 56 | UInt64(id.rawValue)
         case .idle(let id): 10 << 56 | UInt64(id.rawValue)
         }
     }
@@ -64,9 +62,12 @@ extension RelayCommand {
             10 << 56 | UInt64(id.rawValue & 0xff_ffff) << 32 | UInt64(number.rawValue)
         case .sendControl(let id, let bytes):
             11 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
-        case .openTunnel(let id, _, _): 12 << 56 | UInt64(id.rawValue)
+        case .holdLease(let id, let lease): 12 << 56 | UInt64(lease) << 32 | UInt64(id.rawValue)
         case .removeCircuit(let id): 13 << 56 | UInt64(id.rawValue)
         case .clearNext(let id): 14 << 56 | UInt64(id.rawValue)
+        case .releaseLease(let id): 15 << 56 | UInt64(id.rawValue)
+        case .placeLease(let lease, let shard):
+            16 << 56 | UInt64(shard) << 32 | UInt64(lease)
         }
     }
 }

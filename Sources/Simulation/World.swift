@@ -27,6 +27,8 @@ public struct WorldSettings: Sendable {
     public var mailboxTime: TimeSpan = .zero
     /// Times of the link protocol.
     public var timing = LinkTable.Timing()
+    /// Packet threads of each relay.
+    public var shardCount = 1
     /// Time after which relays forget idle circuits.
     public var circuitIdleLimit: TimeSpan = .seconds(600)
     /// Time a lease waits to be taken over.

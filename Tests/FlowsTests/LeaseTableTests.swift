@@ -11,9 +11,11 @@ struct LeaseTableTests {
 
         init(capacity: Int, hasV6: Bool = true) throws {
             table = LeaseTable(
-                v4Pool: try #require(IPNetwork("100.64.0.0/10")),
-                v6Pool: hasV6 ? IPNetwork("fd00:1::/64") : nil,
-                capacity: capacity,
+                pool: LeasePool(
+                    v4: try #require(IPNetwork("100.64.0.0/10")),
+                    v6: hasV6 ? IPNetwork("fd00:1::/64") : nil,
+                    capacity: capacity
+                ),
                 idleLimit: .seconds(60)
             )
         }
@@ -29,13 +31,13 @@ struct LeaseTableTests {
                 ?? .zero
         }
 
-        func open(_ owner: UInt32, _ secret: Bytes32, _ now: UInt64) throws(FlowError) -> UInt32 {
+        func open(_ owner: UInt64, _ secret: Bytes32, _ now: UInt64) throws(FlowError) -> UInt32 {
             try table.open(owner: owner, secret: secret, now: .zero + .seconds(now))
         }
 
         func takeOver(
             _ shown: Bytes32,
-            _ owner: UInt32,
+            _ owner: UInt64,
             _ secret: Bytes32,
             _ now: UInt64
         ) throws(FlowError) -> LeaseTable.Grant {
@@ -47,24 +49,24 @@ struct LeaseTableTests {
             )
         }
 
-        func release(_ owner: UInt32, _ now: UInt64) {
+        func release(_ owner: UInt64, _ now: UInt64) {
             table.release(owner: owner, now: .zero + .seconds(now))
         }
 
         func expire(_ now: UInt64) -> Int { table.expire(now: .zero + .seconds(now)) }
-        func lease(of owner: UInt32) -> UInt32? { table.lease(of: owner) }
-        func addresses(_ number: UInt32) -> AddressPair { table.addresses(of: number) }
+        func lease(of owner: UInt64) -> UInt32? { table.lease(of: owner) }
+        func addresses(_ number: UInt32) -> AddressPair { table.pool.addresses(of: number) }
 
-        func owner(_ address: String) throws -> UInt32? {
-            table.holder(of: try #require(IPAddress(address)))?.owner
+        func owner(_ address: String) throws -> UInt64? {
+            table.pool.number(of: try #require(IPAddress(address))).flatMap { table.owner(of: $0) }
         }
     }
 
     @Test("a lease has the pool's addresses at its number, and they lead back to its circuit")
     func addresses() throws {
         let table = try Bench(capacity: 300)
-        for owner in 0..<300 as Range<UInt32> {
-            #expect(try table.open(1_000 + owner, table.secret(), 0) == owner)
+        for number in 0..<300 as Range<UInt32> {
+            #expect(try table.open(1_000 + UInt64(number), table.secret(), 0) == number)
         }
         #expect(table.addresses(0).v4.description == "100.64.0.2")
         #expect(table.addresses(299).v4.description == "100.64.1.45")
@@ -79,6 +81,19 @@ struct LeaseTableTests {
         }
         #expect(throws: FlowError.noLeaseFree) { try table.open(1, table.secret(), 0) }
         #expect(table.count == 300)
+    }
+
+    @Test("a pool has as many leases as its smallest network has addresses for")
+    func capacity() throws {
+        let small = try #require(IPNetwork("100.65.0.0/30"))
+        let large = try #require(IPNetwork("fd00:1::/64"))
+        let narrow = try #require(IPNetwork("fd00:1::/112"))
+        #expect(LeasePool.capacity(of: [small, large], atMost: 4_096) == 1)
+        #expect(LeasePool.capacity(of: [large, narrow], atMost: 100_000) == 65_533)
+        #expect(LeasePool.capacity(of: [large], atMost: 4_096) == 4_096)
+        let pool = LeasePool(v4: small, v6: narrow, capacity: 1)
+        #expect(pool.addresses(of: 0).v4.description == "100.65.0.2")
+        #expect(pool.number(of: pool.addresses(of: 0).v4) == 0)
     }
 
     @Test("an exit without IPv6 gives none out")
@@ -163,7 +178,7 @@ struct LeaseTableTests {
         let table = try Bench(capacity: capacity)
         struct Held {
             var number: UInt32
-            var owner: UInt32?
+            var owner: UInt64?
             var releasedAt: UInt64 = 0
         }
         var held: [Bytes32: Held] = [:]
@@ -172,7 +187,7 @@ struct LeaseTableTests {
         for _ in 0..<400 {
             now += UInt64(seeded.int(0...15))
             held = held.filter { $0.value.owner != nil || $0.value.releasedAt + 60 > now }
-            let owner = UInt32(seeded.int(0...7))
+            let owner = UInt64(seeded.int(0...7))
             let mine = held.first { $0.value.owner == owner }
             switch seeded.int(0...3) {
             case 0:
@@ -225,7 +240,7 @@ struct LeaseTableTests {
                 _ = table.expire(now)
                 #expect(table.count == held.count)
             }
-            for owner in 0...7 as ClosedRange<UInt32> {
+            for owner in 0...7 as ClosedRange<UInt64> {
                 #expect(table.lease(of: owner) == held.values.first { $0.owner == owner }?.number)
             }
         }

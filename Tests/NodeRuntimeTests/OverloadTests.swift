@@ -16,14 +16,17 @@ struct OverloadTests {
         let source = SocketAddress(ip: IPAddress(v4: 1), port: 1)
         let handshakes = [RelayEvent](repeating: .handshake([], from: source), count: 5)
         let circuit = CircuitID(rawValue: 3)
-        mailbox.deliver(handshakes)
-        mailbox.deliver(handshakes + [.link(.lost(LinkID(rawValue: 1)))] + handshakes)
-        mailbox.deliver(handshakes)
-        mailbox.deliver([.destroyed(circuit)])
+        mailbox.deliver(handshakes, from: 0)
+        mailbox.deliver(
+            handshakes + [.link(.lost(LinkID(rawValue: 1)))] + handshakes,
+            from: 0
+        )
+        mailbox.deliver(handshakes, from: 0)
+        mailbox.deliver([.destroyed(circuit)], from: 0)
         var messages: [RelayControlMessage] = []
         mailbox.drain(into: &messages)
         let events = messages.flatMap { message -> [RelayEvent] in
-            if case .events(let events) = message { events } else { [] }
+            if case .events(let events, from: 0) = message { events } else { [] }
         }
         #expect(events.count { $0.isRepeated } == 5)
         let rest = events.filter { !$0.isRepeated }
@@ -38,7 +41,7 @@ struct OverloadTests {
         } else {
             Issue.record("the destroyed circuit is missing")
         }
-        mailbox.deliver(handshakes)
+        mailbox.deliver(handshakes, from: 0)
         mailbox.drain(into: &messages)
         #expect(messages.count == 1)
     }

@@ -14,7 +14,6 @@ final class ShardBench {
     static let link = LinkID(rawValue: 1)
 
     var now = Instant.zero + .seconds(100)
-    private var random = RandomGenerator(testSeed: 3)
     private var shard: RelayShard
     private var client: LinkTable
     /// What came back to the client, in order.
@@ -196,13 +195,9 @@ final class ShardBench {
         var path = ClientPath(id: id, number: Self.number(circuit))
         path.setKeys(forward: .numbered(11), backward: .numbered(12), start: 0, at: .first)
         paths[circuit] = Path(path)
-        if hasLease { openTunnel(circuit) }
-    }
-
-    /// Gives the circuit a lease.
-    func openTunnel(_ circuit: Int) {
-        let id = CircuitID(rawValue: UInt64(circuit))
-        perform(.openTunnel(id, shown: .zero, secret: random.bytes32()))
+        if hasLease {
+            perform(.holdLease(CircuitID(rawValue: UInt64(circuit)), UInt32(circuit)))
+        }
     }
 
     /// Sends a cell of the circuit that is to be passed on.

@@ -99,7 +99,7 @@ struct ExtendRefusalTests {
             let job = try #require(next)
             relay.finish(job.run(), now: now, wall: wall)
             var opened: NewLink?
-            while let command = relay.nextCommand() {
+            while let command = relay.nextCommand()?.command {
                 if case .addLink(let link) = command { opened = link }
             }
             let link = try #require(opened)
@@ -122,7 +122,7 @@ struct ExtendRefusalTests {
             let job = try #require(next)
             relay.finish(job.run(), now: now, wall: wall)
             var installed: CircuitID?
-            while let command = relay.nextCommand() {
+            while let command = relay.nextCommand()?.command {
                 if case .installCircuit(let circuit) = command { installed = circuit.id }
             }
             return try #require(installed)
@@ -163,7 +163,7 @@ struct ExtendRefusalTests {
             var acts = 0
             while relay.nextJob() != nil { acts += 1 }
             var answers: [ControlMessage] = []
-            while let command = relay.nextCommand() {
+            while let command = relay.nextCommand()?.command {
                 guard case .sendControl(circuit, let bytes) = command else {
                     acts += 1
                     continue

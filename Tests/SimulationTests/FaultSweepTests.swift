@@ -24,6 +24,7 @@ struct FaultSweepTests {
         settings.usesV6 = draws.chance(30)
         settings.usesV4 = !settings.usesV6 || draws.chance(50)
         if draws.chance(20) { settings.client.method = .telescoped }
+        if draws.chance(40) { settings.shardCount = Int(2 + draws.next(below: 4)) }
         let world = try World(settings)
         let (client, host) = try world.connectedClient(within: .seconds(60))
         var download = Stream.Settings()

@@ -14,6 +14,7 @@ struct TakeoverTests {
         settings.quality.jitter = .milliseconds(2)
         settings.quality.loss = seed % 3 == 0 ? 0 : 100
         settings.usesOffload = seed % 2 == 1
+        settings.shardCount = seed % 4 < 2 ? 1 : 4
         return settings
     }
 
@@ -136,9 +137,12 @@ struct TakeoverTests {
         world.expectSound()
     }
 
-    @Test("with an expired directory what stands goes on, and nothing new is built")
-    func expiredDirectory() throws {
-        let world = try World(settings(3))
+    @Test(
+        "with an expired directory what stands goes on, and nothing new is built",
+        arguments: seeds
+    )
+    func expiredDirectory(seed: UInt64) throws {
+        let world = try World(settings(seed))
         let (client, host) = try world.connectedClient()
         var parameters = RelayRoster.parameters
         parameters.freshSeconds = 10
@@ -147,7 +151,7 @@ struct TakeoverTests {
         world.run(for: .seconds(40))
         #expect(client.isConnected(host))
         world.kill(try #require(client.currentPath(of: host).first))
-        let hasSaidWhy = world.run(within: .seconds(10)) {
+        let hasSaidWhy = world.run(within: .seconds(15)) {
             client.control.state(of: host.tunnel)
                 == .connecting(reason: "the directory has expired")
         }
@@ -155,7 +159,11 @@ struct TakeoverTests {
         world.run(for: .seconds(20))
         #expect(client.control.circuitReports().isEmpty)
         client.setView(try world.roster.view(at: world.wall))
-        #expect(world.run(within: .seconds(10)) { client.isConnected(host) })
+        // A guard that is silent still is left only after its retries.
+        #expect(
+            world.run(within: .seconds(30)) { client.isConnected(host) },
+            "seed=\(seed)\(client.history)"
+        )
         world.expectSound()
     }
 

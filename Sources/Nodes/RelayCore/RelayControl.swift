@@ -3,6 +3,7 @@ public import Circuits
 public import CryptoPrimitives
 import DequeModule
 public import Directory
+import Flows
 import Links
 import Onion
 public import Wire
@@ -76,8 +77,15 @@ public struct RelayControl: ~Copyable {
         let number: CircuitNumber
     }
 
+    /// A relay as one shard reaches it: each shard has links of its own.
+    struct Neighbour: Hashable {
+        let relay: NodeID
+        let shard: Int
+    }
+
     struct LinkState {
         let peer: LinkPeer
+        let shard: Int
         let isInitiator: Bool
         var creates: TokenBucket
         var circuits: Set<CircuitID> = []
@@ -99,6 +107,8 @@ public struct RelayControl: ~Copyable {
 
     struct CircuitState {
         let id: CircuitID
+        /// The shard of its previous link, and of its next one.
+        let shard: Int
         let previous: RouteKey
         let hop: HopIndex
         let created: [UInt8]
@@ -123,14 +133,18 @@ public struct RelayControl: ~Copyable {
     private let bootMinute: UInt32
     private let uncleanBootMinute: UInt32
     private var random: RandomGenerator
-    private var commands: Deque<RelayCommand> = []
+    private let shardCount: Int
+    private var commands: Deque<ShardCommand> = []
     private var jobs: Deque<RelayJob> = []
 
     private var nextLink: UInt64 = 1
     private var links: [LinkID: LinkState] = [:]
-    private var relayLinks: [NodeID: LinkID] = [:]
-    private var dialing: [NodeID: LinkID] = [:]
-    private var waitingForLink: [NodeID: [CircuitID]] = [:]
+    private var relayLinks: [Neighbour: LinkID] = [:]
+    private var dialing: [Neighbour: LinkID] = [:]
+    private var dialed: [LinkID: Neighbour] = [:]
+    private var waitingForLink: [Neighbour: [CircuitID]] = [:]
+    private var nextShard = 0
+    private var leases: LeaseTable?
 
     private var nextCircuit: UInt64 = 1
     private var circuits: [CircuitID: CircuitState] = [:]
@@ -175,10 +189,22 @@ public struct RelayControl: ~Copyable {
         case lost
     }
 
+    /// A command and the shard it is for.
+    public struct ShardCommand: Sendable {
+        /// The shard's number.
+        public let shard: Int
+        /// What it is to do.
+        public let command: RelayCommand
+    }
+
     /// Makes the control plane of a relay that starts now.
+    ///
+    /// - Precondition: there is a shard.
     public init(
         identity: Identity,
         families: Families,
+        shardCount: Int = 1,
+        exit: ExitSettings? = nil,
         memory: ReplayMemory = .none,
         now: Instant,
         wall: WallTime,
@@ -197,8 +223,17 @@ public struct RelayControl: ~Copyable {
         )
         dialer = LinkDialer(
             identity: LinkIdentity(network: identity.network, signingKey: identity.signingKey),
+            shardCount: shardCount,
             random: random.split()
         )
+        self.shardCount = shardCount
+        if let exit {
+            leases = LeaseTable(
+                pool: exit.pool,
+                idleLimit: exit.leaseIdleLimit,
+                first: UInt32(random.next(below: UInt64(exit.pool.capacity)))
+            )
+        }
         switch memory {
         case .none, .lost: filter = CreateFilter(random: &random)
         case .marks(let filter): self.filter = filter
@@ -227,8 +262,8 @@ public struct RelayControl: ~Copyable {
 
     // MARK: Outputs
 
-    /// Takes the next command for the shard.
-    public mutating func nextCommand() -> RelayCommand? {
+    /// Takes the next command for a shard.
+    public mutating func nextCommand() -> ShardCommand? {
         commands.popFirst()
     }
 
@@ -244,7 +279,11 @@ public struct RelayControl: ~Copyable {
 
     /// When ``advance(to:)`` has something to do.
     public var nextDeadline: Instant {
-        min(timers.nextDeadline, dialer.nextDeadline)
+        let deadline = min(timers.nextDeadline, dialer.nextDeadline)
+        switch leases {
+        case .some(let leases): return min(deadline, leases.nextDeadline ?? .distantFuture)
+        case .none: return deadline
+        }
     }
 
     /// Links that stand.
@@ -255,6 +294,14 @@ public struct RelayControl: ~Copyable {
     /// Circuits that stand.
     public var circuitCount: Int {
         circuits.count
+    }
+
+    /// Leases that circuits hold or may take over.
+    public var leaseCount: Int {
+        switch leases {
+        case .some(let leases): leases.count
+        case .none: 0
+        }
     }
 
     // MARK: Inputs
@@ -278,12 +325,17 @@ public struct RelayControl: ~Copyable {
         responder.setKeys(keys, of: identity.relay)
     }
 
-    /// Takes what the shard reports.
-    public mutating func receive(_ event: RelayEvent, now: Instant, wall: WallTime) {
+    /// Takes what `shard` reports.
+    public mutating func receive(
+        _ event: RelayEvent,
+        from shard: Int = 0,
+        now: Instant,
+        wall: WallTime
+    ) {
         self.wall = wall
         if let id = event.standingCircuit, circuits[id] == nil {
             // It should not be there any more: what tells the shard so may be under way already.
-            commands.append(.removeCircuit(id))
+            tell(.removeCircuit(id), to: shard)
             return
         }
         switch event {
@@ -296,7 +348,7 @@ public struct RelayControl: ~Copyable {
         case .destroyed(let id):
             guard let circuit = circuits[id] else { return }
             if let next = circuit.next { sendDestroy(next, .finished) }
-            forget(id)
+            forget(id, now: now)
         case .nextLost(let id):
             loseNext(id, now: now)
         case .refused(let link, let number, _):
@@ -304,12 +356,8 @@ public struct RelayControl: ~Copyable {
             byPrevious[RouteKey(link: link, number: number)] = nil
         case .control(let id, let record, let isEarly):
             receiveControl(id, record, isEarly: isEarly, now: now)
-        case .tunnelOpened(let id, let answer):
-            say(.tunnelOpened(answer), to: id, now: now)
-        case .tunnelLost:
-            break
         case .idle(let id):
-            destroy(id, reason: .finished)
+            destroy(id, reason: .finished, now: now)
         }
         drainDialer(now: now)
     }
@@ -330,6 +378,7 @@ public struct RelayControl: ~Copyable {
     /// Lets time pass: repetitions and what has waited for too long.
     public mutating func advance(to now: Instant) {
         dialer.advance(to: now)
+        leases?.expire(now: now)
         while let place = timers.popDue(now: now) {
             guard let id = placeOwners[place] else { continue }
             tend(id, now: now)
@@ -345,14 +394,13 @@ public struct RelayControl: ~Copyable {
             guard let link = links[id] else { return }
             counters.links += 1
             settle(id)
-            if case .relay(let relay) = link.peer { standsFor(relay, id) }
+            if let neighbour = link.neighbour { relayLinks[neighbour] = id }
         case .lost(let id):
-            lose(id)
+            lose(id, now: now)
         case .rekeyDue(let id):
-            guard case .relay(let relay)? = links[id]?.peer, let target = linkTarget(relay) else {
-                return
-            }
-            dialer.renew(id, target: target, now: now)
+            guard let neighbour = links[id]?.neighbour, let target = linkTarget(neighbour.relay)
+            else { return }
+            dialer.renew(id, target: target, shard: neighbour.shard, now: now)
         case .control(let id, .rekey(let session, let body)):
             guard links[id] != nil, let work = responder.rekeyWork(body, random: &random) else {
                 return
@@ -375,7 +423,7 @@ public struct RelayControl: ~Copyable {
         case .initiation(let initiation):
             switch responder.admit(initiation, source: source, random: &random, now: now) {
             case .silence: break
-            case .answer(let answer): commands.append(.sendHandshake(answer, to: source))
+            case .answer(let answer): tell(.sendHandshake(answer, to: source), to: 0)
             case .work(let work): jobs.append(.respond(.initiation(initiation, source), work))
             }
         case .response(let response): dialer.receive(response, now: now)
@@ -390,13 +438,15 @@ public struct RelayControl: ~Copyable {
     ) {
         responder.workEnded()
         guard case .success(let answer) = result else { return }
-        let local = drawSession()
         switch request {
         case .initiation(let initiation, let source):
             let id = drawLink()
             let (peer, address) = listed(answer.peer, at: source)
+            let shard = shard(for: peer)
+            let local = random.session(of: shard, count: shardCount)
             links[id] = LinkState(
                 peer: peer,
+                shard: shard,
                 isInitiator: false,
                 creates: createBudget(for: peer, now: now)
             )
@@ -406,7 +456,7 @@ public struct RelayControl: ~Copyable {
                 keys: answer.keys,
                 isConfirmed: false
             )
-            commands.append(
+            tell(
                 .addLink(
                     NewLink(
                         id: id,
@@ -415,7 +465,8 @@ public struct RelayControl: ~Copyable {
                         isInitiator: false,
                         session: session
                     )
-                )
+                ),
+                to: shard
             )
             let datagram = responder.answered(
                 answer,
@@ -425,23 +476,36 @@ public struct RelayControl: ~Copyable {
                 random: &random,
                 now: now
             )
-            commands.append(.sendHandshake(datagram, to: source))
+            tell(.sendHandshake(datagram, to: source), to: shard)
         case .rekey(let id, let remote):
-            guard links[id] != nil else { return }
+            guard let link = links[id] else { return }
+            let local = random.session(of: link.shard, count: shardCount)
             let session = NewSession(
                 local: local,
                 remote: remote,
                 keys: answer.keys,
                 isConfirmed: false
             )
-            commands.append(.renewLink(id, session))
+            tell(.renewLink(id, session), to: id)
             let message = LinkControlMessage.rekeyed(
                 session: local,
                 initiatorSession: remote,
                 body: answer.answer
             )
-            commands.append(.sendLinkControl(id, message))
+            tell(.sendLinkControl(id, message), to: id)
         }
+    }
+
+    /// The shard a link that this end answers will belong to: one that has none to that relay yet,
+    /// and in turn otherwise.
+    private mutating func shard(for peer: LinkPeer) -> Int {
+        nextShard = (nextShard + 1) % shardCount
+        guard case .relay(let relay) = peer else { return nextShard }
+        for step in 0..<shardCount {
+            let shard = (nextShard + step) % shardCount
+            if relayLinks[Neighbour(relay: relay, shard: shard)] == nil { return shard }
+        }
+        return nextShard
     }
 
     /// Who opened a link, and where it is: a relay is one that the consensus lists, and is where
@@ -460,45 +524,45 @@ public struct RelayControl: ~Copyable {
             case .job(let job):
                 jobs.append(.dialer(job))
             case .send(let datagram, let destination):
-                commands.append(.sendHandshake(datagram, to: destination))
+                tell(.sendHandshake(datagram, to: destination), to: 0)
             case .sendControl(let id, let message):
-                commands.append(.sendLinkControl(id, message))
+                tell(.sendLinkControl(id, message), to: id)
             case .renewed(let id, let session):
-                commands.append(.renewLink(id, session))
+                tell(.renewLink(id, session), to: id)
             case .established(let link):
                 establish(link, now: now)
-            case .failed(let id, let relay):
-                if dialing[relay] == id { dialing[relay] = nil }
-                for circuit in waitingForLink.removeValue(forKey: relay) ?? [] {
+            case .failed(let id, _):
+                guard let neighbour = dialingEnded(id) else { continue }
+                for circuit in waitingForLink.removeValue(forKey: neighbour) ?? [] {
                     failExtend(circuit, .unreachable, now: now)
                 }
             }
         }
     }
 
+    private mutating func dialingEnded(_ id: LinkID) -> Neighbour? {
+        guard let neighbour = dialed.removeValue(forKey: id) else { return nil }
+        if dialing[neighbour] == id { dialing[neighbour] = nil }
+        return neighbour
+    }
+
     private mutating func establish(_ link: NewLink, now: Instant) {
-        guard case .relay(let relay) = link.peer else { return }
+        guard let neighbour = dialingEnded(link.id) else { return }
         counters.links += 1
         links[link.id] = LinkState(
             peer: link.peer,
+            shard: neighbour.shard,
             isInitiator: true,
             creates: createBudget(for: link.peer, now: now),
             stands: true
         )
-        commands.append(.addLink(link))
-        if dialing[relay] == link.id { dialing[relay] = nil }
-        standsFor(relay, link.id)
-        for circuit in waitingForLink.removeValue(forKey: relay) ?? [] {
+        tell(.addLink(link), to: link.id)
+        // The newest stands: of crossed initiations either does, and a relay that was started again
+        // knows nothing of the older one.
+        relayLinks[neighbour] = link.id
+        for circuit in waitingForLink.removeValue(forKey: neighbour) ?? [] {
             beginExtend(circuit, over: link.id, now: now)
         }
-    }
-
-    /// Makes `id` the link by which `relay` is reached.
-    ///
-    /// The newest stands: of crossed initiations either does, and a relay that was started again
-    /// knows nothing of the older one.
-    private mutating func standsFor(_ relay: NodeID, _ id: LinkID) {
-        relayLinks[relay] = id
     }
 
     /// Notes that a link that this end answered is no stranger's any more.
@@ -508,11 +572,12 @@ public struct RelayControl: ~Copyable {
         responder.linkSettled()
     }
 
-    private mutating func lose(_ id: LinkID) {
+    private mutating func lose(_ id: LinkID, now: Instant) {
         settle(id)
         guard let link = links.removeValue(forKey: id) else { return }
-        if case .relay(let relay) = link.peer, relayLinks[relay] == id {
-            relayLinks[relay] = links.filter { $0.value.peer == link.peer && $0.value.stands }.keys
+        if let neighbour = link.neighbour, relayLinks[neighbour] == id {
+            relayLinks[neighbour] =
+                links.filter { $0.value.neighbour == neighbour && $0.value.stands }.keys
                 .max { $0.rawValue < $1.rawValue }
         }
         for circuit in link.circuits.sorted() {
@@ -522,8 +587,8 @@ public struct RelayControl: ~Copyable {
             } else {
                 sendDestroy(state.previous, .linkLost)
             }
-            commands.append(.removeCircuit(circuit))
-            forget(circuit)
+            tell(.removeCircuit(circuit), to: circuit)
+            forget(circuit, now: now)
         }
     }
 
@@ -560,7 +625,7 @@ public struct RelayControl: ~Copyable {
         case .working: return
         case .established(let id, let known):
             guard known == mark, let circuit = circuits[id] else { return }
-            commands.append(.sendCell(key.link, key.number, .created, circuit.created))
+            tell(.sendCell(key.link, key.number, .created, circuit.created), to: key.link)
             return
         case nil: break
         }
@@ -569,7 +634,7 @@ public struct RelayControl: ~Copyable {
         }
         guard !filter.contains(mark) else {
             counters.replayedCreates += 1
-            commands.append(.refuseCircuit(key.link, key.number))
+            tell(.refuseCircuit(key.link, key.number), to: key.link)
             return
         }
         guard createsInWork < Self.createWorkLimit, links[key.link]?.creates.take(now: now) == true
@@ -619,13 +684,13 @@ public struct RelayControl: ~Copyable {
         guard let link = links[key.link] else { return }
         guard case .success(let answer) = result else {
             counters.failedCreates += 1
-            commands.append(.refuseCircuit(key.link, key.number))
+            tell(.refuseCircuit(key.link, key.number), to: key.link)
             return
         }
         // Two copies may have been in work at once.
         guard !filter.contains(mark) else {
             counters.replayedCreates += 1
-            commands.append(.refuseCircuit(key.link, key.number))
+            tell(.refuseCircuit(key.link, key.number), to: key.link)
             return
         }
         filter.insert(mark, minute: wall.minute)
@@ -640,6 +705,7 @@ public struct RelayControl: ~Copyable {
         let created = answer.answer.encoded
         circuits[id] = CircuitState(
             id: id,
+            shard: link.shard,
             previous: key,
             hop: hop,
             created: created,
@@ -647,8 +713,9 @@ public struct RelayControl: ~Copyable {
         )
         byPrevious[key] = .established(id, mark: mark)
         links[key.link]?.circuits.insert(id)
+        if link.isInitiator { tell(.keepLinkAlive(key.link, true), to: key.link) }
         counters.circuits += 1
-        commands.append(
+        tell(
             .installCircuit(
                 NewRelayCircuit(
                     id: id,
@@ -659,9 +726,10 @@ public struct RelayControl: ~Copyable {
                     keys: answer.keys,
                     start: UInt32(truncatingIfNeeded: random.next(below: 1 << 29))
                 )
-            )
+            ),
+            to: id
         )
-        commands.append(.sendCell(key.link, key.number, .created, created))
+        tell(.sendCell(key.link, key.number, .created, created), to: key.link)
     }
 
     private mutating func receiveCreated(_ key: RouteKey, _ body: [UInt8], now: Instant) {
@@ -681,7 +749,7 @@ public struct RelayControl: ~Copyable {
         let messages: [ControlChannel.Message]
         do throws(WireError) {
             let record = try ControlRecord(parsing: bytes)
-            guard !isEarly || record.type <= 1 else { return violate(id) }
+            guard !isEarly || record.type <= 1 else { return violate(id, now: now) }
             let held = circuits[id]?.channel.heldByteCount ?? 0
             defer { heldByteCount += (circuits[id]?.channel.heldByteCount ?? held) - held }
             messages =
@@ -691,7 +759,7 @@ public struct RelayControl: ~Copyable {
                     now: now
                 ) ?? []
         } catch {
-            return violate(id)
+            return violate(id, now: now)
         }
         for message in messages {
             guard
@@ -700,7 +768,7 @@ public struct RelayControl: ~Copyable {
                     parsing: message.bytes,
                     fromClient: true
                 )
-            else { return violate(id) }
+            else { return violate(id, now: now) }
             guard circuits[id] != nil else { return }
             handle(content, from: id, now: now)
         }
@@ -712,19 +780,18 @@ public struct RelayControl: ~Copyable {
         case .extend(let next, let create):
             extend(id, to: next, create: create, now: now)
         case .openTunnel(let request):
-            commands.append(
-                .openTunnel(id, shown: request.leaseSecret, secret: random.bytes32())
-            )
+            let answer = openTunnel(id, shown: request.leaseSecret, now: now)
+            say(.tunnelOpened(answer), to: id, now: now)
         case .echo(false, let nonce):
             say(.echo(isAnswer: true, nonce: nonce), to: id, now: now)
         case .close:
             if let next = circuits[id]?.next { sendDestroy(next, .finished) }
-            commands.append(.removeCircuit(id))
-            forget(id)
+            tell(.removeCircuit(id), to: id)
+            forget(id, now: now)
         case .directoryAsk(let ask):
             say(.directoryPart(shelf.part(ask)), to: id, now: now)
         case .echo, .extended, .tunnelOpened, .directoryPart:
-            violate(id)
+            violate(id, now: now)
         }
     }
 
@@ -743,23 +810,25 @@ public struct RelayControl: ~Copyable {
         guard view?.freshness(at: wall) != .expired else {
             return failExtend(id, .unknownRelay, now: now)
         }
-        if let link = relayLinks[next] {
+        let neighbour = Neighbour(relay: next, shard: circuit.shard)
+        if let link = relayLinks[neighbour] {
             return beginExtend(id, over: link, now: now)
         }
         guard let target = linkTarget(next) else {
             return failExtend(id, .unknownRelay, now: now)
         }
-        guard waitingForLink[next, default: []].count < Self.extendsWaitingLimit else {
+        guard waitingForLink[neighbour, default: []].count < Self.extendsWaitingLimit else {
             return failExtend(id, .busy, now: now)
         }
-        waitingForLink[next, default: []].append(id)
-        guard dialing[next] == nil else { return }
+        waitingForLink[neighbour, default: []].append(id)
+        guard dialing[neighbour] == nil else { return }
         let link = drawLink()
-        guard dialer.dial(target, as: link, now: now) else {
-            waitingForLink[next]?.removeAll { $0 == id }
+        guard dialer.dial(target, as: link, shard: neighbour.shard, now: now) else {
+            waitingForLink[neighbour]?.removeAll { $0 == id }
             return failExtend(id, .busy, now: now)
         }
-        dialing[next] = link
+        dialing[neighbour] = link
+        dialed[link] = neighbour
     }
 
     private mutating func beginExtend(_ id: CircuitID, over link: LinkID, now: Instant) {
@@ -775,10 +844,10 @@ public struct RelayControl: ~Copyable {
         byNext[key] = id
         circuits[id]?.next = key
         links[link]?.circuits.insert(id)
-        if state.isInitiator { commands.append(.keepLinkAlive(link, true)) }
+        if state.isInitiator { tell(.keepLinkAlive(link, true), to: link) }
         // First CREATE: cells that wait for the next hop leave with `setNext` and must follow it.
-        commands.append(.sendCell(link, key.number, .create, extend.create))
-        commands.append(.setNext(id, link, key.number))
+        tell(.sendCell(link, key.number, .create, extend.create), to: link)
+        tell(.setNext(id, link, key.number), to: id)
         noteCreateTry(id, now: now)
     }
 
@@ -787,13 +856,13 @@ public struct RelayControl: ~Copyable {
         guard let circuit = circuits[id], let next = circuit.next else { return }
         guard circuit.extend != nil else {
             sendDestroy(circuit.previous, .finished)
-            commands.append(.removeCircuit(id))
-            return forget(id)
+            tell(.removeCircuit(id), to: id)
+            return forget(id, now: now)
         }
         byNext[next] = nil
         leave(next.link, id)
         circuits[id]?.next = nil
-        commands.append(.clearNext(id))
+        tell(.clearNext(id), to: id)
         failExtend(id, .busy, now: now)
     }
 
@@ -826,7 +895,7 @@ public struct RelayControl: ~Copyable {
             if extend.tries >= Self.createTryLimit {
                 failExtend(id, .unreachable, now: now)
             } else {
-                commands.append(.sendCell(next.link, next.number, .create, extend.create))
+                tell(.sendCell(next.link, next.number, .create, extend.create), to: next.link)
                 noteCreateTry(id, now: now)
             }
         }
@@ -838,7 +907,7 @@ public struct RelayControl: ~Copyable {
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channel.send(message)
         } catch {
-            return violate(id)
+            return violate(id, now: now)
         }
         pump(id, now: now)
     }
@@ -846,39 +915,40 @@ public struct RelayControl: ~Copyable {
     private mutating func pump(_ id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         while let record = circuits[id]?.channel.nextRecord(now: now) {
-            commands.append(.sendControl(id, record))
+            tell(.sendControl(id, record), to: id)
         }
         if circuits[id]?.channel.hasFailed == true {
             // The client hears nothing any more: the circuit is of no use to it.
-            return destroy(id, reason: .linkLost)
+            return destroy(id, reason: .linkLost, now: now)
         }
         schedule(id)
     }
 
-    private mutating func violate(_ id: CircuitID) {
+    private mutating func violate(_ id: CircuitID, now: Instant) {
         counters.violations += 1
-        destroy(id, reason: .violation)
+        destroy(id, reason: .violation, now: now)
     }
 
-    private mutating func destroy(_ id: CircuitID, reason: DestroyReason) {
+    private mutating func destroy(_ id: CircuitID, reason: DestroyReason, now: Instant) {
         guard let circuit = circuits[id] else { return }
         sendDestroy(circuit.previous, reason)
         if let next = circuit.next { sendDestroy(next, .finished) }
-        commands.append(.removeCircuit(id))
-        forget(id)
+        tell(.removeCircuit(id), to: id)
+        forget(id, now: now)
     }
 
     private mutating func refuse(_ key: RouteKey, _ reason: DestroyReason) {
-        commands.append(.refuseCircuit(key.link, key.number))
+        tell(.refuseCircuit(key.link, key.number), to: key.link)
         sendDestroy(key, reason)
     }
 
     private mutating func sendDestroy(_ key: RouteKey, _ reason: DestroyReason) {
-        commands.append(.sendCell(key.link, key.number, .destroy, [reason.rawValue]))
+        tell(.sendCell(key.link, key.number, .destroy, [reason.rawValue]), to: key.link)
     }
 
-    private mutating func forget(_ id: CircuitID) {
+    private mutating func forget(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
+        leases?.release(owner: id.rawValue, now: now)
         heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)
@@ -896,7 +966,7 @@ public struct RelayControl: ~Copyable {
     private mutating func leave(_ link: LinkID, _ id: CircuitID) {
         links[link]?.circuits.remove(id)
         guard let state = links[link], state.isInitiator, state.circuits.isEmpty else { return }
-        commands.append(.keepLinkAlive(link, false))
+        tell(.keepLinkAlive(link, false), to: link)
     }
 
     private mutating func schedule(_ id: CircuitID) {
@@ -915,18 +985,109 @@ public struct RelayControl: ~Copyable {
         timers.set(place, to: deadline)
     }
 
+    // MARK: Leases
+
+    /// Gives a circuit a lease, or the one that `shown` opens, and says what to answer.
+    private mutating func openTunnel(
+        _ id: CircuitID,
+        shown: Bytes32,
+        now: Instant
+    ) -> ControlMessage.TunnelOpened {
+        var answer = ControlMessage.TunnelOpened(
+            status: .notAnExit,
+            families: 0,
+            leaseSecret: .zero,
+            idleLimit: 0
+        )
+        guard let circuit = circuits[id], circuit.next == nil, leases != nil else { return answer }
+        answer.families = leases?.pool.v6 == nil ? 1 : 3
+        answer.idleLimit = UInt16(
+            clamping: (leases?.idleLimit.nanoseconds ?? 0) / 1_000_000_000
+        )
+        answer.leaseSecret = random.bytes32()
+        let owner = id.rawValue
+        let lease: UInt32
+        do throws(FlowError) {
+            if let taken = takeOver(shown, by: owner, secret: answer.leaseSecret, now: now) {
+                lease = taken
+                answer.status = .takenOver
+            } else {
+                let opened = try leases?.open(owner: owner, secret: answer.leaseSecret, now: now)
+                guard let opened else { return answer }
+                lease = opened
+                answer.status = .opened
+            }
+        } catch {
+            answer.status = .full
+            return answer
+        }
+        if shardCount > 1 {
+            for shard in 0..<shardCount {
+                tell(.placeLease(lease, shard: circuit.shard), to: shard)
+            }
+        }
+        tell(.holdLease(id, lease), to: id)
+        return answer
+    }
+
+    /// Moves the lease that `shown` opens to the circuit `owner`; `nil` where it opens none.
+    private mutating func takeOver(
+        _ shown: Bytes32,
+        by owner: UInt64,
+        secret: Bytes32,
+        now: Instant
+    ) -> UInt32? {
+        guard shown != .zero else { return nil }
+        do throws(FlowError) {
+            guard
+                let grant = try leases?.takeOver(
+                    shown: shown,
+                    owner: owner,
+                    secret: secret,
+                    now: now
+                )
+            else { return nil }
+            if let previous = grant.previousOwner {
+                let cutOff = CircuitID(rawValue: previous)
+                tell(.releaseLease(cutOff), to: cutOff)
+            }
+            return grant.lease
+        } catch {
+            // The lease is gone: a new one is all there is to give.
+            return nil
+        }
+    }
+
+    // MARK: Commands
+
+    private mutating func tell(_ command: RelayCommand, to shard: Int) {
+        commands.append(ShardCommand(shard: shard, command: command))
+    }
+
+    /// Tells the shard a link belongs to; nobody where the link is gone.
+    private mutating func tell(_ command: RelayCommand, to link: LinkID) {
+        guard let shard = links[link]?.shard else { return }
+        tell(command, to: shard)
+    }
+
+    /// Tells the shard a circuit belongs to; nobody where the circuit is gone.
+    private mutating func tell(_ command: RelayCommand, to circuit: CircuitID) {
+        guard let shard = circuits[circuit]?.shard else { return }
+        tell(command, to: shard)
+    }
+
     // MARK: Numbers
 
     private mutating func drawLink() -> LinkID {
         defer { nextLink += 1 }
         return LinkID(rawValue: nextLink)
     }
+}
 
-    private mutating func drawSession() -> SessionID {
-        while true {
-            if let session = SessionID(rawValue: UInt32(truncatingIfNeeded: random.next())) {
-                return session
-            }
-        }
+extension RelayControl.LinkState {
+    /// The relay at the other end, as the link's shard reaches it; `nil` for a client.
+    var neighbour: RelayControl.Neighbour? {
+        guard case .relay(let relay) = peer else { return nil }
+        return RelayControl.Neighbour(relay: relay, shard: shard)
     }
 }

@@ -31,8 +31,12 @@ public enum RelayCommand: Sendable {
     case clearNext(CircuitID)
     /// Say something to a circuit's client: the body of a CTRL record.
     case sendControl(CircuitID, [UInt8])
-    /// Give a circuit a lease, or the one that `shown` opens.
-    case openTunnel(CircuitID, shown: Bytes32, secret: Bytes32)
+    /// A circuit holds this lease from now on, and no other.
+    case holdLease(CircuitID, UInt32)
+    /// A circuit holds no lease any more.
+    case releaseLease(CircuitID)
+    /// Packets for this lease belong to that shard.
+    case placeLease(UInt32, shard: Int)
     /// Forget a circuit.
     case removeCircuit(CircuitID)
 }
@@ -92,19 +96,13 @@ public enum RelayEvent: Sendable {
     case refused(LinkID, CircuitNumber, DestroyReason?)
     /// The client of a circuit says something: the body of a CTRL record.
     case control(CircuitID, [UInt8], isEarly: Bool)
-    /// A lease was given, taken over, or not.
-    case tunnelOpened(CircuitID, ControlMessage.TunnelOpened)
-    /// Another circuit took over the lease of this one.
-    case tunnelLost(CircuitID)
     /// A circuit was idle for too long.
     case idle(CircuitID)
 
     /// The circuit it speaks of, where that stands in the shard.
     var standingCircuit: CircuitID? {
         switch self {
-        case .nextLost(let id), .control(let id, _, _), .tunnelOpened(let id, _),
-            .tunnelLost(let id), .idle(let id):
-            id
+        case .nextLost(let id), .control(let id, _, _), .idle(let id): id
         case .link, .handshake, .create, .created, .destroyed, .refused: nil
         }
     }
@@ -116,25 +114,21 @@ public enum RelayEvent: Sendable {
         switch self {
         case .handshake, .create, .created, .refused, .control, .idle: true
         case .link(let event): event.isRepeated
-        case .destroyed, .nextLost, .tunnelOpened, .tunnelLost: false
+        case .destroyed, .nextLost: false
         }
     }
 }
 
-/// What an exit's shard needs to carry packets.
+/// What an exit needs to carry packets.
 public struct ExitSettings: Sendable {
-    /// Addresses of IPv4 leases.
-    public var v4Pool: IPNetwork
-    /// Addresses of IPv6 leases; `nil` where the exit carries no IPv6.
-    public var v6Pool: IPNetwork?
+    /// Addresses of leases; without IPv6 where the exit carries none.
+    public var pool: LeasePool
     /// Networks opened though they are refused by default.
     public var allow: [IPNetwork]
     /// The exit's own addresses.
     public var own: [IPAddress]
     /// Destination ports that are accepted.
     public var ports: [ClosedRange<UInt16>]
-    /// Leases at most.
-    public var leaseLimit: Int
     /// What the TUN device takes.
     public var offload: TunCoalescer.Offload
     /// Time a lease waits to be taken over.
@@ -150,12 +144,10 @@ public struct ExitSettings: Sendable {
         leaseLimit: Int = 4_096,
         offload: TunCoalescer.Offload
     ) {
-        self.v4Pool = v4Pool
-        self.v6Pool = v6Pool
+        pool = LeasePool(v4: v4Pool, v6: v6Pool, capacity: leaseLimit)
         self.allow = allow
         self.own = own
         self.ports = ports
-        self.leaseLimit = leaseLimit
         self.offload = offload
     }
 }
@@ -190,4 +182,20 @@ public struct RelayCounters: Sendable, Equatable {
     public var shedCells: UInt64 = 0
     /// Packets dropped to tell their senders of a long queue.
     public var signalDrops: UInt64 = 0
+    /// Datagrams and packets that belonged to another shard.
+    public var handedOver: UInt64 = 0
+
+    /// Adds the counts of another shard.
+    public mutating func add(_ other: RelayCounters) {
+        for count in Self.counts { self[keyPath: count] += other[keyPath: count] }
+        drops = zip(drops, other.drops).map { $0 + $1 }
+    }
+
+    private static var counts: [WritableKeyPath<RelayCounters, UInt64>] {
+        [
+            \.forwardCells, \.backwardCells, \.deliveredCells, \.unknownCircuit, \.overflow,
+            \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
+            \.markedCells, \.shedCells, \.signalDrops, \.handedOver,
+        ]
+    }
 }

@@ -29,6 +29,8 @@ public struct RelayShard: ~Copyable {
     public static let clientCircuitLimit = 256
     private static let waitingCellLimit = 4
     private static let repeatedEventLimit = 4_096
+    /// Datagrams and packets of one batch that may go on to other shards.
+    private static let handOverLimit = 2_048
     /// Control records of one circuit that are taken out of one batch.
     private static let controlRecordLimit = 32
     /// Bytes of packets in progress on all circuits together.
@@ -119,6 +121,8 @@ public struct RelayShard: ~Copyable {
     private var scratchUsed = 0
     /// Bytes of packets in progress, on all circuits.
     public private(set) var fragmentByteCount = 0
+    private var handOvers: [HandOver] = []
+    private let position: ShardPosition
     private var queue = QueueState.short
     private var meter = ShareMeter()
     private var nextSweep: Instant
@@ -133,11 +137,13 @@ public struct RelayShard: ~Copyable {
         circuitLimit: Int = 65_536,
         timing: LinkTable.Timing = LinkTable.Timing(),
         circuitIdleLimit: TimeSpan = .seconds(600),
+        position: ShardPosition = ShardPosition(),
         exit: ExitSettings?,
         random: consuming RandomGenerator,
         now: Instant
     ) {
         var random = random
+        self.position = position
         links = LinkTable(
             linkLimit: linkLimit,
             generated: ArenaLayout.generated,
@@ -150,7 +156,7 @@ public struct RelayShard: ~Copyable {
         filler = FillerGenerator(key: random.secret(byteCount: 32))
         idleLimit = circuitIdleLimit
         nextSweep = now + Self.sweepInterval
-        if let exit { self.exit = ExitGate(exit, random: &random, now: now) }
+        if let exit { self.exit = ExitGate(exit, shardCount: position.count, now: now) }
     }
 
     // MARK: Outputs
@@ -183,12 +189,11 @@ public struct RelayShard: ~Copyable {
         circuits.count
     }
 
-    /// Leases that circuits hold or may take over.
-    public var leaseCount: Int {
-        switch exit {
-        case .some(let gate): gate.leases.count
-        case .none: 0
-        }
+    /// Takes what came here and belongs to other shards.
+    public mutating func takeHandOvers() -> [HandOver] {
+        guard !handOvers.isEmpty else { return [] }
+        defer { handOvers.removeAll(keepingCapacity: true) }
+        return handOvers
     }
 
     /// Closes half-filled cells and runs of packets: the output is complete then.
@@ -245,12 +250,21 @@ public struct RelayShard: ~Copyable {
             counters.malformedPackets += 1
             return
         }
-        guard let holder = holder(of: header.destination) else {
+        let slot: Int
+        let rewriter: AddressRewriter
+        switch holder(of: header.destination) {
+        case .circuit(slot: let holder, let lease):
+            slot = holder
+            rewriter = lease
+        case .shard(let other) where other != position.index:
+            handOver(.packet(bytes.bytes.copyBytes(start..<start + byteCount)), to: other)
+            return
+        case .shard, .nobody:
             counters.unknownLease += 1
             return
         }
         do throws(FlowError) {
-            try holder.rewriter.rewriteBackward(
+            try rewriter.rewriteBackward(
                 packet,
                 header: header,
                 isUnsummed: offload.needsChecksum,
@@ -259,7 +273,7 @@ public struct RelayShard: ~Copyable {
             let tunnel = try TunPacket(parsing: bytes.bytes, header: offload, packet: packet)
             counters.returnPackets += UInt64(tunnel.segmentCount)
             for index in 0..<tunnel.segmentCount {
-                send(segment: index, of: tunnel, to: holder.slot, bytes: &bytes, now: now)
+                send(segment: index, of: tunnel, to: slot, bytes: &bytes, now: now)
             }
         } catch {
             counters.malformedPackets += 1
@@ -311,8 +325,16 @@ public struct RelayShard: ~Copyable {
         case .sendControl(let id, let record):
             guard let slot = slot(of: id) else { return }
             sendControl(record, to: slot, bytes: &bytes, now: now)
-        case .openTunnel(let id, let shown, let secret):
-            openTunnel(id, shown: shown, secret: secret, now: now)
+        case .holdLease(let id, let lease):
+            guard let slot = slot(of: id) else { return }
+            releaseLease(slot, now: now)
+            exit?.hold(lease, by: slot)
+            circuits[slot].lease = lease
+        case .releaseLease(let id):
+            guard let slot = slot(of: id) else { return }
+            releaseLease(slot, now: now)
+        case .placeLease(let lease, let shard):
+            exit?.note(lease, at: shard)
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             remove(slot, now: now)
@@ -340,7 +362,6 @@ public struct RelayShard: ~Copyable {
                 note(.idle(id))
             }
         }
-        exit?.leases.expire(now: now)
     }
 
     // MARK: Datagrams
@@ -351,6 +372,10 @@ public struct RelayShard: ~Copyable {
         source: SocketAddress,
         now: Instant
     ) {
+        if position.count > 1, let owner = position.owner(of: datagram, in: bytes.bytes) {
+            let whole = bytes.bytes.copyBytes(datagram..<datagram + Datagram.byteCount)
+            return handOver(.datagram(whole, from: source), to: owner)
+        }
         switch links.open(&bytes, datagram: datagram, source: source, now: now) {
         case .consumed, .dropped:
             return
@@ -1005,16 +1030,13 @@ public struct RelayShard: ~Copyable {
     }
 
     private mutating func remove(_ slot: Int, now: Instant) {
-        dropFragments(slot, olderThan: .zero, now: now)
+        releaseLease(slot, now: now)
         let circuit = circuits.remove(at: slot)
         leave(circuit.previous)
         if let next = circuit.next { leave(next) }
         switch circuit.path {
         case .some(let path): names.remove(UInt64(path.id.rawValue))
         case .none: pendingCount -= 1
-        }
-        if circuit.lease != nil {
-            exit?.leases.release(owner: UInt32(truncatingIfNeeded: slot), now: now)
         }
     }
 
@@ -1078,81 +1100,33 @@ public struct RelayShard: ~Copyable {
 
     // MARK: Exit
 
-    private func holder(of address: IPAddress) -> (slot: Int, rewriter: AddressRewriter)? {
+    private func holder(of address: IPAddress) -> ExitGate.Holder {
         switch exit {
-        case .some(let gate):
-            guard let holder = gate.leases.holder(of: address) else { return nil }
-            return (
-                Int(holder.owner),
-                AddressRewriter(lease: gate.leases.addresses(of: holder.lease))
-            )
-        case .none:
-            return nil
+        case .some(let gate): gate.holder(of: address)
+        case .none: .nobody
         }
     }
 
-    private mutating func openTunnel(
-        _ id: CircuitID,
-        shown: Bytes32,
-        secret: Bytes32,
-        now: Instant
-    ) {
-        guard let slot = slot(of: id) else { return }
-        let isLast = circuits[slot].next == nil
-        var answer = ControlMessage.TunnelOpened(
-            status: .notAnExit,
-            families: 0,
-            leaseSecret: .zero,
-            idleLimit: 0
-        )
-        if isLast, let idleLimit = exit?.leaseIdleLimit, let carriesV6 = exit?.carriesV6 {
-            answer.families = carriesV6 ? 3 : 1
-            answer.idleLimit = UInt16(clamping: idleLimit.nanoseconds / 1_000_000_000)
-            answer.leaseSecret = secret
-            answer.status = lease(slot, shown: shown, secret: secret, now: now)
-        }
-        note(.tunnelOpened(id, answer))
+    /// Takes a circuit's lease from it, with what it has in progress; does nothing without one.
+    private mutating func releaseLease(_ slot: Int, now: Instant) {
+        dropFragments(slot, olderThan: .zero, now: now)
+        guard let lease = circuits[slot].lease else { return }
+        circuits[slot].lease = nil
+        exit?.release(lease, by: slot)
     }
 
-    private mutating func lease(
-        _ slot: Int,
-        shown: Bytes32,
-        secret: Bytes32,
-        now: Instant
-    ) -> ControlMessage.TunnelOpened.Status {
-        let owner = UInt32(truncatingIfNeeded: slot)
-        if shown != .zero {
-            do throws(FlowError) {
-                guard
-                    let grant = try exit?.leases.takeOver(
-                        shown: shown,
-                        owner: owner,
-                        secret: secret,
-                        now: now
-                    )
-                else { return .notAnExit }
-                circuits[slot].lease = grant.lease
-                if let previous = grant.previousOwner.map({ Int($0) }), circuits.contains(previous)
-                {
-                    circuits[previous].lease = nil
-                    dropFragments(previous, olderThan: .zero, now: now)
-                    if let id = circuits[previous].path?.id { note(.tunnelLost(id)) }
-                }
-                return .takenOver
-            } catch {
-                // The lease is gone: a new one is all there is to give.
-            }
+    // MARK: Other shards
+
+    private mutating func handOver(_ content: HandOver.Content, to shard: Int) {
+        guard handOvers.count < Self.handOverLimit else {
+            counters.overflow += 1
+            return
         }
-        do throws(FlowError) {
-            guard let lease = try exit?.leases.open(owner: owner, secret: secret, now: now) else {
-                return .notAnExit
-            }
-            circuits[slot].lease = lease
-            return .opened
-        } catch {
-            return .full
-        }
+        counters.handedOver += 1
+        handOvers.append(HandOver(shard: shard, content: content))
     }
+
+    // MARK: Events
 
     private mutating func note(_ event: LinkEvent) {
         note(.link(event))

@@ -10,6 +10,13 @@ public struct SessionID: Hashable, Sendable, BitwiseCopyable {
         guard rawValue != 0 else { return nil }
         self.rawValue = rawValue
     }
+
+    /// The shard that receives under this number, of `count`.
+    ///
+    /// - Precondition: `count` is positive.
+    public func shard(of count: Int) -> Int {
+        Int(rawValue) % count
+    }
 }
 
 /// The three handshake datagrams of a link.
@@ -58,6 +65,8 @@ public enum HandshakeDatagram: Sendable {
 ///
 /// Spec: §B.5.
 public struct LinkInitiation: Equatable, Sendable {
+    /// Where the initiator's session number lies in the datagram.
+    public static let sessionOffset = 8
     /// Bytes before the proof of work, which it covers.
     public static let workByteCount = 1316
     /// Bytes before mac1, which it covers.

@@ -10,9 +10,9 @@ extension Mailbox<ClientControlMessage> {
 }
 
 extension Mailbox<RelayControlMessage> {
-    /// Hands over what a relay's shard reports.
-    func deliver(_ events: [RelayEvent]) {
-        deliver(events, as: { .events($0) }, isRepeated: { $0.isRepeated })
+    /// Hands over what `shard` of a relay reports.
+    func deliver(_ events: [RelayEvent], from shard: Int) {
+        deliver(events, as: { .events($0, from: shard) }, isRepeated: { $0.isRepeated })
     }
 }
 

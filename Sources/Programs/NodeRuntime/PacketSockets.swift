@@ -36,6 +36,21 @@ struct PacketSockets: ~Copyable {
         }
     }
 
+    /// Lets the sockets of further packet threads bind the same addresses.
+    func sharePorts() throws(IOError) {
+        try v4?.sharePort()
+        try v6?.sharePort()
+    }
+
+    /// Steers what comes to the addresses among `count` packet threads, in the order of their
+    /// binding: by the session's number, which names the shard, or for handshakes, which any shard
+    /// passes on, by the one the sender chose.
+    func steer(count: Int) throws(IOError) {
+        let (session, proposed) = (Datagram.sessionOffset, LinkInitiation.sessionOffset)
+        try v4?.steer(byWordAt: session, orAt: proposed, count: count)
+        try v6?.steer(byWordAt: session, orAt: proposed, count: count)
+    }
+
     /// Watches the sockets; events carry the token of their family.
     func watch(
         with poller: inout Poller,

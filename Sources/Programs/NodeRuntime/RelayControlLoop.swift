@@ -7,8 +7,8 @@ import RelayCore
 
 /// What a relay's control thread hears.
 enum RelayControlMessage: Sendable {
-    /// The packet thread reports.
-    case events([RelayEvent])
+    /// The packet thread of a shard reports.
+    case events([RelayEvent], from: Int)
     /// Key work is done.
     case outcome(RelayJob.Outcome)
     /// The directory has changed.
@@ -26,6 +26,7 @@ struct RelayControlCounts: Sendable {
     var counters: RelayControl.Counters
     var links: Int
     var circuits: Int
+    var leases: Int
 }
 
 /// The control thread of a relay: owns the control plane.
@@ -35,7 +36,7 @@ struct RelayControlLoop: ~Copyable {
     let pool: WorkerPool<RelayJob>
     let mailbox: Mailbox<RelayControlMessage>
     let wakeup: Wakeup
-    let shard: Mailbox<RelayLoopMessage>
+    let shards: [Mailbox<RelayLoopMessage>]
     let logger: Logger
     var turn = 0
 
@@ -53,8 +54,10 @@ struct RelayControlLoop: ~Copyable {
             mailbox.drain(into: &messages)
             for message in messages {
                 switch message {
-                case .events(let events):
-                    for event in events { control.receive(event, now: now, wall: wall) }
+                case .events(let events, let shard):
+                    for event in events {
+                        control.receive(event, from: shard, now: now, wall: wall)
+                    }
                 case .outcome(let outcome):
                     control.finish(outcome, now: now, wall: wall)
                 case .directory(let view, let shelf):
@@ -79,9 +82,9 @@ struct RelayControlLoop: ~Copyable {
     }
 
     private mutating func drain() {
-        while let command = control.nextCommand() {
+        while let told = control.nextCommand() {
             // As many as events, links and circuits call for; a lost one is never made good.
-            shard.insist(.command(command))
+            shards[told.shard].insist(.command(told.command))
         }
         while let job = control.nextJob() {
             turn &+= 1
@@ -93,7 +96,8 @@ struct RelayControlLoop: ~Copyable {
         RelayControlCounts(
             counters: control.counters,
             links: control.linkCount,
-            circuits: control.circuitCount
+            circuits: control.circuitCount,
+            leases: control.leaseCount
         )
     }
 }

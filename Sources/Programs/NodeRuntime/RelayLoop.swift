@@ -4,11 +4,14 @@ import EventLoop
 import Flows
 import Links
 import RelayCore
+import Wire
 
 /// What a relay's packet thread hears from the control thread.
 enum RelayLoopMessage: Sendable {
     /// Do this.
     case command(RelayCommand)
+    /// These came to another shard and belong to this one.
+    case handedOver([HandOver.Content])
     /// Tell what was counted.
     case report(@Sendable (RelayLoopReport) -> Void)
     /// End.
@@ -19,11 +22,17 @@ enum RelayLoopMessage: Sendable {
 struct RelayLoopReport: Sendable {
     var counters: RelayCounters
     var linkDrops: [UInt64]
-    var leases: Int
     var circuits: Int
+
+    /// Adds what another thread of the relay counted.
+    mutating func add(_ other: RelayLoopReport) {
+        counters.add(other.counters)
+        linkDrops = zip(linkDrops, other.linkDrops).map { $0 + $1 }
+        circuits += other.circuits
+    }
 }
 
-/// The packet thread of a relay: owns sockets, TUN device and shard.
+/// A packet thread of a relay: owns sockets, a queue of the TUN device, and a shard.
 struct RelayLoop: ~Copyable {
     private static let v4Token: UInt64 = 1
     private static let v6Token: UInt64 = 2
@@ -37,6 +46,8 @@ struct RelayLoop: ~Copyable {
     var tunnel: TunnelPort?
     let mailbox: Mailbox<RelayLoopMessage>
     let wakeup: Wakeup
+    /// The mailboxes of all packet threads, by shard.
+    let shards: [Mailbox<RelayLoopMessage>]
     let deliver: @Sendable ([RelayEvent]) -> Void
 
     /// Runs until it is told to stop.
@@ -78,6 +89,7 @@ struct RelayLoop: ~Copyable {
             }
             let events = shard.takeEvents()
             if !events.isEmpty { deliver(events) }
+            passOn(shard.takeHandOvers())
         }
     }
 
@@ -92,6 +104,8 @@ struct RelayLoop: ~Copyable {
             case .command(let command):
                 if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
                 shard.perform(command, bytes: &bytes, now: now)
+            case .handedOver(let contents):
+                try receive(contents, &bytes, now: now)
             case .report(let answer):
                 answer(report())
             case .stop:
@@ -130,6 +144,50 @@ struct RelayLoop: ~Copyable {
         try flush(&bytes, now: now)
     }
 
+    /// Gives to other shards what belongs to them; what they have no room for is lost, as on a wire.
+    private func passOn(_ handOvers: [HandOver]) {
+        guard !handOvers.isEmpty else { return }
+        var contents = [[HandOver.Content]](repeating: [], count: shards.count)
+        for handOver in handOvers { contents[handOver.shard].append(handOver.content) }
+        for (shard, contents) in zip(shards, contents) where !contents.isEmpty {
+            _ = shard.post(.handedOver(contents), weight: contents.count)
+        }
+    }
+
+    /// Takes what other shards hand over.
+    private mutating func receive(
+        _ contents: [HandOver.Content],
+        _ bytes: inout MutableRawSpan,
+        now: Instant
+    ) throws(IOError) {
+        try flush(&bytes, now: now)
+        var place = ArenaLayout.receive.lowerBound
+        for content in contents {
+            if shard.remainingCapacity < Self.tunnelReserve
+                || place + Datagram.byteCount > ArenaLayout.receive.upperBound
+            {
+                try flush(&bytes, now: now)
+                place = ArenaLayout.receive.lowerBound
+            }
+            switch content {
+            case .datagram(let datagram, let source):
+                bytes.copy(datagram, to: place)
+                let run = DatagramRun(
+                    source: source,
+                    offset: place,
+                    byteCount: datagram.count,
+                    segmentByteCount: datagram.count
+                )
+                shard.receive(&bytes, run: run, now: now)
+                place += datagram.count
+            case .packet(let packet):
+                bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
+                shard.receiveFromTunnel(&bytes, byteCount: packet.count, now: now)
+            }
+        }
+        try flush(&bytes, now: now)
+    }
+
     private mutating func flush(_ bytes: inout MutableRawSpan, now: Instant) throws(IOError) {
         shard.finishBatch(&bytes, now: now)
         if let writes = shard.tunnelWrites, !writes.isEmpty {
@@ -143,7 +201,6 @@ struct RelayLoop: ~Copyable {
         RelayLoopReport(
             counters: shard.counters,
             linkDrops: shard.links.drops,
-            leases: shard.leaseCount,
             circuits: shard.circuitCount
         )
     }

@@ -19,7 +19,7 @@ public final class RelayNode: RelayService {
     private let identity: NodeID
     private let started: Instant
     private let control: Mailbox<RelayControlMessage>
-    private let shard: Mailbox<RelayLoopMessage>
+    private let shards: [Mailbox<RelayLoopMessage>]
     private let firewall: ExitFirewall?
     private let directory: RelayDirectory
     private let failures: AsyncStream<String>
@@ -54,7 +54,10 @@ public final class RelayNode: RelayService {
             await node.directory.begin()
             return node
         }
-        let port = try TunnelPort(name: configuration.exit.interface)
+        let port = try TunnelPort(
+            name: configuration.exit.interface,
+            isShared: configuration.limits.shards > 1
+        )
         let exit = Self.exitSettings(configuration, offload: port.offload)
         do {
             // What is missing shows before anything of another exit's could be touched.
@@ -105,33 +108,44 @@ public final class RelayNode: RelayService {
         identity = NodeID(keys.identity.publicKey)
         started = MonotonicClock.now()
         let controlWakeup = try Wakeup()
-        let shardWakeup = try Wakeup()
         let control = Mailbox<RelayControlMessage>(capacity: 16_384, wakeup: controlWakeup)
-        let shard = Mailbox<RelayLoopMessage>(capacity: 16_384, wakeup: shardWakeup)
         self.control = control
-        self.shard = shard
         let (failures, failed) = AsyncStream.makeStream(of: String.self)
         self.failures = failures
 
-        let loop = RelayLoop(
-            shard: RelayShard(
-                linkLimit: configuration.limits.links,
-                circuitLimit: configuration.limits.circuits,
-                exit: exit,
-                random: try RandomGenerator.seeded(),
-                now: started
-            ),
-            sockets: sockets,
-            tunnel: tunnel,
-            mailbox: shard,
-            wakeup: shardWakeup,
-            deliver: { events in control.deliver(events) }
-        )
-        _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
-            do throws(IOError) {
-                try loop.run()
-            } catch {
-                failed.yield("\(error)")
+        let shardCount = configuration.limits.shards
+        let wakeups = try (0..<shardCount).map { _ in try Wakeup() }
+        let shards = wakeups.map { Mailbox<RelayLoopMessage>(capacity: 16_384, wakeup: $0) }
+        self.shards = shards
+        // The first sockets and queue are open already: further threads open their own, by name.
+        var firstSockets: PacketSockets? = consume sockets
+        var firstTunnel = consume tunnel
+        if shardCount > 1 { try firstSockets?.sharePorts() }
+        for (index, wakeup) in wakeups.enumerated() {
+            let sockets = try Self.sockets(firstSockets.take(), configuration)
+            if shardCount > 1, index == shardCount - 1 { try sockets.steer(count: shardCount) }
+            let loop = RelayLoop(
+                shard: RelayShard(
+                    linkLimit: max(1, configuration.limits.links / shardCount),
+                    circuitLimit: max(1, configuration.limits.circuits / shardCount),
+                    position: ShardPosition(index: index, of: shardCount),
+                    exit: exit,
+                    random: try RandomGenerator.seeded(),
+                    now: started
+                ),
+                sockets: sockets,
+                tunnel: exit == nil ? nil : try Self.tunnel(firstTunnel.take(), configuration),
+                mailbox: shards[index],
+                wakeup: wakeup,
+                shards: shards,
+                deliver: { events in control.deliver(events, from: index) }
+            )
+            _ = try LoopThread.start(name: "umbel-packets", owning: loop) { loop in
+                do throws(IOError) {
+                    try loop.run()
+                } catch {
+                    failed.yield("\(error)")
+                }
             }
         }
         let pool = try WorkerPool<RelayJob>(name: "umbel", count: 2) { job in
@@ -150,6 +164,8 @@ public final class RelayNode: RelayService {
                     v4: configuration.listenAddresses.contains { $0.ip.isV4 },
                     v6: configuration.listenAddresses.contains { !$0.ip.isV4 }
                 ),
+                shardCount: shardCount,
+                exit: exit,
                 memory: try memory.take(),
                 now: started,
                 wall: WallClock.now(),
@@ -159,7 +175,7 @@ public final class RelayNode: RelayService {
             pool: pool,
             mailbox: control,
             wakeup: controlWakeup,
-            shard: shard,
+            shards: shards,
             logger: logger
         )
         directory = RelayDirectory(
@@ -177,6 +193,31 @@ public final class RelayNode: RelayService {
             } catch {
                 failed.yield("\(error)")
             }
+        }
+    }
+
+    /// The sockets opened first, or those of a further packet thread.
+    private static func sockets(
+        _ first: consuming PacketSockets?,
+        _ configuration: RelayConfiguration
+    ) throws(IOError) -> PacketSockets {
+        switch consume first {
+        case .some(let sockets): return sockets
+        case .none:
+            var options = UDPOptions()
+            options.reusesPort = true
+            return try PacketSockets(configuration.listenAddresses, options: options)
+        }
+    }
+
+    /// The queue of the TUN device opened first, or that of a further packet thread.
+    private static func tunnel(
+        _ first: consuming TunnelPort?,
+        _ configuration: RelayConfiguration
+    ) throws(IOError) -> TunnelPort {
+        switch consume first {
+        case .some(let port): return port
+        case .none: return try TunnelPort(name: configuration.exit.interface, isShared: true)
         }
     }
 
@@ -205,7 +246,7 @@ public final class RelayNode: RelayService {
             let once = Once(continuation)
             control.insist(.stop { once.resume(true) })
         }
-        shard.insist(.stop)
+        for shard in shards { shard.insist(.stop) }
         guard let firewall else { return }
         do throws(HostNetworkError) {
             try await firewall.remove()
@@ -222,10 +263,15 @@ public final class RelayNode: RelayService {
 
     /// The state right now.
     public func status() async -> RelayStatusReport {
-        let report: RelayLoopReport? = await withCheckedContinuation { continuation in
-            let once = Once(continuation)
-            let isPosted = shard.post(.report { once.resume($0) })
-            if !isPosted { once.resume(nil) }
+        var report: RelayLoopReport?
+        for shard in shards {
+            let part: RelayLoopReport? = await withCheckedContinuation { continuation in
+                let once = Once(continuation)
+                let isPosted = shard.post(.report { once.resume($0) })
+                if !isPosted { once.resume(nil) }
+            }
+            guard let part else { continue }
+            if report == nil { report = part } else { report?.add(part) }
         }
         let counts: RelayControlCounts? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
@@ -253,7 +299,7 @@ public final class RelayNode: RelayService {
             cellsForward: report?.counters.forwardCells ?? 0,
             cellsBackward: report?.counters.backwardCells ?? 0,
             drops: drops,
-            exitLeases: configuration.exit.isEnabled ? report?.leases : nil,
+            exitLeases: configuration.exit.isEnabled ? counts?.leases : nil,
             directory: network,
             listing: listing
         )
@@ -279,6 +325,7 @@ public final class RelayNode: RelayService {
             allow: exit.allowedNetworks,
             own: configuration.listenAddresses.map(\.ip),
             ports: exit.ports,
+            leaseLimit: LeasePool.capacity(of: [exit.ipv4Pool, exit.ipv6Pool], atMost: 4_096),
             offload: offload
         )
     }
@@ -312,13 +359,15 @@ public final class RelayNode: RelayService {
     }
 }
 
-/// Resumes a continuation once, whoever comes first.
+/// Resumes a continuation once, whoever comes first; with `nil` where everybody has left.
 final class Once<Value: Sendable>: Sendable {
     private let continuation: Mutex<CheckedContinuation<Value?, Never>?>
 
     init(_ continuation: CheckedContinuation<Value?, Never>) {
         self.continuation = Mutex(continuation)
     }
+
+    deinit { resume(nil) }
 
     func resume(_ value: Value?) {
         let waiting = continuation.withLock { waiting in

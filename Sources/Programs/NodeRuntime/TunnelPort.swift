@@ -7,9 +7,11 @@ import TunDevice
 struct TunnelPort: ~Copyable {
     private var device: TunDevice
 
-    /// Opens the device `name`.
-    init(name: String) throws(IOError) {
-        device = try TunDevice(name: name, options: TunOptions())
+    /// Opens the device `name`, or one more queue of it where several threads share it.
+    init(name: String, isShared: Bool = false) throws(IOError) {
+        var options = TunOptions()
+        options.isMultiQueue = isShared
+        device = try TunDevice(name: name, options: options)
     }
 
     /// What to watch for readability.

@@ -7,7 +7,8 @@ public import Wire
 /// Opens links and renews their keys: all that the end that speaks first does.
 ///
 /// Sans-IO. ``dial(_:as:now:)`` and ``renew(_:target:now:)`` begin; feed answers, job results and
-/// time; drain ``nextStep()`` after each call. Bound: 256 attempts at a time.
+/// time; drain ``nextStep()`` after each call. The sessions it draws belong to the shard asked for.
+/// Bound: 256 attempts at a time.
 /// Spec: PROTOCOL.md §B.5.
 public struct LinkDialer: ~Copyable {
     /// Key work that leaves as a job.
@@ -77,6 +78,7 @@ public struct LinkDialer: ~Copyable {
         let id: LinkID
         let target: LinkTarget
         let isRenewal: Bool
+        let shard: Int
         var initiator: LinkInitiator?
         var isFinishing = false
     }
@@ -84,24 +86,40 @@ public struct LinkDialer: ~Copyable {
     private static let attemptLimit = 256
 
     private let identity: LinkIdentity?
+    private let shardCount: Int
     private var attempts: [Attempt] = []
     private var steps: Deque<Step> = []
     private var random: RandomGenerator
 
-    /// Dials as the relay `identity`, or as a client where it is `nil`.
-    public init(identity: LinkIdentity?, random: consuming RandomGenerator) {
+    /// Dials as the relay `identity`, or as a client where it is `nil`, for `shardCount` shards.
+    public init(
+        identity: LinkIdentity?,
+        shardCount: Int = 1,
+        random: consuming RandomGenerator
+    ) {
         self.identity = identity
+        self.shardCount = shardCount
         self.random = random
     }
 
-    /// Begins to open a link that will be called `id`; false where too many attempts run.
-    public mutating func dial(_ target: LinkTarget, as id: LinkID, now: Instant) -> Bool {
-        begin(target, id: id, isRenewal: false)
+    /// Begins to open a link of `shard` that will be called `id`; false where too many attempts run.
+    public mutating func dial(
+        _ target: LinkTarget,
+        as id: LinkID,
+        shard: Int = 0,
+        now: Instant
+    ) -> Bool {
+        begin(target, id: id, shard: shard, isRenewal: false)
     }
 
-    /// Begins to renew the keys of the link `id`.
-    public mutating func renew(_ id: LinkID, target: LinkTarget, now: Instant) {
-        _ = begin(target, id: id, isRenewal: true)
+    /// Begins to renew the keys of the link `id`, which belongs to `shard`.
+    public mutating func renew(
+        _ id: LinkID,
+        target: LinkTarget,
+        shard: Int = 0,
+        now: Instant
+    ) {
+        _ = begin(target, id: id, shard: shard, isRenewal: true)
     }
 
     /// Gives up on `id`.
@@ -149,7 +167,7 @@ public struct LinkDialer: ~Copyable {
             guard let index = attempts.firstIndex(where: { $0.id == id }) else { return }
             attempts[index].initiator = LinkInitiator(
                 target: attempts[index].target,
-                session: drawSession(),
+                session: random.session(of: attempts[index].shard, count: shardCount),
                 handshake: handshake,
                 random: &random,
                 now: now
@@ -227,11 +245,16 @@ public struct LinkDialer: ~Copyable {
         for id in failed { fail(id) }
     }
 
-    private mutating func begin(_ target: LinkTarget, id: LinkID, isRenewal: Bool) -> Bool {
+    private mutating func begin(
+        _ target: LinkTarget,
+        id: LinkID,
+        shard: Int,
+        isRenewal: Bool
+    ) -> Bool {
         guard attempts.count < Self.attemptLimit, !attempts.contains(where: { $0.id == id }) else {
             return false
         }
-        attempts.append(Attempt(id: id, target: target, isRenewal: isRenewal))
+        attempts.append(Attempt(id: id, target: target, isRenewal: isRenewal, shard: shard))
         let work = InitiationWork(target: target, identity: identity, random: &random)
         steps.append(.job(.initiate(id, work)))
         return true
@@ -253,13 +276,5 @@ public struct LinkDialer: ~Copyable {
         let attempt = attempts.remove(at: index)
         // A link whose renewal fails goes on under its old keys until their end.
         if !attempt.isRenewal { steps.append(.failed(id, attempt.target.relay)) }
-    }
-
-    private mutating func drawSession() -> SessionID {
-        while true {
-            if let session = SessionID(rawValue: UInt32(truncatingIfNeeded: random.next())) {
-                return session
-            }
-        }
     }
 }

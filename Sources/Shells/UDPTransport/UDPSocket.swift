@@ -73,6 +73,37 @@ public struct UDPSocket: ~Copyable, Sendable {
         owned.number
     }
 
+    /// Lets further sockets of this user bind the same address, with ``UDPOptions/reusesPort``.
+    ///
+    /// The first to bind without it still finds out whether somebody else has the address.
+    /// - Throws: ``IOError``.
+    public func sharePort() throws(IOError) {
+        let result = clinux_udp_set_reuse_port(owned.number)
+        guard result == 0 else {
+            throw IOError("share port of", "\(localAddress)", code: -result)
+        }
+    }
+
+    /// Steers what comes to the address among the `count` sockets that share it.
+    ///
+    /// A datagram, or what GRO made of several, goes to the socket numbered, in the order of
+    /// binding, by its big-endian 32-bit word at offset `first` modulo `count`, or by the word at
+    /// `second` where the first is 0.
+    /// - Throws: ``IOError``.
+    /// - Precondition: `count` is positive.
+    public func steer(byWordAt first: Int, orAt second: Int, count: Int) throws(IOError) {
+        precondition(count > 0 && first >= 0 && second >= 0, "no steering")
+        let result = clinux_udp_steer(
+            owned.number,
+            UInt32(clamping: first),
+            UInt32(clamping: second),
+            UInt32(clamping: count)
+        )
+        guard result == 0 else {
+            throw IOError("steer datagrams of", "\(localAddress)", code: -result)
+        }
+    }
+
     /// Receives what waits, each message into its own slot of `arena`, and appends runs for them.
     ///
     /// Slot i is the ``slotByteCount`` bytes from `i * slotByteCount` on. At most as many messages

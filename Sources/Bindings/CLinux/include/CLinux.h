@@ -75,6 +75,10 @@ int clinux_udp_set_receive_buffer(int fd, int byte_count);
 int clinux_udp_set_send_buffer(int fd, int byte_count);
 int clinux_udp_set_mark(int fd, uint32_t mark);
 int clinux_udp_set_reuse_port(int fd);
+/// Steers datagrams among the `count` > 0 sockets of a shared port, in the order of their binding:
+/// to the one numbered by the big-endian word at `first` of the payload modulo `count`, or by the
+/// word at `second` where that one is 0. Datagrams too short for it go to socket 0.
+int clinux_udp_steer(int fd, uint32_t first, uint32_t second, uint32_t count);
 /// The address datagrams with `mark` to `to` would come from; a negated errno where there is no
 /// route. Nothing is sent.
 int clinux_udp_source(

@@ -97,7 +97,9 @@ actor DirectoryKeeper {
     /// Keeps the directory until the task is cancelled.
     func run() async {
         loadFromDisk()
-        var nextFetch = settings.network.hasAddresses ? now : .max
+        // What is on disk will do until it gets old: nobody is asked in the clear for nothing.
+        var nextFetch = known.believed == nil ? now : now + wait()
+        if !settings.network.hasAddresses { nextFetch = .max }
         while !Task.isCancelled {
             lookAtFile()
             if now >= nextFetch {

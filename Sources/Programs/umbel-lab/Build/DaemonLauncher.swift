@@ -165,6 +165,7 @@ struct DaemonLauncher {
             }
             text += TOMLText.section("\n[exit]", values)
         }
+        text += TOMLText.section("\n[limits]", [("shards", "\(host.shards)")])
         return text + controlSection(folder)
     }
 

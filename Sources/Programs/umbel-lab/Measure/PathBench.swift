@@ -299,7 +299,7 @@ struct PathBench: ~Copyable {
         }
         perform(
             at: .exit,
-            .openTunnel(Self.circuit, shown: .zero, secret: random.bytes32()),
+            .holdLease(Self.circuit, 0),
             now: now
         )
         perform(.addTunnel(Self.tunnel, .tcpAndUDP), now: now)

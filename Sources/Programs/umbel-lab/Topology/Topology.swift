@@ -66,6 +66,8 @@ struct Topology: Hashable, Sendable {
         var addresses: [IPAddress]
         /// The UDP port a relay receives on.
         var port: UInt16
+        /// Packet threads of a relay.
+        var shards: Int
         var exit: Exit?
         var services: Services?
         /// Faults the cable has from the start.

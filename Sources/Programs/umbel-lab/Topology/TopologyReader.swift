@@ -139,7 +139,8 @@ struct TopologyReader {
 
     private func host(_ node: TopologyNode) throws(TopologyError) -> Topology.Host {
         let keys = [
-            "name", "role", "country", "addresses", "port", "exit", "services", "link", "start",
+            "name", "role", "country", "addresses", "port", "shards", "exit", "services", "link",
+            "start",
         ]
         let bare = try TopologyNode(node: node.node, file: file, place: "host").mapping(keys)
         let name = try bare.required("name").value("a name of 1 to 10 letters and digits") {
@@ -158,6 +159,9 @@ struct TopologyReader {
         if let exit = map["exit"], role != .relay {
             throw exit.error("only a relay can be an exit")
         }
+        if let shards = map["shards"], role != .relay {
+            throw shards.error("only a relay has shards")
+        }
         if let services = map["services"], role != .internet {
             throw services.error("only an `internet` host serves")
         }
@@ -170,6 +174,7 @@ struct TopologyReader {
             country: country,
             addresses: addresses,
             port: UInt16(try map["port"]?.integer(1...65_535) ?? 4433),
+            shards: try map["shards"]?.integer(1...64) ?? 1,
             exit: try map["exit"].map(exit),
             services: role == .internet ? try services(map["services"], host: name) : nil,
             link: try map["link"].map(link) ?? .none,
