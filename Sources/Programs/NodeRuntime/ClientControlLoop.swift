@@ -77,7 +77,6 @@ struct ClientControlLoop: ~Copyable {
     private var random: RandomGenerator
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
-    private var turn = 0
     private var errands = DirectoryErrands()
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
@@ -200,13 +199,15 @@ struct ClientControlLoop: ~Copyable {
     }
 
     private mutating func drain() {
-        while let command = control?.nextCommand() {
-            // As many as events, links and circuits call for; a lost one is never made good.
-            shard.insist(.command(command))
-        }
-        while let job = control?.nextJob() {
-            turn &+= 1
-            pool.submit(job, turn: turn)
+        while true {
+            while let command = control?.nextCommand() {
+                // As many as events, links and circuits call for; a lost one is never made good.
+                shard.insist(.command(command))
+            }
+            var jobs: [ClientJob] = []
+            while let job = control?.nextJob() { jobs.append(job) }
+            guard let job = pool.submit(jobs) else { break }
+            control?.finish(job.run(), now: MonotonicClock.now(), wall: WallClock.now())
         }
         var isChanged = false
         var hasAsked = false

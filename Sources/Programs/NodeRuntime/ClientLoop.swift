@@ -78,7 +78,7 @@ struct ClientLoop: ~Copyable {
         var messages: [ClientLoopMessage] = []
         var now = MonotonicClock.now()
         while true {
-            let deadline = shard.nextDeadline
+            let deadline = min(shard.nextDeadline, readDue)
             let eventCount = try poller.wait(
                 until: deadline == .distantFuture ? nil : deadline,
                 now: now
@@ -101,6 +101,7 @@ struct ClientLoop: ~Copyable {
                     try readTunnel(tunnel, &bytes, poller: &poller, now: now)
                 }
             }
+            if readDue <= now { try readDueTunnels(&bytes, poller: &poller, now: now) }
             if shard.nextDeadline <= now {
                 shard.advance(to: now, bytes: &bytes)
                 try flush(&bytes, now: now)
@@ -151,6 +152,8 @@ struct ClientLoop: ~Copyable {
                 {
                     shard.receiveFromTunnel(&bytes, tunnel: tunnel, byteCount: count, now: now)
                 }
+                let token = Self.tunnelToken + UInt64(tunnel.rawValue)
+                try ports[slot].device.noteBatch(with: &poller, token: token, now: now)
             } catch {
                 // It went away with its namespace, or somebody removed it.
                 close(tunnel, poller: &poller)
@@ -158,6 +161,26 @@ struct ClientLoop: ~Copyable {
             }
         }
         try flush(&bytes, now: now)
+    }
+
+    /// When a TUN device is to be read though no event tells of packets.
+    private var readDue: Instant {
+        var due = Instant.distantFuture
+        for slot in 0..<ports.endIndex where ports.contains(slot) {
+            due = min(due, ports[slot].device.readDue)
+        }
+        return due
+    }
+
+    private mutating func readDueTunnels(
+        _ bytes: inout MutableRawSpan,
+        poller: inout Poller,
+        now: Instant
+    ) throws(IOError) {
+        for slot in 0..<ports.endIndex
+        where ports.contains(slot) && ports[slot].device.readDue <= now {
+            try readTunnel(ports[slot].tunnel, &bytes, poller: &poller, now: now)
+        }
     }
 
     /// Moves one batch of what waits at a socket.

@@ -38,7 +38,6 @@ struct RelayControlLoop: ~Copyable {
     let wakeup: Wakeup
     let shards: [Mailbox<RelayLoopMessage>]
     let logger: Logger
-    var turn = 0
 
     /// Runs until it is told to stop.
     ///
@@ -82,13 +81,15 @@ struct RelayControlLoop: ~Copyable {
     }
 
     private mutating func drain() {
-        while let told = control.nextCommand() {
-            // As many as events, links and circuits call for; a lost one is never made good.
-            shards[told.shard].insist(.command(told.command))
-        }
-        while let job = control.nextJob() {
-            turn &+= 1
-            pool.submit(job, turn: turn)
+        while true {
+            while let told = control.nextCommand() {
+                // As many as events, links and circuits call for; a lost one is never made good.
+                shards[told.shard].insist(.command(told.command))
+            }
+            var jobs: [RelayJob] = []
+            while let job = control.nextJob() { jobs.append(job) }
+            guard let job = pool.submit(jobs) else { return }
+            control.finish(job.run(), now: MonotonicClock.now(), wall: WallClock.now())
         }
     }
 

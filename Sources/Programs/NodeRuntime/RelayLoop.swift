@@ -66,7 +66,7 @@ struct RelayLoop: ~Copyable {
         var messages: [RelayLoopMessage] = []
         var now = MonotonicClock.now()
         while true {
-            let deadline = shard.nextDeadline
+            let deadline = min(shard.nextDeadline, readDue)
             let eventCount = try poller.wait(
                 until: deadline == .distantFuture ? nil : deadline,
                 now: now
@@ -76,13 +76,14 @@ struct RelayLoop: ~Copyable {
                 switch poller.event(at: index).token {
                 case Self.v4Token: try receive(&bytes, isV6: false, now: now)
                 case Self.v6Token: try receive(&bytes, isV6: true, now: now)
-                case Self.tunnelToken: try readTunnel(&bytes, now: now)
+                case Self.tunnelToken: try readTunnel(&bytes, poller: &poller, now: now)
                 default:
                     _ = wakeup.drain()
                     mailbox.drain(into: &messages)
                     guard try perform(messages, &bytes, now: now) else { return }
                 }
             }
+            if readDue <= now { try readTunnel(&bytes, poller: &poller, now: now) }
             if shard.nextDeadline <= now {
                 shard.advance(to: now, bytes: &bytes)
                 try flush(&bytes, now: now)
@@ -120,6 +121,7 @@ struct RelayLoop: ~Copyable {
     /// Moves what waits at the TUN device, as much as one batch holds.
     private mutating func readTunnel(
         _ bytes: inout MutableRawSpan,
+        poller: inout Poller,
         now: Instant
     ) throws(IOError) {
         while shard.remainingCapacity >= Self.tunnelReserve,
@@ -127,7 +129,16 @@ struct RelayLoop: ~Copyable {
         {
             shard.receiveFromTunnel(&bytes, byteCount: count, now: now)
         }
+        try tunnel?.noteBatch(with: &poller, token: Self.tunnelToken, now: now)
         try flush(&bytes, now: now)
+    }
+
+    /// When the TUN device is to be read though no event tells of packets.
+    private var readDue: Instant {
+        switch tunnel {
+        case .some(let port): port.readDue
+        case .none: .distantFuture
+        }
     }
 
     /// Moves one batch of what waits at a socket.

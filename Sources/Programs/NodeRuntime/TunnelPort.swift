@@ -6,6 +6,11 @@ import TunDevice
 /// A TUN device as a packet thread uses it.
 struct TunnelPort: ~Copyable {
     private var device: TunDevice
+    private var pace = ReadPace(now: MonotonicClock.now())
+    private var packetCount = 0
+    private var byteCount = 0
+    /// When it is to be read though nobody says that something waits; far off while somebody does.
+    private(set) var readDue = Instant.distantFuture
 
     /// Opens the device `name`, or one more queue of it where several threads share it.
     init(name: String, isShared: Bool = false) throws(IOError) {
@@ -28,7 +33,33 @@ struct TunnelPort: ~Copyable {
 
     /// Reads a packet to `ArenaLayout.tunnelInput`; `nil` when none waits.
     mutating func read(_ bytes: inout MutableRawSpan) throws(IOError) -> Int? {
-        try device.read(into: &bytes, at: ArenaLayout.tunnelInput.lowerBound)
+        let count = try device.read(into: &bytes, at: ArenaLayout.tunnelInput.lowerBound)
+        if let count {
+            packetCount += 1
+            byteCount += count
+        }
+        return count
+    }
+
+    /// Ends a batch of reads: says when the next is due, and watches for packets only where that is
+    /// at once.
+    mutating func noteBatch(
+        with poller: inout Poller,
+        token: UInt64,
+        now: Instant
+    ) throws(IOError) {
+        pace.note(packetCount: packetCount, byteCount: byteCount, now: now)
+        packetCount = 0
+        byteCount = 0
+        let wasHolding = readDue != .distantFuture
+        readDue = pace.isHolding ? now + ReadPace.hold : .distantFuture
+        guard wasHolding != pace.isHolding else { return }
+        try poller.modify(
+            device.descriptor,
+            token: token,
+            readable: !pace.isHolding,
+            writable: false
+        )
     }
 
     /// Writes all packets of `list`.

@@ -1,9 +1,10 @@
 import EventLoop
+import Synchronization
 
 /// Threads that do key work, so that neither packets nor the control plane wait for it.
 ///
-/// Jobs are handed out in turn; results go to `deliver`, from whichever thread made them. A control
-/// plane waits for each of its jobs, and bounds how many there are: none is refused here.
+/// Jobs are handed out in turn; results go where `work` sends them, from whichever thread made them.
+/// A control plane waits for each of its jobs, and bounds how many there are: none is refused here.
 final class WorkerPool<Job: Sendable>: Sendable {
     private enum Message: Sendable {
         case job(Job)
@@ -11,6 +12,12 @@ final class WorkerPool<Job: Sendable>: Sendable {
     }
 
     private let mailboxes: [Mailbox<Message>]
+    private let jobsInWork: Counter
+    private let turn = Atomic(0)
+
+    private final class Counter: Sendable {
+        let value = Atomic(0)
+    }
 
     /// Starts `count` threads that do `work`.
     ///
@@ -20,6 +27,7 @@ final class WorkerPool<Job: Sendable>: Sendable {
         count: Int,
         work: @escaping @Sendable (Job) -> Void
     ) throws(IOError) {
+        let jobsInWork = Counter()
         var mailboxes: [Mailbox<Message>] = []
         for index in 0..<count {
             let wakeup = try Wakeup()
@@ -27,15 +35,28 @@ final class WorkerPool<Job: Sendable>: Sendable {
             mailboxes.append(mailbox)
             // The thread ends by its last message and needs no join.
             _ = try LoopThread.start(name: "\(name)-key\(index)") {
-                Self.run(mailbox, wakeup, work)
+                Self.run(mailbox, wakeup) { job in
+                    work(job)
+                    jobsInWork.value.subtract(1, ordering: .relaxed)
+                }
             }
         }
         self.mailboxes = mailboxes
+        self.jobsInWork = jobsInWork
     }
 
-    /// Hands a job out.
-    func submit(_ job: Job, turn: Int) {
-        mailboxes[turn % mailboxes.count].insist(.job(job))
+    /// Hands jobs out, or gives the only one back where no other is in work.
+    ///
+    /// A control plane does that one itself: to change threads twice takes as long as the work, and
+    /// a circuit takes the time of each of its hops.
+    func submit(_ jobs: [Job]) -> Job? {
+        if jobs.count == 1, jobsInWork.value.load(ordering: .relaxed) == 0 { return jobs[0] }
+        for job in jobs {
+            jobsInWork.value.add(1, ordering: .relaxed)
+            let turn = turn.add(1, ordering: .relaxed).oldValue
+            mailboxes[turn % mailboxes.count].insist(.job(job))
+        }
+        return nil
     }
 
     /// Lets every worker end after what it has.
