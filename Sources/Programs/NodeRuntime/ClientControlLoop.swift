@@ -200,10 +200,11 @@ struct ClientControlLoop: ~Copyable {
 
     private mutating func drain() {
         while true {
-            while let command = control?.nextCommand() {
-                // As many as events, links and circuits call for; a lost one is never made good.
-                shard.insist(.command(command))
-            }
+            // Together: an answer to the first must not find the others still to be done.
+            var commands: [ClientCommand] = []
+            while let command = control?.nextCommand() { commands.append(command) }
+            // As many as events, links and circuits call for; a lost one is never made good.
+            if !commands.isEmpty { shard.insist(.commands(commands)) }
             var jobs: [ClientJob] = []
             while let job = control?.nextJob() { jobs.append(job) }
             guard let job = pool.submit(jobs) else { break }

@@ -7,8 +7,8 @@ import Links
 
 /// What a client's packet thread hears from the control thread.
 enum ClientLoopMessage: Sendable {
-    /// Do this.
-    case command(ClientCommand)
+    /// Do this, all of it before anything that comes from outside.
+    case commands([ClientCommand])
     /// Open a TUN device for a tunnel, and tell what came of it.
     case openTunnel(TunnelID, name: String, @Sendable (TunnelOpening) -> Void)
     /// Close the TUN device of a tunnel.
@@ -120,9 +120,11 @@ struct ClientLoop: ~Copyable {
     ) throws(IOError) -> Bool {
         for message in messages {
             switch message {
-            case .command(let command):
-                if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
-                shard.perform(command, bytes: &bytes, now: now)
+            case .commands(let commands):
+                for command in commands {
+                    if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
+                    shard.perform(command, bytes: &bytes, now: now)
+                }
             case .openTunnel(let tunnel, let name, let answer):
                 answer(open(tunnel, name: name, poller: &poller))
             case .closeTunnel(let tunnel):

@@ -82,9 +82,12 @@ struct RelayControlLoop: ~Copyable {
 
     private mutating func drain() {
         while true {
-            while let told = control.nextCommand() {
+            // Together: an answer to the first must not find the others still to be done.
+            var commands = [[RelayCommand]](repeating: [], count: shards.count)
+            while let told = control.nextCommand() { commands[told.shard].append(told.command) }
+            for (shard, commands) in zip(shards, commands) where !commands.isEmpty {
                 // As many as events, links and circuits call for; a lost one is never made good.
-                shards[told.shard].insist(.command(told.command))
+                shard.insist(.commands(commands))
             }
             var jobs: [RelayJob] = []
             while let job = control.nextJob() { jobs.append(job) }

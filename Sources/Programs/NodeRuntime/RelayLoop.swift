@@ -8,8 +8,8 @@ import Wire
 
 /// What a relay's packet thread hears from the control thread.
 enum RelayLoopMessage: Sendable {
-    /// Do this.
-    case command(RelayCommand)
+    /// Do this, all of it before anything that comes from outside.
+    case commands([RelayCommand])
     /// These came to another shard and belong to this one.
     case handedOver([HandOver.Content])
     /// Tell what was counted.
@@ -102,9 +102,11 @@ struct RelayLoop: ~Copyable {
     ) throws(IOError) -> Bool {
         for message in messages {
             switch message {
-            case .command(let command):
-                if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
-                shard.perform(command, bytes: &bytes, now: now)
+            case .commands(let commands):
+                for command in commands {
+                    if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
+                    shard.perform(command, bytes: &bytes, now: now)
+                }
             case .handedOver(let contents):
                 try receive(contents, &bytes, now: now)
             case .report(let answer):

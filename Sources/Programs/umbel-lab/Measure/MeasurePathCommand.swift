@@ -14,6 +14,8 @@ struct MeasurePathCommand: ParsableCommand {
     var direction = Direction.both
     @Flag(help: "Allocate once for each cell, to show that a counter of allocations counts.")
     var allocating = false
+    @Flag(help: "Mark by system calls where each place's work begins and ends, for a tracer.")
+    var marking = false
     @OptionGroup var options: MeasureOptions
 
     enum Direction: String, ExpressibleByArgument, CaseIterable {
@@ -29,8 +31,8 @@ struct MeasurePathCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard (1_000...5_000_000).contains(cells), (1...100).contains(options.runs) else {
-            throw ValidationError("--cells is 1000 to 5000000, --runs 1 to 100")
+        guard (100...5_000_000).contains(cells), (1...100).contains(options.runs) else {
+            throw ValidationError("--cells is 100 to 5000000, --runs 1 to 100")
         }
     }
 
@@ -40,6 +42,7 @@ struct MeasurePathCommand: ParsableCommand {
             var rates = PathBench.Place.allCases.map { _ in [Double]() }
             for run in 0..<options.runs {
                 var bench = PathBench(seed: UInt8(truncatingIfNeeded: run))
+                bench.isMarking = marking
                 let moved = bench.run(cells: cells, isForward: isForward)
                 if allocating { Self.allocate(moved) }
                 for place in PathBench.Place.allCases {
