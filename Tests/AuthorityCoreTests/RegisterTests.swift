@@ -71,6 +71,37 @@ struct RegisterTests {
         #expect(relay.country == nil, "a relay does not say itself where it stands")
     }
 
+    @Test("a relay that announces itself anew while it is tested is tested again later")
+    func renewedDuringTest() throws {
+        let world = try AuthorityWorld()
+        var now = CivilTime(milliseconds: AuthorityWorld.start)
+        var authority = AuthorityControl(
+            root: world.root,
+            key: world.keys[0],
+            parameters: world.parameters,
+            countries: world.countries,
+            seed: .zero,
+            now: now
+        )
+        let first = try world.descriptor(1)
+        _ = try authority.receive(first, now: now)
+        var renewed = first.descriptor
+        renewed.publishedMinute += 1
+        renewed.contact = "ops"
+        let second = try SignedDescriptor(signing: renewed, with: AuthorityWorld.key("relay", 1))
+        _ = try authority.receive(second, now: now)
+        authority.finishTest(of: first.digest, .answered, now: now)
+        #expect(authority.register.standing(of: first.descriptor.id) == .running)
+        while authority.nextAction() != nil {}
+        now = now + 2_500
+        authority.advance(to: now)
+        var tests: [Bytes32] = []
+        while let action = authority.nextAction() {
+            if case .test(let descriptor, _) = action { tests.append(descriptor.digest) }
+        }
+        #expect(tests == [second.digest])
+    }
+
     @Test("countries come from the authorities' tables")
     func country() throws {
         let world = try AuthorityWorld()

@@ -357,6 +357,9 @@ public struct ClientControl: ~Copyable {
             fail(id, culprit: nil, reason: "its keys are used up", now: now)
         case .leaseUnused(let id):
             endLease(id)
+        case .measured:
+            // A client measures nothing this way.
+            break
         }
         drainDialer(now: now)
         maintain(now: now)

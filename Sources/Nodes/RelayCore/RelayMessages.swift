@@ -168,6 +168,8 @@ public struct RelayCounters: Sendable, Equatable {
     public var backwardCells: UInt64 = 0
     /// Cells whose records were for this hop.
     public var deliveredCells: UInt64 = 0
+    /// Cells sent back because they asked for it.
+    public var echoedCells: UInt64 = 0
     /// Cells dropped, by ``RelayPath/Drop``.
     public var drops = [UInt64](repeating: 0, count: RelayPath.Drop.allCases.count)
     /// Cells of circuits this relay does not know.

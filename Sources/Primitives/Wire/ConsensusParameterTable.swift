@@ -71,6 +71,20 @@ extension NetworkParameters {
             range: 60...year,
             path: \.middleMaximumSeconds
         ),
+        Field(id: 50, name: "measure-seconds", range: 0...month, path: \.measureSeconds),
+        Field(id: 51, name: "measure-cells", range: 256...1_048_576, path: \.measureCells),
+        Field(
+            id: 52,
+            name: "measure-milliseconds",
+            range: 100...30_000,
+            path: \.measureMilliseconds
+        ),
+        Field(
+            id: 53,
+            name: "weight-growth-seconds",
+            range: 10...year,
+            path: \.weightGrowthSeconds
+        ),
         Field(id: 60, name: "minute-window", range: 1...60, path: \.minuteWindow),
         Field(
             id: 70,

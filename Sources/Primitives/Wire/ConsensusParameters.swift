@@ -53,6 +53,14 @@ public struct NetworkParameters: Hashable, Sendable {
     public var middleMinimumSeconds: UInt32 = 86_400
     /// The longest time, in seconds, a client keeps a middle.
     public var middleMaximumSeconds: UInt32 = 12 * 86_400
+    /// Seconds in which an authority measures each relay once; 0 turns measuring off.
+    public var measureSeconds: UInt32 = 86_400
+    /// The most cells one measurement takes.
+    public var measureCells: UInt32 = 65_536
+    /// The most milliseconds one measurement takes.
+    public var measureMilliseconds: UInt32 = 3_000
+    /// Seconds in which what a relay counts for may double.
+    public var weightGrowthSeconds: UInt32 = 7 * 86_400
     /// Minutes a handshake's clock may differ from the relay's.
     public var minuteWindow: UInt32 = 2
     /// The shortest hold at the middle of a `mix` circuit, in milliseconds.
@@ -95,6 +103,10 @@ public struct NetworkParameters: Hashable, Sendable {
         parameters.freshSeconds = 10
         parameters.validSeconds = 30
         parameters.ticketEpochSeconds = 600
+        parameters.measureSeconds = 60
+        parameters.measureCells = 1_024
+        parameters.measureMilliseconds = 500
+        parameters.weightGrowthSeconds = 30
         parameters.subnetPrefixV4 = 24
         parameters.subnetPrefixV6 = 48
         return parameters

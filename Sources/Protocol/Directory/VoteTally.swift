@@ -120,7 +120,10 @@ public struct VoteTally: Sendable {
         return result
     }
 
-    static func lowMedian<Value: Comparable>(_ values: [Value]) -> Value {
+    /// The value in the middle, of an even count the lower of both.
+    ///
+    /// - Precondition: there is one.
+    public static func lowMedian<Value: Comparable>(_ values: [Value]) -> Value {
         precondition(!values.isEmpty, "somebody voted")
         return values.sorted()[(values.count - 1) / 2]
     }
