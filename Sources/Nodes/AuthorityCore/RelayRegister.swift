@@ -53,6 +53,7 @@ public struct RelayRegister: Sendable {
         var failureCount = 0
         // Failures in a row to pass a circuit on.
         var stuckCount = 0
+        var testCount = 0
         var rate = RelayRate()
     }
 
@@ -220,6 +221,7 @@ public struct RelayRegister: Sendable {
             tests.removeFirst()
             guard isValid, let relay else { continue }
             relays[id]?.isTesting = true
+            relays[id]?.testCount += 1
             tests.runningCount += 1
             due.append(relay.current)
         }

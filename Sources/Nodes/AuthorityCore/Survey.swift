@@ -78,8 +78,8 @@ struct Survey: Sendable {
         let id = signed.descriptor.id
         guard let view, view.freshness(at: now.wall) != .expired,
             let relay = register.relays[id], relay.firstSeen <= settledTime(now),
-            // Who was dropped for passing nothing on has to pass something on to come back.
-            view.index(of: id) != nil || relay.stuckCount > 0
+            // Every second test is enough; who failed one, or was dropped for it, has to pass the next.
+            relay.testCount.isMultiple(of: 2) && view.index(of: id) != nil || relay.stuckCount > 0
         else { return nil }
         return helper(besides: [id], register, view, now: now)
     }
