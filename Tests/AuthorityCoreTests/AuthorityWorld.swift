@@ -121,6 +121,7 @@ final class AuthorityWorld {
                 ),
                 flags: isExit ? [.exit] : .guardCapable,
                 bandwidthKilobits: UInt32(1_000 + index),
+                features: RelayFeatures.current,
                 policy: policy ?? (isExit ? .standard : .none),
                 nickname: "relay-\(index)"
             ),

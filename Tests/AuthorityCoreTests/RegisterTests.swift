@@ -102,6 +102,74 @@ struct RegisterTests {
         #expect(tests == [second.digest])
     }
 
+    @Test(
+        "each lie about address, family or policy is refused by name, counted, and costs nobody else"
+    )
+    func lies() throws {
+        let world = try AgreementTests.network()
+        world.run(milliseconds: 5_000)
+        let before = try #require(world.authorities[0]?.counters.refusedDescriptors)
+        let honest = try world.descriptor(31)
+        let id = honest.descriptor.id
+        let key = AuthorityWorld.key("relay", 31)
+        func signed(_ change: (inout Descriptor) throws -> Void) throws -> [UInt8] {
+            var copy = honest.descriptor
+            try change(&copy)
+            return try SignedDescriptor(signing: copy, with: key).encoded()
+        }
+        let family = AuthorityWorld.key("family", 1)
+        let victim = AuthorityWorld.relay(3)
+        let victimAddress = try #require(try world.descriptor(3).descriptor.addresses.v4)
+        let otherNetwork = NetworkID(SHA256.digest([1]))
+        // The flag and the policy contradict each other only on the wire: nothing of ours writes that.
+        var exitless = honest.encoded()
+        let flags = try #require(exitless.firstRange(of: [0, 2, 0, 0, 4, 7]))
+        exitless[flags.lowerBound + 1] = 3
+        let cases: [(String, [UInt8], RelayRegister.Refusal?)] = [
+            (
+                "another's address",
+                try signed { $0.addresses = try RelayAddresses(v4: victimAddress, v6: nil) },
+                .addressTaken(victimAddress, by: victim)
+            ),
+            (
+                "a family that certified another relay",
+                try signed {
+                    $0.family = .init(certifying: victim, in: world.network, with: family)
+                },
+                .unverified(.descriptor(id, .badFamilySignature))
+            ),
+            (
+                "a family of another network",
+                try signed { $0.family = .init(certifying: id, in: otherNetwork, with: family) },
+                .unverified(.descriptor(id, .badFamilySignature))
+            ),
+            (
+                "another network",
+                try signed { $0.network = otherNetwork },
+                .unverified(.wrongNetwork(expected: world.network, found: otherNetwork))
+            ),
+            ("an exit without a policy", exitless, nil),
+            ("nothing at all", [], nil),
+        ]
+        for (name, bytes, refusal) in cases {
+            let clock = world.clock(of: 0)
+            do throws(RelayRegister.Refusal) {
+                _ = try world.authorities[0]?.receive(descriptor: bytes, now: clock)
+                Issue.record("\(name) is taken")
+            } catch {
+                if let refusal { #expect(error == refusal, "\(name)") }
+                #expect(!"\(error)".isEmpty)
+            }
+        }
+        let counters = try #require(world.authorities[0]?.counters)
+        #expect(counters.refusedDescriptors == before + UInt64(cases.count))
+        #expect(world.authorities[0]?.register.standing(of: id) == nil)
+        #expect(world.authorities[0]?.register.standing(of: victim) == .running)
+        world.run(milliseconds: 20_000)
+        #expect(world.documents[0].last?.consensus.relays.count == 9)
+        world.checkAgreement()
+    }
+
     @Test("countries come from the authorities' tables")
     func country() throws {
         let world = try AuthorityWorld()

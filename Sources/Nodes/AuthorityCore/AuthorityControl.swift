@@ -219,6 +219,23 @@ public struct AuthorityControl: Sendable {
 
     // MARK: Relays
 
+    /// Takes what should be a relay's signed descriptor; gives what this authority thinks of it.
+    ///
+    /// - Throws: ``RelayRegister/Refusal``.
+    public mutating func receive(
+        descriptor bytes: [UInt8],
+        now: CivilTime
+    ) throws(RelayRegister.Refusal) -> RelayRegister.Standing {
+        let descriptor: SignedDescriptor
+        do throws(DirectoryError) {
+            descriptor = try SignedDescriptor(parsing: bytes)
+        } catch {
+            counters.refusedDescriptors += 1
+            throw .unverified(error)
+        }
+        return try receive(descriptor, now: now)
+    }
+
     /// Takes a relay's descriptor; gives what this authority thinks of the relay.
     ///
     /// - Throws: ``RelayRegister/Refusal``.

@@ -43,7 +43,15 @@ struct Survey: Sendable {
             let relay = register.relays[id]?.current
         else { return nil }
         let place = register.beginMeasurement(of: id, at: now)
-        guard let last = helper(besides: [id], register, view, now: now) else { return nil }
+        guard
+            let last = helper(
+                besides: [id],
+                able: RelayFeatures.probesAndProofs,
+                register,
+                view,
+                now: now
+            )
+        else { return nil }
         var path = [relay, last]
         if place == .middle {
             let taken = [id, last.descriptor.id]
@@ -87,6 +95,7 @@ struct Survey: Sendable {
     /// A listed relay that runs and is known for two intervals, the faster of two drawn.
     private mutating func helper(
         besides taken: [NodeID],
+        able features: UInt32 = 0,
         _ register: RelayRegister,
         _ view: NetworkView,
         now: CivilTime
@@ -94,8 +103,11 @@ struct Survey: Sendable {
         let time = settledTime(now)
         var found: [NodeID] = []
         for _ in 0..<Self.drawLimit where found.count < 2 && !view.relays.isEmpty {
-            let id = view.relays[dice.next(below: view.relays.count)].id
-            guard !taken.contains(id), register.isHelper(id, knownSince: time) else { continue }
+            let record = view.relays[dice.next(below: view.relays.count)]
+            let id = record.id
+            guard record.features & features == features, !taken.contains(id),
+                register.isHelper(id, knownSince: time)
+            else { continue }
             found.append(id)
         }
         let fastest = found.max {

@@ -150,6 +150,8 @@ public struct ClientControl: ~Copyable {
     private var pings: [UInt64: Ping] = [:]
     /// What hops said of their directories and clocks.
     public private(set) var statements = RelayStatements()
+    // Relays that named a consensus they could not show, and until when they are left out.
+    private var marked: [NodeID: Instant] = [:]
     private var wall: WallTime
     // The newest `now`.
     private var clock: Instant = .zero
@@ -306,6 +308,24 @@ public struct ClientControl: ~Copyable {
         say(.directoryAsk(ask), to: hop, over: id, now: now)
         return circuits[id] != nil
     }
+
+    /// Leaves a relay out of new circuits for a day: it named a consensus it cannot show (§E.3).
+    ///
+    /// At most 256 are; the one marked longest ago makes room.
+    public mutating func avoid(_ relay: NodeID, now: Instant) {
+        if marked.count >= Self.markLimit, marked[relay] == nil {
+            let oldest = marked.min { ($0.value, $0.key) < ($1.value, $1.key) }
+            if let oldest { marked[oldest.key] = nil }
+        }
+        marked[relay] = now + Self.markTime
+    }
+
+    private func avoided(at now: Instant) -> [NodeID] {
+        marked.filter { $0.value > now }.map(\.key)
+    }
+
+    private static let markLimit = 256
+    private static let markTime: TimeSpan = .seconds(86_400)
 
     /// Takes a newer view of the network.
     public mutating func setView(_ view: NetworkView, now: Instant, wall: WallTime) {
@@ -504,6 +524,8 @@ public struct ClientControl: ~Copyable {
         now: Instant
     ) throws(PathError) -> CircuitID {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
+        var wanted = wanted
+        wanted.excluded.formUnion(avoided(at: now))
         let path = try selector.path(wanted, now: now, date: wall, using: &random)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1

@@ -27,6 +27,8 @@ enum ClientControlMessage: Sendable {
     case view(NetworkView)
     /// Why there is no network to work by.
     case noView(String)
+    /// Leave a relay out of new circuits for a day.
+    case avoid(NodeID)
     /// Ask a relay of a circuit for the directory.
     case fetch(DirectoryErrand)
     /// Tell how things stand.
@@ -162,6 +164,8 @@ struct ClientControlLoop: ~Copyable {
             guard control == nil, problem != reason else { return }
             problem = reason
             news(.directory(problem: reason))
+        case .avoid(let relay):
+            control?.avoid(relay, now: now)
         case .fetch(let errand):
             errands.begin(errand, with: &control, now: now)
         case .snapshot(let answer):

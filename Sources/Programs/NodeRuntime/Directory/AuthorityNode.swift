@@ -174,6 +174,7 @@ public actor AuthorityNode: AuthorityService {
             .vote: SignedVote.maximumByteCount,
             .signatures: SignatureNotice.maximumByteCount,
             .descriptors: 32 * ByteList.maximumCount,
+            .proof: DirectoryKeeper.acceptedProofByteCount,
         ])
         limits.connectionCount = 512
         for address in configuration.listenAddresses {
@@ -195,6 +196,8 @@ public actor AuthorityNode: AuthorityService {
     // MARK: The machine
 
     private func begin() {
+        let store = DirectoryStore(stateFolder: configuration.stateFolder)
+        if let proof = store.proof(under: root) { raise(proof) }
         step { _, _ in }
     }
 
@@ -409,9 +412,20 @@ public actor AuthorityNode: AuthorityService {
             refusals[index] = reason
             logger.warning("the consensus of authority \(index) is not believed: \(reason)")
         case .equivocation(let proof):
-            guard alarm == nil else { return }
-            alarm = "\(proof)"
-            logger.critical("authorities contradict themselves: \(proof)")
+            raise(proof)
+        }
+    }
+
+    private func raise(_ proof: Equivocation) {
+        guard alarm == nil else { return }
+        alarm = "\(proof)"
+        shelf.add(proof)
+        logger.critical("authorities contradict themselves: \(proof)")
+        do {
+            let path = try DirectoryStore(stateFolder: configuration.stateFolder).store(proof)
+            alarm = "\(proof); proof in \(path)"
+        } catch {
+            logger.error("the proof cannot be stored: \(error)")
         }
     }
 
@@ -452,9 +466,8 @@ extension AuthorityNode: DirectoryService {
         do {
             switch kind {
             case .descriptor:
-                let descriptor = try SignedDescriptor(parsing: bytes)
                 let standing = try step { control, now throws(RelayRegister.Refusal) in
-                    try control.receive(descriptor, now: now)
+                    try control.receive(descriptor: bytes, now: now)
                 }
                 return .accepted("\(standing)")
             case .vote:
@@ -464,6 +477,9 @@ extension AuthorityNode: DirectoryService {
                 let notice = try SignatureNotice(parsing: bytes)
                 step { $0.receive(notice, now: $1) }
             case .descriptors: return descriptors(bytes)
+            case .proof:
+                guard alarm == nil else { return .accepted("known") }
+                raise(try Equivocation(parsing: bytes, under: root))
             }
             return .accepted("")
         } catch {

@@ -291,6 +291,7 @@ struct RelayPlan {
                 ),
                 flags: flags,
                 bandwidthKilobits: 100 + UInt32(dice[3]) << 5 + UInt32(dice[4]),
+                features: RelayFeatures.current,
                 policy: flags.contains(.exit) ? .standard : .none,
                 family: family.map {
                     Descriptor.FamilyCertificate(
