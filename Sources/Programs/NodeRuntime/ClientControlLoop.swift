@@ -42,6 +42,8 @@ struct ClientSnapshot: Sendable {
     var circuits: [ClientControl.CircuitReport]
     /// What relays said; `nil` before there is a directory to compare with.
     var statements: RelayStatements?
+    /// The round trips to exits it had circuits to.
+    var exitTrips: [NodeID: TimeSpan]
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
@@ -173,6 +175,7 @@ struct ClientControlLoop: ~Copyable {
                 ClientSnapshot(
                     circuits: control?.circuitReports() ?? [],
                     statements: control?.statements,
+                    exitTrips: control?.exitTrips ?? [:],
                     now: now,
                     directoryProblem: problem
                 )

@@ -106,7 +106,7 @@ final class ClientDirectory: Sendable {
     }
 
     /// The relays of the network, the heaviest first.
-    func relays() async -> RelayListReport {
+    func relays(exitTrips: [NodeID: TimeSpan]) async -> RelayListReport {
         let relays = await keeper.document?.consensus.relays ?? []
         return RelayListReport(
             relays: relays.sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }.map { relay in
@@ -117,7 +117,8 @@ final class ClientDirectory: Sendable {
                     flags: relay.flags.names,
                     addresses: relay.addresses.all.map { "\($0)" },
                     weight: relay.weight,
-                    family: relay.family.map { "\($0)" } ?? ""
+                    family: relay.family.map { "\($0)" } ?? "",
+                    roundTripMilliseconds: exitTrips[relay.id]?.milliseconds
                 )
             }
         )
