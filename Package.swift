@@ -154,7 +154,7 @@ let package = Package(
         module(
             "Nodes",
             "AuthorityCore",
-            ["Base", "CryptoPrimitives", "Wire", "Directory"]
+            ["Base", "CryptoPrimitives", "Wire", "Directory", deque]
         ),
         tests(
             of: "RelayCore",
@@ -254,7 +254,8 @@ let package = Package(
             name: "umbel-lab",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "ClientCore", "RelayCore", "EventLoop", "HostNetwork",
+                "Directory", "Paths", "AuthorityCore", "ClientCore", "RelayCore", "EventLoop",
+                "HostNetwork", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

@@ -100,9 +100,9 @@ public final class RelayNode: Node {
         seats.reduce(control.nextDeadline) { min($0, $1.shard.nextDeadline) }
     }
 
-    /// Datagrams and packets that came to another shard than theirs.
-    public var handedOver: UInt64 {
-        seats.reduce(0) { $0 + $1.shard.counters.handedOver }
+    /// What all shards counted.
+    public var counters: RelayCounters {
+        seats.reduce(into: RelayCounters()) { $0.add($1.shard.counters) }
     }
 
     /// Cells that all shards passed on towards exits, took out, or passed on towards clients.

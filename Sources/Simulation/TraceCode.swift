@@ -116,6 +116,8 @@ extension ClientEvent {
         case .silent(let id, _): 6 << 56 | UInt64(id.rawValue)
         case .exhausted(let id): 7 << 56 | UInt64(id.rawValue)
         case .leaseUnused(let id): 8 << 56 | UInt64(id.rawValue)
+        case .measured(let id, let kilobits):
+            9 << 56 | UInt64(kilobits ?? 0) << 16 | UInt64(id.rawValue)
         }
     }
 }
@@ -144,6 +146,8 @@ extension ClientCommand {
         case .sendControl(let id, let hop, let bytes):
             10 << 56 | UInt64(hop.rawValue) << 52 | UInt64(bytes.count) << 32
                 | UInt64(id.rawValue)
+        case .measure(let id, let hop, let cells, _):
+            17 << 56 | UInt64(hop.rawValue) << 52 | UInt64(cells) << 32 | UInt64(id.rawValue)
         case .removeCircuit(let id): 11 << 56 | UInt64(id.rawValue)
         case .addTunnel(let id, _): 12 << 56 | UInt64(id.rawValue)
         case .removeTunnel(let id): 13 << 56 | UInt64(id.rawValue)

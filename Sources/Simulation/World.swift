@@ -162,6 +162,14 @@ public final class World {
         return client
     }
 
+    /// Adds an authority's prober.
+    public func addProber() -> ProbeNode {
+        let prober = ProbeNode(index: nodes.count, world: self)
+        nodes.append(prober)
+        learn(prober.addresses(), of: prober.index)
+        return prober
+    }
+
     // MARK: Time
 
     /// Lets virtual time pass.

@@ -32,7 +32,8 @@ final class AuthorityWorld {
         case descriptors([SignedDescriptor])
         case askDocument
         case document(ConsensusDocument?)
-        case tested(Bytes32, failure: String?)
+        case tested(Bytes32, RelayRegister.TestOutcome)
+        case measured(NodeID, AuthorityControl.Place, kilobits: UInt32?)
     }
 
     struct Delivery {
@@ -56,6 +57,13 @@ final class AuthorityWorld {
     var documents: [[ConsensusDocument]]
     var reports: [[AuthorityControl.Report]]
     var deadRelays: Set<NodeID> = []
+    /// Relays that echo, and pass nothing on.
+    var stuckRelays: Set<NodeID> = []
+    /// What relays carry, in kilobits a second; those not named carry 50,000.
+    var capacities: [NodeID: UInt32] = [:]
+    /// What relays carry for whom they take for an authority.
+    var boasts: [NodeID: UInt32] = [:]
+    private(set) var measuredPaths: [[NodeID]] = []
     var latency: ClosedRange<UInt64> = 5...60
     var lossPerMille: UInt64 = 0
     private var deliveries: [Delivery] = []
@@ -113,6 +121,7 @@ final class AuthorityWorld {
                 ),
                 flags: isExit ? [.exit] : .guardCapable,
                 bandwidthKilobits: UInt32(1_000 + index),
+                features: RelayFeatures.current,
                 policy: policy ?? (isExit ? .standard : .none),
                 nickname: "relay-\(index)"
             ),
@@ -138,6 +147,7 @@ final class AuthorityWorld {
             countries: countries,
             memory: memories[index],
             document: keepsDisk ? documents[index].last : nil,
+            seed: SHA256.digest(Array("dice \(index)".utf8)),
             now: clock(of: index)
         )
         drain(index)
@@ -216,8 +226,15 @@ final class AuthorityWorld {
                     from: delivery.from,
                     now: clock
                 )
-            case .tested(let digest, let failure):
-                authorities[index]?.finishTest(of: digest, failure: failure, now: clock)
+            case .tested(let digest, let outcome):
+                authorities[index]?.finishTest(of: digest, outcome, now: clock)
+            case .measured(let relay, let place, let kilobits):
+                authorities[index]?.finishMeasurement(
+                    of: relay,
+                    at: place,
+                    kilobits: kilobits,
+                    now: clock
+                )
             }
             drain(index)
         }
@@ -244,16 +261,26 @@ final class AuthorityWorld {
             case .fetchDescriptors(let digests, let to):
                 post(.askDescriptors(digests), from: index, to: to)
             case .fetchDocument(let to): post(.askDocument, from: index, to: to)
-            case .test(let descriptor):
-                let isDead = deadRelays.contains(descriptor.descriptor.id)
+            case .test(let descriptor, let onward):
+                let outcome = tested(descriptor, onward)
                 deliveries.append(
                     Delivery(
-                        at: now + (isDead ? 2_500 : 20),
+                        at: now + (outcome == .answered ? 20 : 2_500),
                         from: 0,
                         to: index,
-                        message: .tested(
-                            descriptor.digest,
-                            failure: isDead ? "no answer" : nil
+                        message: .tested(descriptor.digest, outcome)
+                    )
+                )
+            case .measure(let measurement):
+                deliveries.append(
+                    Delivery(
+                        at: now + 100,
+                        from: 0,
+                        to: index,
+                        message: .measured(
+                            measurement.relay,
+                            measurement.place,
+                            kilobits: measured(measurement)
                         )
                     )
                 )
@@ -265,6 +292,29 @@ final class AuthorityWorld {
             case .report(let report): reports[index].append(report)
             }
         }
+    }
+
+    private func tested(
+        _ descriptor: SignedDescriptor,
+        _ onward: SignedDescriptor?
+    ) -> RelayRegister.TestOutcome {
+        let id = descriptor.descriptor.id
+        if deadRelays.contains(id) { return .silent("no answer") }
+        guard let next = onward?.descriptor.id else { return .answered }
+        let isThrough = !stuckRelays.contains(id) && !deadRelays.contains(next)
+        return isThrough ? .answered : .stuck("passes nothing on")
+    }
+
+    /// The slowest relay of a path decides; what only echoes at its end need not pass anything on.
+    private func measured(_ measurement: AuthorityControl.Measurement) -> UInt32? {
+        let path = measurement.path.map(\.descriptor.id)
+        measuredPaths.append(path)
+        guard !path.contains(where: deadRelays.contains),
+            !path.dropLast().contains(where: stuckRelays.contains)
+        else { return nil }
+        return path.enumerated().map { place, id in
+            (place == 0 ? boasts[id] : nil) ?? capacities[id] ?? 50_000
+        }.min()
     }
 
     private func send(_ vote: SignedVote, from index: Int, to: UInt8) {

@@ -5,106 +5,84 @@ import Directory
 import Testing
 import Wire
 
-/// What rounds of many relays take; run by hand for figures: `UMBEL_SCALE=1`.
-@Suite("A round with many relays", .timeLimit(.minutes(10)))
-struct ScaleTests {
-    @Test("votes of a hundred relays come to one document, and its diffs are small")
-    func hundred() throws {
-        try measure(relays: 100)
-    }
-
-    @Test("and of more", .enabled(if: Scale.isAsked), arguments: [1_000, 10_000])
-    func more(count: Int) throws {
-        try measure(relays: count)
-    }
-
-    private func measure(relays count: Int) throws {
-        let world = try AuthorityWorld()
-        world.latency = 1...5
-        let clock = ContinuousClock()
-        var descriptors: [SignedDescriptor] = []
-        for index in 0..<count { descriptors.append(try world.descriptor(index)) }
-        var register = RelayRegister(network: world.network, parameters: world.parameters)
-        let now = WallTime(seconds: AuthorityWorld.start / 1_000)
-        let registering = try clock.measure {
-            for descriptor in descriptors { _ = try register.add(descriptor, at: now) }
-        }
-        var log = DirectoryLog()
-        var documents: [ConsensusDocument] = []
-        var counting = Duration.zero
-        var signing = Duration.zero
-        for hour in 0..<2 {
-            let time = now + UInt64(hour) * 3_600
-            // An hour's part of all relays has a new key.
-            if hour == 1 {
-                for index in stride(from: 0, to: count, by: 24) {
-                    descriptors[index] = try world.descriptor(index, keyByte: 77)
-                }
+extension AuthorityTests {
+    /// `umbel-lab measure directory` runs the same with 10,000 relays and measures it.
+    @Suite("A round with many relays", .timeLimit(.minutes(2)))
+    struct ScaleTests {
+        @Test("two hundred relays come to one document in two rounds, and its diff is small")
+        func documents() throws {
+            let world = try AuthorityWorld()
+            world.latency = 1...5
+            world.startAll()
+            let count = 200
+            for index in 0..<count { world.register(try world.descriptor(index)) }
+            world.run(milliseconds: 5_000)
+            world.checkAgreement()
+            let first = try #require(world.documents[0].last)
+            #expect(first.consensus.relays.count == count)
+            // A day's part of all relays has a new key.
+            for index in stride(from: 0, to: count, by: 24) {
+                world.register(try world.descriptor(index, keyByte: 77))
             }
-            let entries = descriptors.map { signed in
-                DirectoryVote.Entry(
-                    id: signed.descriptor.id,
-                    descriptor: signed.digest,
-                    publishedMinute: signed.descriptor.publishedMinute,
-                    flags: signed.descriptor.flags
-                )
-            }.sorted { $0.id < $1.id }
-            let table = Dictionary(uniqueKeysWithValues: descriptors.map { ($0.digest, $0) })
-            var votes: [DirectoryVote] = []
-            for author in 0..<4 {
-                let vote = DirectoryVote(
-                    network: world.network,
-                    validAfter: time,
-                    author: UInt8(author),
-                    parameters: world.parameters,
-                    log: log.encoded(),
-                    entries: entries
-                )
-                signing += try clock.measure {
-                    let signed = try SignedVote(signing: vote, with: world.keys[author])
-                    votes.append(try SignedVote(parsing: signed.encoded()).vote)
-                }
-            }
-            var body: [UInt8] = []
-            counting += try clock.measure {
-                body = try VoteTally(votes, root: world.root).body(validAfter: time) { table[$0] }
-            }
-            var document = try ConsensusDocument(body: body)
-            for index in 0..<3 {
-                document = try document.adding(
-                    document.signature(by: UInt8(index), with: world.keys[index])
-                )
-            }
+            world.run(milliseconds: 20_000)
+            world.checkAgreement()
+            let document = try #require(world.documents[0].last)
             #expect(document.consensus.relays.count == count)
-            log.append(document.digest)
-            documents.append(document)
+            let bytes = document.encoded()
+            let read = try ConsensusDocument(parsing: bytes)
+            let now = WallTime(seconds: world.now / 1_000)
+            #expect(try world.root.verify(read, at: now).relays.count == count)
+            var shelf = DirectoryShelf()
+            shelf.add(first)
+            shelf.add(document)
+            let diff = try #require(shelf.diff(from: first.digest))
+            #expect(diff.count < bytes.count / 10)
+            let made = try first.applying(ConsensusDiffChain(parsing: diff))
+            #expect(made.digest == document.digest)
         }
-        let bytes = documents[1].encoded()
-        var relays = 0
-        let reading = try clock.measure {
-            let document = try ConsensusDocument(parsing: bytes)
-            relays = try world.root.verify(document, at: now + 3_600).relays.count
-        }
-        #expect(relays == count)
-        var shelf = DirectoryShelf()
-        shelf.add(documents[0])
-        let differing = clock.measure { shelf.add(documents[1]) }
-        let diff = try #require(shelf.diff(from: documents[0].digest))
-        var made: ConsensusDocument?
-        let applying = try clock.measure {
-            made = try documents[0].applying(ConsensusDiffChain(parsing: diff))
-        }
-        #expect(made == documents[1])
-        #expect(diff.count < bytes.count / 10)
-        print(
-            "measured: \(count) relays: registering \(registering), four votes made and read"
-                + " \(signing / 2), counting \(counting / 2), document \(bytes.count) bytes,"
-                + " diff \(diff.count) bytes made in \(differing), applied in \(applying),"
-                + " decoded and verified in \(reading)"
-        )
-    }
-}
 
-private enum Scale {
-    static let isAsked = CommandLineSetting.has("UMBEL_SCALE")
+        @Test("relays are tested by turns, few at a time, and each again a quarter interval later")
+        func turns() throws {
+            let world = try AuthorityWorld()
+            var now = CivilTime(milliseconds: AuthorityWorld.start)
+            var authority = AuthorityControl(
+                root: world.root,
+                key: world.keys[0],
+                parameters: world.parameters,
+                countries: world.countries,
+                seed: .zero,
+                now: now
+            )
+            let count = 500
+            for index in 0..<count { _ = try authority.receive(world.descriptor(index), now: now) }
+            let begun = now
+            var tested: [Bytes32: [CivilTime]] = [:]
+            var waiting: [Bytes32] = []
+            for _ in 0..<600 {
+                authority.advance(to: now)
+                while let action = authority.nextAction() {
+                    guard case .test(let descriptor, _) = action else { continue }
+                    waiting.append(descriptor.digest)
+                    tested[descriptor.digest, default: []].append(now)
+                }
+                #expect(waiting.count <= 64)
+                now = now + 10
+                for digest in waiting { authority.finishTest(of: digest, .answered, now: now) }
+                waiting.removeAll()
+                while let action = authority.nextAction() {
+                    guard case .test(let descriptor, _) = action else { continue }
+                    waiting.append(descriptor.digest)
+                    tested[descriptor.digest, default: []].append(now)
+                }
+            }
+            #expect(tested.count == count)
+            #expect(authority.register.runningCount == count)
+            for times in tested.values {
+                // 6 s with tests every 2.5 s.
+                #expect(times.count == 3)
+                #expect(times.allSatisfy { $0 >= begun })
+                for (one, next) in zip(times, times.dropFirst()) { #expect(next >= one + 2_500) }
+            }
+        }
+    }
 }

@@ -10,12 +10,19 @@ private final class Shelf: DirectoryService {
     static let document = [UInt8](repeating: 7, count: 100_000)
     static let digest = Bytes32([UInt8](repeating: 1, count: 32)) ?? .zero
     let posted = Mutex<[DirectoryRequest]>([])
+    let hasRefused = Mutex(false)
 
     func answer(_ request: DirectoryRequest) async -> DirectoryAnswer {
         switch request {
         case .newest: return .bytes(Self.document, tag: Self.digest)
         case .diff(let base): return base == .zero ? .bytes([1, 2], tag: nil) : .notFound
         case .document(let prefix): return .bytes(prefix, tag: nil)
+        case .proof: return .notFound
+        case .post(.proof, let bytes):
+            posted.withLock { $0.append(.post(.proof, bytes)) }
+            // As long as it takes the test to send another one.
+            while !hasRefused.withLock({ $0 }) { await Task.yield() }
+            return .accepted("")
         case .post(let kind, let bytes):
             posted.withLock { $0.append(.post(kind, bytes)) }
             return kind == .descriptor ? .accepted("running") : .refused("a bad vote")
@@ -30,7 +37,9 @@ struct DirectoryHTTPTests {
         _ body: (Shelf, Base.SocketAddress) async throws -> Void
     ) async throws {
         let shelf = Shelf()
-        var limits = DirectoryLimits(bodyByteCounts: [.descriptor: 2_000, .vote: 2_000])
+        var limits = DirectoryLimits(bodyByteCounts: [
+            .descriptor: 2_000, .vote: 2_000, .proof: 2_000,
+        ])
         limits.requestTime = requestTime
         let server = DirectoryServer(
             address: Base.SocketAddress(ip: IPAddress(v4: 0x7f00_0001), port: 0),
@@ -83,6 +92,30 @@ struct DirectoryHTTPTests {
             }
             let posted = shelf.posted.withLock { $0 }
             #expect(posted == [.post(.descriptor, [1, 2, 3]), .post(.vote, [])])
+        }
+    }
+
+    @Test("of proofs, which may be large, one is taken at a time")
+    func single() async throws {
+        try await withServer { shelf, address in
+            let post = { @Sendable [client] (byte: UInt8) in
+                try await client.send(
+                    .post(.proof, [byte]),
+                    to: address,
+                    limit: 100,
+                    within: .seconds(10)
+                )
+            }
+            async let first = post(1)
+            while shelf.posted.withLock({ $0.isEmpty }) { await Task.yield() }
+            let reason = "another one is being taken"
+            await #expect(throws: DirectoryFetchError.refused(address, status: 503, reason)) {
+                _ = try await post(2)
+            }
+            shelf.hasRefused.withLock { $0 = true }
+            let accepted = try await [first, post(3)]
+            #expect(accepted == [.bytes([]), .bytes([])])
+            #expect(shelf.posted.withLock { $0 } == [.post(.proof, [1]), .post(.proof, [3])])
         }
     }
 

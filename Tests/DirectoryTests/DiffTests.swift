@@ -100,6 +100,7 @@ struct DiffTests {
             case .newest: (.zero, documents[3].encoded())
             case .diff: (documents[1].digest, try #require(shelf.diff(from: documents[1].digest)))
             case .document: (documents[2].digest, documents[2].encoded())
+            case .proof: (.zero, shelf.proof ?? [])
             }
         var bytes: [UInt8] = []
         while bytes.count < whole.count {

@@ -87,6 +87,9 @@ struct RecordTests {
             [1], [1, 0], [1, 0, 0], [1, 0, 5, 1, 2], [1, 0xff, 0xff], [4, 0, 0], [255, 0, 1, 1],
             [2, 0, 4, 0, 1, 0, 9], [2, 0, 5, 0, 1, 0, 1, 7], [2, 0, 5, 0, 1, 0, 0, 7],
             [3, 0, 5, 0, 1, 0, 0, 7], [3, 0, 5, 0, 1, 0xff, 0xff, 7], [3, 0, 4, 0, 1, 0, 9],
+            // A probe is at least 13 bytes, and nothing is behind it.
+            [17, 0, 12] + [UInt8](repeating: 0, count: 12),
+            [17, 0, 13] + [UInt8](repeating: 0, count: 14),
         ] as [[UInt8]]
     )
     func malformed(bytes: [UInt8]) throws {
@@ -106,7 +109,7 @@ struct RecordTests {
             let body =
                 switch record {
                 case .packet(let body), .control(let body), .firstFragment(let body, _, _),
-                    .furtherFragment(let body, _, _):
+                    .furtherFragment(let body, _, _), .probe(let body):
                     body
                 }
             #expect(body.upperBound <= bytes.count)

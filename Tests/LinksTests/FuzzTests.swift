@@ -1,6 +1,7 @@
 import CryptoPrimitives
 import TestSupport
 import Testing
+import Wire
 
 /// Row 14 and row 16: what fuzzers run for hours runs here for a moment, over the same targets.
 @Suite("Fuzz targets")
@@ -16,6 +17,25 @@ struct FuzzTests {
                 target.run(input + [0])
             }
         }
+    }
+
+    @Test(
+        "what the corpus has of each document is read, not thrown at the first field",
+        arguments: ["descriptor", "consensus", "vote", "diff-chain", "signature-notice"]
+    )
+    func depth(name: String) throws {
+        let target = try #require(FuzzTarget.all.first { $0.name == name })
+        let inputs = try Corpus.inputs(of: target)
+        let read = inputs.filter { bytes in
+            switch name {
+            case "descriptor": (try? Descriptor(parsing: bytes)) != nil
+            case "consensus": (try? Consensus(parsing: bytes)) != nil
+            case "vote": (try? DirectoryVote(parsing: bytes)) != nil
+            case "diff-chain": (try? ConsensusDiffChain(parsing: bytes))?.diffs.isEmpty == false
+            default: (try? SignatureNotice(parsing: bytes)) != nil
+            }
+        }
+        #expect(!read.isEmpty)
     }
 
     @Test("damaged corpus inputs break no promise", arguments: 0..<8 as Range<UInt64>)

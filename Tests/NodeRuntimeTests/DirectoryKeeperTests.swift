@@ -248,7 +248,7 @@ struct DirectoryKeeperTests {
                             request
                                 == .document(digestPrefix: Array(second.digest.bytes.prefix(16)))
                         )
-                        return second.encoded()
+                        return .bytes(second.encoded())
                     }
                     return false
                 case .view(let view, _):
@@ -262,10 +262,113 @@ struct DirectoryKeeperTests {
             }
             let alarm = try #require(await keeper.alarm)
             #expect(alarm.contains("equivocation-\(time.seconds).proof"))
+            // Whoever asks gets the proof, and can check it.
+            guard case .bytes(let bytes, _) = await keeper.answer(.proof) else {
+                Issue.record("no proof is handed out")
+                return
+            }
+            let proof = try Equivocation(parsing: bytes, under: fixture.authority.root)
+            #expect(proof.doubleSigners.map(\.name) == ["a1", "a2"])
+            #expect(await keeper.answer(.post(.proof, bytes)) == .accepted("known"))
             let (again, later) = fixture.keeper(isClient: false)
             try await run(again, later) { item in
                 if case .alarm = item { true } else { false }
             }
+        }
+    }
+
+    @Test(
+        "a relay that cannot show what it named is told apart from one that is not heard (row 84)"
+    )
+    func liars() async throws {
+        try await with { fixture in
+            let time = now
+            let document = try fixture.authority.document([1, 2, 3], at: time)
+            let unsigned = try fixture.authority.document([7], at: time, signers: [0, 1])
+            let older = try fixture.authority.document([8], at: WallTime(seconds: time.seconds - 9))
+            fixture.authority.shelf.withLock { $0.add(document) }
+            let (keeper, news) = fixture.keeper(isClient: false)
+            try await run(keeper, news) { item in
+                guard case .view = item else { return false }
+                let named = { (document: ConsensusDocument) in
+                    Array(document.digest.bytes.prefix(16))
+                }
+                let cases: [(String, DirectoryFetched, [UInt8], isTrue: Bool)] = [
+                    ("silent", .silent, named(unsigned), true),
+                    ("refuses", .refused, named(unsigned), false),
+                    ("noise", .bytes([1, 2, 3]), named(unsigned), false),
+                    ("unsigned", .bytes(unsigned.encoded()), named(unsigned), false),
+                    ("another", .bytes(document.encoded()), named(unsigned), false),
+                    ("older", .bytes(older.encoded()), named(older), false),
+                    ("same", .refused, named(document), true),
+                ]
+                for (name, answer, prefix, isTrue) in cases {
+                    let found = await keeper.compare(
+                        validAfter: time,
+                        digestPrefix: prefix,
+                        relay: name
+                    ) { _ in answer }
+                    #expect(found == isTrue, "\(name)")
+                }
+                // Within the hour nobody is asked again.
+                let again = await keeper.compare(
+                    validAfter: time,
+                    digestPrefix: named(unsigned),
+                    relay: "refuses"
+                ) { _ in
+                    Issue.record("asked twice in an hour")
+                    return .refused
+                }
+                #expect(again)
+                return true
+            }
+            #expect(await keeper.alarm == nil)
+        }
+    }
+
+    @Test("a proof somebody sends raises the alarm, what is none is refused, one look at a time")
+    func gossip() async throws {
+        try await with { fixture in
+            let time = now
+            let first = try fixture.authority.document([1, 2, 3], at: time)
+            let second = try fixture.authority.document([2, 3, 4], at: time, signers: [1, 2, 3])
+            let weak = try fixture.authority.document([5], at: time, signers: [0])
+            fixture.authority.shelf.withLock { $0.add(first) }
+            let (keeper, news) = fixture.keeper(isClient: false)
+            let proof = try #require(Equivocation(first, second, under: fixture.authority.root))
+            let bytes = proof.encoded()
+            var forged = Array(bytes.prefix(4 + first.encoded().count))
+            forged += withUnsafeBytes(of: UInt32(weak.encoded().count).bigEndian) { Array($0) }
+            forged += weak.encoded()
+            var hasSent = false
+            try await run(keeper, news) { item in
+                switch item {
+                case .view(let view, let shelf):
+                    if !hasSent {
+                        hasSent = true
+                        guard case .refused = await keeper.answer(.post(.proof, forged)) else {
+                            Issue.record("a forged proof is taken")
+                            return true
+                        }
+                        // Looking is work: the next one waits.
+                        guard case .unavailable = await keeper.answer(.post(.proof, bytes)) else {
+                            Issue.record("looked at twice at once")
+                            return true
+                        }
+                        #expect(await keeper.alarm == nil)
+                        await keeper.forgetProofLook()
+                        #expect(await keeper.answer(.post(.proof, bytes)) == .accepted(""))
+                        return false
+                    }
+                    #expect(view.relays.map(\.nickname).sorted() == ["r2", "r3"])
+                    #expect(shelf.proof == bytes)
+                    let ask = DirectoryAsk(kind: .proof, digest: .zero, offset: 0)
+                    #expect(shelf.part(ask).bytes == Array(bytes.prefix(4_000)))
+                    return true
+                case .alarm, .refused: return false
+                }
+            }
+            #expect(await keeper.alarm?.contains("a1, a2") == true)
         }
     }
 }

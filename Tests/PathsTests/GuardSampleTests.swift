@@ -296,15 +296,15 @@ struct GuardSampleTests {
     @Test("failed or excluded middles bring no new ones, rules that refuse all do")
     func widening() throws {
         var generator = randomGenerator("widening")
-        // One guard, one exit; all middles drawn at first are of the exit's family.
-        let sisters = [SampleRelay](repeating: SampleRelay(weight: 1_000_000, family: 1), count: 12)
-        let exit = SampleRelay(flags: .exit, family: 1)
+        // One guard, one exit; all middles drawn at first are of the exit's system.
+        let sisters = [SampleRelay](repeating: SampleRelay(weight: 1_000_000, system: 7), count: 12)
+        let exit = SampleRelay(flags: .exit, system: 7)
         let view = try SampleRelays.view([.guardOnly, exit] + sisters + [.plain, .plain])
         var selector = PathSelector(view: view, at: start, using: &generator)
         let before = selector.middles.members.map(\.id)
-        #expect(before.allSatisfy { view.relay($0)?.family != nil })
+        #expect(before.allSatisfy { view.relay($0)?.autonomousSystem == 7 })
         let path = try selector.path(now: .zero, date: start, using: &generator)
-        #expect(path.middle.family == nil)
+        #expect(path.middle.autonomousSystem == 0)
         #expect(selector.middles.members.map(\.id) == before + [path.middle.id])
         var wanted = PathConstraints()
         wanted.excluded = [path.middle.id]

@@ -43,6 +43,11 @@ struct BuildTimeTests {
         let (client, host) = try world.connectedClient()
         let time = try buildTime(of: host, client)
         #expect(time >= .milliseconds(120) && time <= .milliseconds(124), "\(time.milliseconds) ms")
+        // What it suggests exits by is measured: three relays, 20 ms there and back each.
+        let exit = try #require(client.currentPath(of: host).last)
+        let trip = try #require(client.control.exitTrips[exit.member.id])
+        #expect(trip >= .milliseconds(60) && trip <= .milliseconds(64), "\(trip.milliseconds) ms")
+        #expect(client.control.exitTrips.count == 1)
         world.expectSound()
     }
 

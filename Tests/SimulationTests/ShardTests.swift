@@ -1,4 +1,5 @@
 import Base
+import RelayCore
 import Simulation
 import Testing
 
@@ -55,7 +56,7 @@ struct ShardTests {
         world.expectSound()
         // The work was shared, and what came to the wrong shard found its way.
         let exit = try #require(world.relays.last)
-        #expect(exit.handedOver > 100, "seed=\(seed)")
+        #expect(exit.counters.handedOver > 100, "seed=\(seed)")
         let busiest = world.relays.map { relay in relay.carriedCells.count { $0 > 0 } }.max()
         #expect(try #require(busiest) > 1, "seed=\(seed)")
     }
@@ -66,7 +67,7 @@ struct ShardTests {
         #expect(
             traffic.world.run(within: .seconds(120)) { traffic.streams.allSatisfy(\.isFinished) }
         )
-        #expect(traffic.world.relays.allSatisfy { $0.handedOver == 0 })
+        #expect(traffic.world.relays.allSatisfy { $0.counters.handedOver == 0 })
         traffic.world.expectSound()
     }
 }

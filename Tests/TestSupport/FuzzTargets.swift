@@ -102,15 +102,39 @@ public struct FuzzTarget: Sendable {
             same(try? descriptor.encoded(), bytes)
         },
         FuzzTarget("signed-descriptor") { bytes in
-            _ = try? SignedDescriptor(parsing: bytes)
+            guard let descriptor = try? SignedDescriptor(parsing: bytes) else { return }
+            same(descriptor.encoded(), bytes)
         },
         FuzzTarget("consensus") { bytes in
             guard let consensus = try? Consensus(parsing: bytes) else { return }
             same(try? consensus.encoded(), bytes)
         },
         FuzzTarget("consensus-document") { bytes in
-            _ = try? ConsensusFrame(parsing: bytes)
-            _ = try? ConsensusDocument(parsing: bytes)
+            if let frame = try? ConsensusFrame(parsing: bytes) { same(frame.encoded(), bytes) }
+            guard let document = try? ConsensusDocument(parsing: bytes) else { return }
+            same(document.encoded(), bytes)
+        },
+        FuzzTarget("vote") { bytes in
+            guard let vote = try? DirectoryVote(parsing: bytes) else { return }
+            same(try? vote.encoded(), bytes)
+            _ = try? DirectoryLog(parsing: vote.log)
+        },
+        FuzzTarget("signed-vote") { bytes in
+            guard let vote = try? SignedVote(parsing: bytes) else { return }
+            same(vote.encoded(), bytes)
+        },
+        FuzzTarget("signature-notice") { bytes in
+            guard let notice = try? SignatureNotice(parsing: bytes) else { return }
+            same(notice.encoded(), bytes)
+        },
+        FuzzTarget("diff-chain") { bytes in
+            guard let chain = try? ConsensusDiffChain(parsing: bytes) else { return }
+            same(try? chain.encoded(), bytes)
+            for diff in chain.diffs { _ = try? diff.applied(to: diff.front) }
+        },
+        FuzzTarget("byte-list") { bytes in
+            guard let list = try? ByteList.parse(bytes, limit: 400) else { return }
+            same(ByteList.encode(list), bytes)
         },
         FuzzTarget("ip-header") { bytes in
             let span = bytes.span.bytes

@@ -37,6 +37,7 @@ struct TidyTests {
         "Links": ["DequeModule"],
         "RelayCore": ["DequeModule"],
         "ClientCore": ["DequeModule"],
+        "AuthorityCore": ["DequeModule"],
     ]
 
     /// Words that bring clocks, chance, threads or the outside world into a value.

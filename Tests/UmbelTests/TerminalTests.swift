@@ -6,6 +6,35 @@ import Testing
 
 @Suite("What the other end can show", .timeLimit(.minutes(2)))
 struct TerminalTests {
+    @Test("The exit suggested is the nearest of those measured that carries its part")
+    func suggestion() {
+        let exit = { (name: String, weight: UInt32, trip: Double?) in
+            RelayListReport.Relay(
+                nickname: name,
+                id: name,
+                country: "SE",
+                flags: ["running", "exit"],
+                addresses: [],
+                weight: weight,
+                family: "",
+                roundTripMilliseconds: trip
+            )
+        }
+        let far = exit("far", 900, 80)
+        let near = exit("near", 500, 20)
+        let weak = exit("weak", 10, 1)
+        let unknown = exit("unknown", 9_000, nil)
+        #expect(ExitsCommand.suggestion(of: [far, near, weak, unknown]) == near)
+        #expect(ExitsCommand.suggestion(of: [far, unknown]) == nil, "far carries too little")
+        #expect(ExitsCommand.suggestion(of: [far]) == far)
+        #expect(ExitsCommand.suggestion(of: [unknown]) == nil, "nothing is guessed")
+        #expect(ExitsCommand.suggestion(of: []) == nil)
+        #expect(
+            ExitsCommand.text(near)
+                == "nearest of the exits measured: near (SE), 20.0 ms: umbel up --exit SE"
+        )
+    }
+
     @Test("A reader that stops reading ends the program without a crash")
     func closedOutput() async throws {
         try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in

@@ -8,6 +8,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sock_diag.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sched.h>
@@ -409,4 +410,11 @@ int clinux_tun_set_offload(int fd, bool tcp, bool udp) {
     if (tcp) flags |= TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     if (udp) flags |= TUN_F_USO4 | TUN_F_USO6;
     return RESULT(ioctl(fd, TUNSETOFFLOAD, flags));
+}
+
+// MARK: memory
+
+size_t clinux_heap_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
 }

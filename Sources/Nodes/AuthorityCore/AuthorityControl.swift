@@ -1,5 +1,6 @@
 public import Base
 public import CryptoPrimitives
+import DequeModule
 public import Directory
 public import Wire
 
@@ -24,12 +25,33 @@ public struct AuthorityControl: Sendable {
         case fetchDescriptors([Bytes32], from: UInt8)
         /// Ask an authority for its newest document; also tells whether it is there.
         case fetchDocument(from: UInt8)
-        /// Find out whether the relay of this descriptor answers.
-        case test(SignedDescriptor)
+        /// Find out whether the relay of this descriptor answers, and passes a circuit on to the
+        /// other one where there is one.
+        case test(SignedDescriptor, onwardTo: SignedDescriptor?)
+        /// Find out what a relay carries.
+        case measure(Measurement)
         /// Serve this document.
         case publish(ConsensusDocument)
         /// Tell the operator.
         case report(Report)
+    }
+
+    /// Where in a circuit a relay is measured.
+    public enum Place: UInt8, Hashable, Sendable {
+        /// The first of two.
+        case first
+        /// The middle of three: the relay does not see whom the circuit is of.
+        case middle
+    }
+
+    /// A circuit to measure: its last relay sends everything back.
+    public struct Measurement: Sendable {
+        /// The relay that is measured.
+        public let relay: NodeID
+        /// Where it stands in the path.
+        public let place: Place
+        /// The circuit's relays.
+        public let path: [SignedDescriptor]
     }
 
     /// Something an operator may want to know.
@@ -66,6 +88,10 @@ public struct AuthorityControl: Sendable {
         public var descriptors: UInt64 = 0
         /// Descriptors refused.
         public var refusedDescriptors: UInt64 = 0
+        /// Relays measured.
+        public var measurements: UInt64 = 0
+        /// Measurements over which nothing came back.
+        public var failedMeasurements: UInt64 = 0
     }
 
     private static let testLimit = 64
@@ -76,7 +102,6 @@ public struct AuthorityControl: Sendable {
     /// How long no new relay must have come before the first document is voted on.
     private static let settlingMilliseconds: UInt64 = 400
     private static let noticesKept = 64
-
     private let root: TrustRoot
     private let own: UInt8
     private let key: Ed25519.SigningKey
@@ -87,7 +112,7 @@ public struct AuthorityControl: Sendable {
     /// The relays this authority knows of.
     public private(set) var register: RelayRegister
     private var known: KnownDirectory
-    private var actions: [Action] = []
+    private var actions = Deque<Action>()
     /// What was counted.
     public private(set) var counters = Counters()
 
@@ -105,6 +130,7 @@ public struct AuthorityControl: Sendable {
     private var lastNewRelay: CivilTime
     private var nextPoll: CivilTime
     private var nextTidying: CivilTime
+    private var survey: Survey
     // When time was let pass last.
     private var clock: CivilTime
     private var hasToldExpired = false
@@ -113,6 +139,7 @@ public struct AuthorityControl: Sendable {
     ///
     /// - Parameters:
     ///   - document: the newest document it had, if any; judged like any other.
+    ///   - seed: what relays a test or measurement goes through is drawn from; secret.
     /// - Precondition: `key` is that of an authority of `root`.
     public init(
         root: TrustRoot,
@@ -121,6 +148,7 @@ public struct AuthorityControl: Sendable {
         countries: CountryTable,
         memory: AuthorityMemory = AuthorityMemory(),
         document: ConsensusDocument? = nil,
+        seed: Bytes32,
         now: CivilTime
     ) {
         guard let own = root.authorities.first(where: { $0.key == key.publicKey }) else {
@@ -144,6 +172,7 @@ public struct AuthorityControl: Sendable {
         lastNewRelay = now
         nextPoll = now
         nextTidying = now
+        survey = Survey(parameters: parameters, seed: seed, now: now)
         clock = now
         if let document { adopt(document, from: nil, now: now) }
         plan(now: now)
@@ -153,12 +182,13 @@ public struct AuthorityControl: Sendable {
 
     /// Takes the next action.
     public mutating func nextAction() -> Action? {
-        actions.isEmpty ? nil : actions.removeFirst()
+        actions.popFirst()
     }
 
     /// When ``advance(to:)`` has something to do.
     public var nextDeadline: CivilTime {
         var deadline = min(nextPoll, nextTidying)
+        deadline = min(deadline, survey.nextDeadline)
         if !hasProposed { deadline = min(deadline, voting.start) }
         if !hasTallied { deadline = min(deadline, voting.signing) }
         // What is past has been looked at: more signatures come by themselves.
@@ -188,6 +218,23 @@ public struct AuthorityControl: Sendable {
     }
 
     // MARK: Relays
+
+    /// Takes what should be a relay's signed descriptor; gives what this authority thinks of it.
+    ///
+    /// - Throws: ``RelayRegister/Refusal``.
+    public mutating func receive(
+        descriptor bytes: [UInt8],
+        now: CivilTime
+    ) throws(RelayRegister.Refusal) -> RelayRegister.Standing {
+        let descriptor: SignedDescriptor
+        do throws(DirectoryError) {
+            descriptor = try SignedDescriptor(parsing: bytes)
+        } catch {
+            counters.refusedDescriptors += 1
+            throw .unverified(error)
+        }
+        return try receive(descriptor, now: now)
+    }
 
     /// Takes a relay's descriptor; gives what this authority thinks of the relay.
     ///
@@ -223,15 +270,40 @@ public struct AuthorityControl: Sendable {
         }
     }
 
-    /// Takes the result of a test: `failure` says why the relay did not answer.
-    public mutating func finishTest(of digest: Bytes32, failure: String?, now: CivilTime) {
-        if register.noteTest(of: digest, failure: failure, at: now) { lastNewRelay = now }
+    /// Takes the result of a test.
+    public mutating func finishTest(
+        of digest: Bytes32,
+        _ outcome: RelayRegister.TestOutcome,
+        now: CivilTime
+    ) {
+        if register.noteTest(of: digest, outcome, at: now) { lastNewRelay = now }
         startTests(now: now)
     }
 
-    /// Takes what a relay carried when it was measured, in kilobits a second.
-    public mutating func note(measured kilobits: UInt32, of relay: NodeID) {
-        register.noteMeasured(kilobits, of: relay)
+    /// Takes what a relay carried when it was measured, in kilobits a second; `nil` where nothing
+    /// came back.
+    public mutating func finishMeasurement(
+        of relay: NodeID,
+        at place: Place,
+        kilobits: UInt32?,
+        now: CivilTime
+    ) {
+        guard survey.finish(relay, at: place, view: known.view, now: now) else { return }
+        counters.measurements += 1
+        if kilobits == nil { counters.failedMeasurements += 1 }
+        register.noteMeasured(kilobits, of: relay, at: place, now: now)
+    }
+
+    /// What was known of relays before a restart, to put on disk.
+    public var history: [UInt8] {
+        register.encodedHistory()
+    }
+
+    /// Takes over what ``history`` was, after the descriptors of those relays.
+    ///
+    /// - Throws: ``WireError`` for anything else.
+    public mutating func restore(history: [UInt8], now: CivilTime) throws(WireError) {
+        try register.restoreHistory(history, at: now.wall)
     }
 
     private mutating func startTests(now: CivilTime) {
@@ -240,7 +312,10 @@ public struct AuthorityControl: Sendable {
             everyMilliseconds: testMilliseconds,
             limit: Self.testLimit
         )
-        for descriptor in due { actions.append(.test(descriptor)) }
+        for signed in due {
+            let onward = survey.onward(from: signed, register, view: known.view, now: now)
+            actions.append(.test(signed, onwardTo: onward))
+        }
     }
 
     // MARK: Authorities
@@ -302,6 +377,9 @@ public struct AuthorityControl: Sendable {
             register.forgetOld(at: now.wall)
             nextTidying = now + 60_000
             tellExpired(now: now)
+        }
+        if let measurement = survey.advance(&register, view: known.view, now: now) {
+            actions.append(.measure(measurement))
         }
         startTests(now: now)
     }

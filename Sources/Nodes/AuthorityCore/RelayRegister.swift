@@ -1,4 +1,5 @@
 public import Base
+import DequeModule
 public import Directory
 public import Wire
 
@@ -50,13 +51,27 @@ public struct RelayRegister: Sendable {
         var testedAt: CivilTime?
         var isTesting = false
         var failureCount = 0
-        var measuredKilobits: UInt32 = 0
+        // Failures in a row to pass a circuit on.
+        var stuckCount = 0
+        var testCount = 0
+        var rate = RelayRate()
+    }
+
+    /// How a test went.
+    public enum TestOutcome: Hashable, Sendable {
+        /// It answered, and passed a circuit on where it was asked to.
+        case answered
+        /// It did not answer, for this reason.
+        case silent(String)
+        /// It answered, but what is behind it did not.
+        case stuck(String)
     }
 
     private(set) var relays: [NodeID: Relay] = [:]
     // Addresses of relays that run: who claims one waits until its relay is gone.
     private var owners: [SocketAddress: NodeID] = [:]
     private var byDigest: [Bytes32: NodeID] = [:]
+    private var tests = TestQueue()
     private let network: NetworkID
     private let parameters: NetworkParameters
 
@@ -90,6 +105,7 @@ public struct RelayRegister: Sendable {
             guard relays.count < Self.relayLimit else { throw .full }
             relays[descriptor.id] = Relay(current: signed, digest: digest, firstSeen: now)
             byDigest[digest] = descriptor.id
+            tests.addNew(descriptor.id)
             return true
         }
         let known = relay.current.descriptor
@@ -100,9 +116,11 @@ public struct RelayRegister: Sendable {
         if let former = relay.former { byDigest[former.digest] = nil }
         relay.former = (relay.digest, relay.current)
         // Another address or key is another thing to test.
-        if known.addresses != descriptor.addresses || known.circuitKey != descriptor.circuitKey {
+        if !known.answersLike(descriptor) {
+            if relay.isTesting { tests.runningCount -= 1 }
             relay.testedAt = nil
             relay.isTesting = false
+            tests.addNew(descriptor.id)
         }
         if known.addresses != descriptor.addresses {
             relay.standing = .untested
@@ -160,6 +178,7 @@ public struct RelayRegister: Sendable {
             byDigest[relay.digest] = nil
             if let former = relay.former { byDigest[former.digest] = nil }
             releaseAddresses(of: id)
+            if relay.isTesting { tests.runningCount -= 1 }
             relays[id] = nil
         }
     }
@@ -193,69 +212,124 @@ public struct RelayRegister: Sendable {
         everyMilliseconds: UInt64,
         limit: Int
     ) -> [SignedDescriptor] {
-        let running = relays.values.count { $0.isTesting }
-        guard running < limit else { return [] }
-        let due = relays.filter { _, relay in
-            !relay.isTesting && relay.testedAt.map { $0 + everyMilliseconds <= now } ?? true
+        var due: [SignedDescriptor] = []
+        while tests.runningCount < limit, let (id, time) = tests.first {
+            let relay = relays[id]
+            let isValid = relay.map { !$0.isTesting && $0.testedAt == time } ?? false
+            // A clock that went back does not put tests off.
+            if isValid, let time, time <= now, time + everyMilliseconds > now { break }
+            tests.removeFirst()
+            guard isValid, let relay else { continue }
+            relays[id]?.isTesting = true
+            relays[id]?.testCount += 1
+            tests.runningCount += 1
+            due.append(relay.current)
         }
-        let first = due.sorted {
-            ($0.value.testedAt?.milliseconds ?? 0, $0.key)
-                < ($1.value.testedAt?.milliseconds ?? 0, $1.key)
-        }.prefix(limit - running)
-        for (id, _) in first { relays[id]?.isTesting = true }
-        return first.map(\.value.current)
+        return due
     }
 
     /// When the next test is due; never while `limit` run.
     func nextTest(everyMilliseconds: UInt64, limit: Int) -> CivilTime {
-        guard relays.values.count(where: { $0.isTesting }) < limit else { return .distantFuture }
-        var next = CivilTime.distantFuture
-        for relay in relays.values where !relay.isTesting {
-            let due = relay.testedAt.map { $0 + everyMilliseconds }
-            next = min(next, due ?? CivilTime(milliseconds: 0))
-        }
-        return next
+        guard tests.runningCount < limit else { return .distantFuture }
+        return tests.nextDue(everyMilliseconds: everyMilliseconds)
     }
 
-    /// Notes how a test of the descriptor with this digest went; a `reason` says that it failed.
+    /// Notes how a test of the descriptor with this digest went.
     ///
-    /// A relay that runs is given up at the second failure in a row, any other at the first.
+    /// A relay that runs is given up at the second silence in a row, any other at the first; at the
+    /// third circuit in a row it does not pass on, each to another relay. What a test of another
+    /// address or key found says nothing.
     /// - Returns: whether the relay stands otherwise than before.
     mutating func noteTest(
         of digest: Bytes32,
-        failure reason: String?,
+        _ outcome: TestOutcome,
         at now: CivilTime
     ) -> Bool {
-        guard let id = byDigest[digest], var relay = relays[id], relay.digest == digest else {
-            return false
-        }
+        guard let tested = descriptor(digest)?.descriptor, var relay = relays[tested.id],
+            relay.isTesting, tested.answersLike(relay.current.descriptor)
+        else { return false }
+        let id = tested.id
         let before = relay.standing
         relay.isTesting = false
         relay.testedAt = now
-        if let reason {
+        tests.runningCount -= 1
+        switch outcome {
+        case .answered:
+            relay.failureCount = 0
+            relay.stuckCount = 0
+            relay.standing = .running
+        case .silent(let reason):
             relay.failureCount += 1
             let isKept = relay.standing == .running && relay.failureCount < Self.failureLimit
             if !isKept { relay.standing = .unreachable(reason) }
             // Once more, soon: one lost test is not an end.
             if isKept { relay.testedAt = nil }
-        } else {
+        case .stuck(let reason):
             relay.failureCount = 0
-            relay.standing = .running
+            relay.stuckCount += 1
+            // The fault may be the other relay's: once more, soon, to another one.
+            let isKept = relay.stuckCount < Self.stuckLimit
+            if !isKept { relay.standing = .unreachable(reason) }
+            if isKept { relay.testedAt = nil }
         }
         relays[id] = relay
+        if let time = relay.testedAt { tests.add(id, testedAt: time) } else { tests.addNew(id) }
         guard relay.standing != before else { return false }
         if relay.standing == .running { takeAddresses(for: id) } else { releaseAddresses(of: id) }
         return true
     }
 
     private static let failureLimit = 2
+    private static let stuckLimit = 3
 
-    /// Notes what a relay carried when it was measured.
-    mutating func noteMeasured(_ kilobits: UInt32, of id: NodeID) {
-        guard let known = relays[id]?.measuredKilobits else { return }
-        // Growth is capped: a good minute does not draw half of the network's traffic.
-        let limit = known == 0 ? UInt32.max : UInt32(clamping: UInt64(known) * 2)
-        relays[id]?.measuredKilobits = max(1, min(kilobits, limit))
+    // MARK: Measurements
+
+    /// The relay measured longest ago, of those that run and satisfy `isListed`; `nil` for none.
+    func nextToMeasure(where isListed: (NodeID) -> Bool) -> NodeID? {
+        var next: (id: NodeID, begun: CivilTime)?
+        for (id, relay) in relays where relay.standing == .running && isListed(id) {
+            let begun = relay.rate.begun
+            if let next, (next.begun, next.id) < (begun, id) { continue }
+            next = (id, begun)
+        }
+        return next?.id
+    }
+
+    /// Notes that the relay `id` is about to be measured, and says where in a circuit.
+    mutating func beginMeasurement(of id: NodeID, at now: CivilTime) -> AuthorityControl.Place {
+        relays[id]?.rate.begun = now
+        return relays[id]?.rate.nextPlace ?? .first
+    }
+
+    /// Notes what a relay carried, in kilobits a second; `nil` where nothing came back.
+    public mutating func noteMeasured(
+        _ kilobits: UInt32?,
+        of id: NodeID,
+        at place: AuthorityControl.Place,
+        now: CivilTime
+    ) {
+        guard let relay = relays[id] else { return }
+        let claimed = relay.current.descriptor.bandwidthKilobits
+        relays[id]?.rate.note(
+            kilobits,
+            at: place,
+            claimed: min(claimed, VoteTally.unmeasuredLimitKilobits),
+            growthSeconds: parameters.weightGrowthSeconds,
+            now: now
+        )
+    }
+
+    /// What the relay `id` counts for by measurement; 0 while there is none.
+    public func measuredKilobits(of id: NodeID) -> UInt32 {
+        relays[id]?.rate.kilobits ?? 0
+    }
+
+    /// Whether a test may go on to, or a measurement through, the relay `id`: it answered last time,
+    /// and has been known since before `time`.
+    func isHelper(_ id: NodeID, knownSince time: WallTime) -> Bool {
+        guard let relay = relays[id] else { return false }
+        return relay.standing == .running && relay.failureCount == 0 && relay.stuckCount == 0
+            && relay.firstSeen <= time
     }
 
     // MARK: Votes
@@ -282,7 +356,7 @@ public struct RelayRegister: Sendable {
                     publishedMinute: descriptor.publishedMinute,
                     flags: descriptor.flags.intersection(Self.knownFlags),
                     country: address.flatMap { countries.country(of: $0.ip) },
-                    measuredKilobits: relay.measuredKilobits
+                    measuredKilobits: relay.rate.kilobits
                 )
             )
         }
@@ -290,6 +364,84 @@ public struct RelayRegister: Sendable {
     }
 
     private static let knownFlags: RelayFlags = [.exit, .guardCapable, .exitsIPv6]
+}
+
+extension RelayRegister {
+    /// What a restart must not lose of the relays: since when they are known, and what they carried.
+    ///
+    /// Layout: `version u8 = 1 | count u32 | count x (relay_id 32 | first seen u64 | rate)`.
+    public func encodedHistory() -> [UInt8] {
+        var writer = ByteWriter(capacity: 5 + relays.count * (40 + RelayRate.byteCount))
+        writer.write(Self.historyVersion)
+        writer.write(UInt32(relays.count))
+        for (id, relay) in relays.sorted(by: { $0.key < $1.key }) {
+            writer.write(id.rawValue)
+            writer.write(relay.firstSeen.seconds)
+            relay.rate.write(to: &writer)
+        }
+        return writer.bytes
+    }
+
+    /// Gives relays that are known what ``encodedHistory()`` wrote of them.
+    ///
+    /// - Throws: ``WireError`` for anything else.
+    public mutating func restoreHistory(_ bytes: [UInt8], at now: WallTime) throws(WireError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.read(UInt8.self)
+        guard version == Self.historyVersion else {
+            throw .unknown(field: "history version", value: UInt64(version))
+        }
+        let count = try reader.read(UInt32.self)
+        for _ in 0..<count {
+            let id = NodeID(try reader.readBytes32())
+            let firstSeen = WallTime(seconds: try reader.read())
+            let rate = try RelayRate(from: &reader)
+            relays[id]?.firstSeen = min(firstSeen, now)
+            relays[id]?.rate = rate
+        }
+        try reader.finish()
+    }
+
+    private static let historyVersion: UInt8 = 1
+}
+
+extension Descriptor {
+    /// Whether a relay answers by this descriptor as by `other`: at the same places, with one key.
+    fileprivate func answersLike(_ other: Descriptor) -> Bool {
+        addresses == other.addresses && circuitKey == other.circuitKey
+    }
+}
+
+/// Which relay is to be tested next: those never tested first, then the one tested longest ago.
+///
+/// An entry that no longer fits its relay is passed over when its turn comes.
+private struct TestQueue: Sendable {
+    private var new = Deque<NodeID>()
+    private var tested = Deque<(id: NodeID, at: CivilTime)>()
+    var runningCount = 0
+
+    mutating func addNew(_ id: NodeID) {
+        new.append(id)
+    }
+
+    mutating func add(_ id: NodeID, testedAt time: CivilTime) {
+        tested.append((id, time))
+    }
+
+    /// The relay whose turn it is, and when it was tested last as far as the queue knows.
+    var first: (id: NodeID, at: CivilTime?)? {
+        if let id = new.first { return (id, nil) }
+        return tested.first.map { ($0.id, $0.at) }
+    }
+
+    mutating func removeFirst() {
+        if new.popFirst() == nil { tested.removeFirst() }
+    }
+
+    func nextDue(everyMilliseconds: UInt64) -> CivilTime {
+        guard new.isEmpty else { return CivilTime(milliseconds: 0) }
+        return tested.first.map { $0.at + everyMilliseconds } ?? .distantFuture
+    }
 }
 
 extension RelayRegister.Refusal: CustomStringConvertible {

@@ -150,6 +150,10 @@ public struct ClientControl: ~Copyable {
     private var pings: [UInt64: Ping] = [:]
     /// What hops said of their directories and clocks.
     public private(set) var statements = RelayStatements()
+    /// The round trip to exits this client has had circuits to, smoothed; at most 1,024.
+    public private(set) var exitTrips: [NodeID: TimeSpan] = [:]
+    // Relays that named a consensus they could not show, and until when they are left out.
+    private var marked: [NodeID: Instant] = [:]
     private var wall: WallTime
     // The newest `now`.
     private var clock: Instant = .zero
@@ -307,10 +311,29 @@ public struct ClientControl: ~Copyable {
         return circuits[id] != nil
     }
 
+    /// Leaves a relay out of new circuits for a day: it named a consensus it cannot show (§E.3).
+    ///
+    /// At most 256 are; the one marked longest ago makes room.
+    public mutating func avoid(_ relay: NodeID, now: Instant) {
+        if marked.count >= Self.markLimit, marked[relay] == nil {
+            let oldest = marked.min { ($0.value, $0.key) < ($1.value, $1.key) }
+            if let oldest { marked[oldest.key] = nil }
+        }
+        marked[relay] = now + Self.markTime
+    }
+
+    private func avoided(at now: Instant) -> [NodeID] {
+        marked.filter { $0.value > now }.map(\.key)
+    }
+
+    private static let markLimit = 256
+    private static let markTime: TimeSpan = .seconds(86_400)
+
     /// Takes a newer view of the network.
     public mutating func setView(_ view: NetworkView, now: Instant, wall: WallTime) {
         self.wall = wall
         selector.update(to: view, at: self.wall, using: &random)
+        exitTrips = exitTrips.filter { view.index(of: $0.key) != nil }
         notices.append(.pathsChanged)
         maintain(now: now)
     }
@@ -357,6 +380,9 @@ public struct ClientControl: ~Copyable {
             fail(id, culprit: nil, reason: "its keys are used up", now: now)
         case .leaseUnused(let id):
             endLease(id)
+        case .measured:
+            // A client measures nothing this way.
+            break
         }
         drainDialer(now: now)
         maintain(now: now)
@@ -501,6 +527,8 @@ public struct ClientControl: ~Copyable {
         now: Instant
     ) throws(PathError) -> CircuitID {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
+        var wanted = wanted
+        wanted.excluded.formUnion(avoided(at: now))
         let path = try selector.path(wanted, now: now, date: wall, using: &random)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
@@ -734,11 +762,13 @@ public struct ClientControl: ~Copyable {
                 try build.receive(result, from: hop)
             }
         case .tunnelOpened(let answer) where hop == .third:
+            noteTrip(over: id, since: circuits[id]?.openingSince, now: now)
             receiveOpened(answer, over: id, now: now)
         case .echo(true, let nonce):
             guard let ping = pings[nonce], ping.circuit == id, ping.hop == hop else { return }
             pings[nonce] = nil
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
+            if hop == .third { noteTrip(over: id, since: ping.sent, now: now) }
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
@@ -749,6 +779,19 @@ public struct ClientControl: ~Copyable {
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }
     }
+
+    /// Notes how long a circuit's exit took to answer; a quarter of what was known gives way.
+    private mutating func noteTrip(over id: CircuitID, since sent: Instant?, now: Instant) {
+        guard let sent, let exit = circuits[id]?.path.exit.id else { return }
+        let trip = now - sent
+        guard let known = exitTrips[exit] else {
+            if exitTrips.count < Self.exitTripLimit { exitTrips[exit] = trip }
+            return
+        }
+        exitTrips[exit] = TimeSpan(nanoseconds: (known.nanoseconds * 3 + trip.nanoseconds) / 4)
+    }
+
+    private static let exitTripLimit = 1_024
 
     private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
         guard let circuit = circuits[id],

@@ -59,6 +59,8 @@ public enum ClientCommand: Sendable {
     case setKeys(CircuitID, HopIndex, forward: Secret, backward: Secret, start: UInt32)
     /// Say something to a hop: the body of a CTRL record.
     case sendControl(CircuitID, HopIndex, [UInt8])
+    /// Let a hop send back at most so many cells, for at most so long, as fast as it goes.
+    case measure(CircuitID, HopIndex, cells: Int, time: TimeSpan)
     /// Forget a circuit.
     case removeCircuit(CircuitID)
     /// Take a TUN device.
@@ -85,6 +87,8 @@ public enum ClientEvent: Sendable {
     case destroyed(CircuitID, DestroyReason?)
     /// A hop says something: the body of a CTRL record.
     case control(CircuitID, HopIndex, [UInt8])
+    /// A measurement is done: kilobits a second that came back; `nil` for next to nothing.
+    case measured(CircuitID, kilobits: UInt32?)
     /// Cells went out and nothing came back for this long.
     case silent(CircuitID, TimeSpan)
     /// A layer's key has come to its end.
@@ -97,7 +101,7 @@ public enum ClientEvent: Sendable {
         switch self {
         case .handshake, .created, .control, .silent, .exhausted, .leaseUnused: true
         case .link(let event): event.isRepeated
-        case .destroyed: false
+        case .destroyed, .measured: false
         }
     }
 }

@@ -25,6 +25,8 @@ public struct ClientShard: ~Copyable {
     private static let repeatedEventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
     private static let silenceLimit: TimeSpan = .seconds(1)
+    private static let echoInterval: TimeSpan = .milliseconds(10)
+    private static let echoReserve = 32
 
     struct Route {
         var slot: Int
@@ -61,6 +63,7 @@ public struct ClientShard: ~Copyable {
         var backwardSignal = CongestionSignal()
         var sentBytes: UInt64 = 0
         var receivedBytes: UInt64 = 0
+        var echo: EchoStream?
     }
 
     struct Tunnel: ~Copyable {
@@ -85,6 +88,9 @@ public struct ClientShard: ~Copyable {
     private var tunnels: Slab<Tunnel>
     private var leases: [Lease] = []
     private var openCircuits: [Int] = []
+    // Slots of circuits that are being measured.
+    private var echoCircuits: [Int] = []
+    private var nextEcho: Instant = .distantFuture
     private var filler: FillerGenerator
     private var random: RandomGenerator
     private var events: [ClientEvent] = []
@@ -157,6 +163,7 @@ public struct ClientShard: ~Copyable {
             closeCell(slot, bytes: &bytes, now: now)
         }
         openCircuits.removeAll(keepingCapacity: true)
+        for slot in echoCircuits { sendEchoes(slot, bytes: &bytes, now: now) }
         for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
             tunnels[slot].coalescer.flush(in: &bytes)
         }
@@ -269,6 +276,12 @@ public struct ClientShard: ~Copyable {
         case .sendControl(let id, let hop, let record):
             guard let slot = slot(of: id) else { return }
             sendControl(record, over: slot, to: hop, bytes: &bytes, now: now)
+        case .measure(let id, let hop, let cells, let time):
+            guard let slot = slot(of: id) else { return }
+            let isNew = circuits[slot].echo == nil
+            circuits[slot].echo = EchoStream(hop: hop, cellLimit: cells, time: time, now: now)
+            if isNew { echoCircuits.append(slot) }
+            nextEcho = now + Self.echoInterval
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             removeCircuit(slot)
@@ -302,12 +315,13 @@ public struct ClientShard: ~Copyable {
 
     /// When ``advance(to:bytes:)`` has something to do.
     public var nextDeadline: Instant {
-        min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture)
+        min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho)
     }
 
     /// Lets time pass: pings, lost links, silent circuits, flows that ended.
     public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
         links.advance(to: now, bytes: &bytes)
+        if now >= nextEcho { advanceEchoes(to: now) }
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
@@ -382,6 +396,7 @@ public struct ClientShard: ~Copyable {
                 slot: slot,
                 body: body,
                 isMarked: isMarked,
+                isForwardMarked: flags.contains(.forwardCongestion),
                 bytes: &bytes,
                 now: now
             )
@@ -434,6 +449,7 @@ public struct ClientShard: ~Copyable {
         slot: Int,
         body: Int,
         isMarked: Bool,
+        isForwardMarked: Bool,
         bytes: inout MutableRawSpan,
         now: Instant
     ) {
@@ -443,6 +459,15 @@ public struct ClientShard: ~Copyable {
                 switch record {
                 case .control(let range):
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
+                case .probe(let range):
+                    guard hop == circuits[slot].echo?.hop, bytes.byte(at: range.lowerBound) == 1
+                    else { continue }
+                    circuits[slot].echo?.receive(
+                        sequence: bytes.bytes.loadBigEndian(at: range.lowerBound + 1),
+                        mark: bytes.bytes.loadBigEndian(at: range.lowerBound + 5),
+                        isMarked: isMarked || isForwardMarked,
+                        now: now
+                    )
                 case .packet(let range):
                     // Only the exit speaks to the tunnel.
                     guard hop == .third else { continue }
@@ -647,6 +672,50 @@ public struct ClientShard: ~Copyable {
         sendCell(slot, datagram: open.datagram, to: .third, bytes: &bytes, now: now)
     }
 
+    // MARK: Measurements
+
+    /// Sends what a measurement's window lets out.
+    private mutating func sendEchoes(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard let hop = circuits[slot].echo?.hop else { return }
+        while links.output.remainingCapacity > Self.echoReserve,
+            circuits[slot].path.canSend(to: hop),
+            let cell = circuits[slot].echo?.nextCell(using: &random)
+        {
+            guard let datagram = links.output.allocate() else { return }
+            let body = datagram + Datagram.bodyOffset
+            let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
+            bytes.zero(body..<body + RecordLayout.headerByteCount + count)
+            bytes.storeBigEndian(RecordLayout.probe, at: body)
+            bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
+            let content = body + RecordLayout.headerByteCount
+            bytes.storeBigEndian(cell.sequence, at: content + 1)
+            bytes.storeBigEndian(cell.mark, at: content + 5)
+            // Silence is the measurement's own affair.
+            sendCell(
+                slot,
+                datagram: datagram,
+                to: hop,
+                wantsAnswer: false,
+                bytes: &bytes,
+                now: now
+            )
+        }
+    }
+
+    private mutating func advanceEchoes(to now: Instant) {
+        var isAnyOver = false
+        for slot in echoCircuits {
+            circuits[slot].echo?.advance(to: now)
+            guard circuits[slot].echo?.isOver(at: now) == true else { continue }
+            let kilobits = circuits[slot].echo?.kilobits(at: now)
+            note(.measured(circuits[slot].path.id, kilobits: kilobits ?? nil))
+            circuits[slot].echo = nil
+            isAnyOver = true
+        }
+        if isAnyOver { echoCircuits.removeAll { circuits[$0].echo == nil } }
+        nextEcho = echoCircuits.isEmpty ? .distantFuture : now + Self.echoInterval
+    }
+
     // MARK: Cells
 
     private mutating func sendControl(
@@ -726,6 +795,8 @@ public struct ClientShard: ~Copyable {
     }
 
     private mutating func removeCircuit(_ slot: Int) {
+        echoCircuits.removeAll { $0 == slot }
+        if echoCircuits.isEmpty { nextEcho = .distantFuture }
         let circuit = circuits.remove(at: slot)
         routes.remove(circuit.route.key)
         names.remove(UInt64(circuit.path.id.rawValue))

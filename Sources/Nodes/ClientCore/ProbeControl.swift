@@ -5,11 +5,13 @@ import Links
 import Onion
 public import Wire
 
-/// Finds out whether relays answer: a link, a circuit of one hop, an ECHO over it.
+/// Finds out whether relays answer, pass circuits on, and how much they carry.
 ///
-/// Sans-IO. Begin with ``begin(_:at:now:minute:)``; feed ``ClientEvent``s and time; drain
-/// ``nextCommand()`` and ``nextResult()`` after each call. Does its key work itself, so it wants a
-/// thread that has nothing else to do. Bound: ``probeLimit`` probes at a time.
+/// A probe is a link, a circuit built hop by hop over one to three relays, an ECHO from the last one
+/// and, where it is asked for, a measurement to it. Sans-IO. Begin with ``begin(_:token:now:minute:)``;
+/// feed ``ClientEvent``s and time; drain ``nextCommand()`` and ``nextResult()`` after each call. Does
+/// its key work itself, so it wants a thread that has nothing else to do. Bound: ``probeLimit`` probes
+/// at a time.
 public struct ProbeControl: ~Copyable {
     /// Probes at a time: half of what a shard has links for.
     public static let probeLimit = 32
@@ -33,31 +35,78 @@ public struct ProbeControl: ~Copyable {
         }
     }
 
+    /// What to do.
+    public struct Plan: Sendable {
+        /// The relays of the circuit, one to three; this machine speaks to the first.
+        public let path: [Target]
+        /// How much to measure over it; `nil` for an echo alone.
+        public let measurement: Measurement?
+
+        /// Takes both over.
+        ///
+        /// - Precondition: there are one to three relays.
+        public init(path: [Target], measurement: Measurement? = nil) {
+            precondition((1...3).contains(path.count), "a circuit has one to three hops")
+            self.path = path
+            self.measurement = measurement
+        }
+    }
+
+    /// How much a measurement takes.
+    public struct Measurement: Hashable, Sendable {
+        /// The most cells.
+        public let cells: Int
+        /// The longest time.
+        public let time: TimeSpan
+
+        /// Takes both over.
+        public init(cells: Int, time: TimeSpan) {
+            self.cells = cells
+            self.time = time
+        }
+    }
+
+    /// Why a probe failed.
+    public enum Failure: Hashable, Sendable {
+        /// The first relay does not answer as it should.
+        case silent(String)
+        /// The first relay answers, and what is behind it does not.
+        case stuck(String)
+    }
+
     /// How a probe went.
     public struct Outcome: Hashable, Sendable {
         /// What the caller called it.
         public let token: UInt64
-        /// Why the relay counts as silent; `nil` when it echoed.
-        public let failure: String?
+        /// Why it failed; `nil` when the last relay echoed.
+        public let failure: Failure?
+        /// What was measured, in kilobits a second; `nil` where nothing was, or nothing came back.
+        public let kilobits: UInt32?
     }
 
     private enum Stage {
         case linking
         case creating(ClientHandshake)
         case echoing(nonce: UInt64)
+        case measuring
     }
 
     private struct Probe {
         let token: UInt64
-        let target: Target
+        let plan: Plan
         let minute: UInt32
         let link: LinkID
         let circuit: CircuitID
         let number: CircuitNumber
-        let deadline: Instant
+        var deadline: Instant
         var stage = Stage.linking
+        // The hop the stage is about: being created, or spoken to.
+        var hop = HopIndex.first
         var createDue: Instant = .distantFuture
-        var channel = ControlChannel(hop: .first)
+        var channels = HopIndex.all.map { ControlChannel(hop: $0) }
+
+        var last: HopIndex { HopIndex.all[plan.path.count - 1] }
+        var target: Target { plan.path[hop.offset] }
     }
 
     private let network: NetworkID
@@ -81,11 +130,11 @@ public struct ProbeControl: ~Copyable {
         probes.count < Self.probeLimit
     }
 
-    /// Begins to look for a relay; the outcome names `token`.
+    /// Begins a probe; the outcome names `token`.
     ///
     /// - Precondition: ``hasRoom``.
     public mutating func begin(
-        _ target: Target,
+        _ plan: Plan,
         token: UInt64,
         now: Instant,
         minute: UInt32
@@ -94,7 +143,7 @@ public struct ProbeControl: ~Copyable {
         defer { next += 1 }
         let probe = Probe(
             token: token,
-            target: target,
+            plan: plan,
             minute: minute,
             link: LinkID(rawValue: next),
             circuit: CircuitID(rawValue: next),
@@ -104,9 +153,9 @@ public struct ProbeControl: ~Copyable {
         probes.append(probe)
         let link = LinkTarget(
             network: network,
-            relay: target.relay,
-            address: target.address,
-            publicKey: target.circuitKey
+            relay: probe.target.relay,
+            address: probe.target.address,
+            publicKey: probe.target.circuitKey
         )
         guard dialer.dial(link, as: probe.link, now: now) else {
             return end(probe.circuit, failure: "too many probes")
@@ -128,7 +177,8 @@ public struct ProbeControl: ~Copyable {
     public var nextDeadline: Instant {
         var deadline = dialer.nextDeadline
         for probe in probes {
-            deadline = min(deadline, probe.deadline, probe.createDue, probe.channel.nextDeadline)
+            deadline = min(deadline, probe.deadline, probe.createDue)
+            for channel in probe.channels { deadline = min(deadline, channel.nextDeadline) }
         }
         return deadline
     }
@@ -143,16 +193,19 @@ public struct ProbeControl: ~Copyable {
             case .cookie(let cookie): dialer.receive(cookie, now: now)
             case .initiation: break
             }
-        case .created(let id, let body): receiveCreated(id, body, now: now)
+        case .created(let id, let body):
+            guard let probe = probe(id), probe.hop == .first else { return }
+            receiveCreated(id, body, now: now)
         case .destroyed(let id, let reason):
             let why = reason.map { "\($0)" } ?? "no reason"
             end(id, failure: "it refuses circuits (\(why))")
-        case .control(let id, .first, let record): receiveControl(id, record, now: now)
+        case .control(let id, let hop, let record): receiveControl(id, hop, record, now: now)
         case .link(.lost(let link)):
             if let probe = probes.first(where: { $0.link == link }) {
                 end(probe.circuit, failure: "its link was lost")
             }
-        case .link, .control, .silent, .exhausted, .leaseUnused: break
+        case .measured(let id, let kilobits): end(id, failure: nil, kilobits: kilobits)
+        case .link, .silent, .exhausted, .leaseUnused: break
         }
         drainDialer(now: now)
     }
@@ -176,7 +229,12 @@ public struct ProbeControl: ~Copyable {
         case .linking: "no answer at its address"
         case .creating: "it opens a link but no circuit"
         case .echoing: "it opens a circuit but echoes nothing"
+        case .measuring: "a measurement does not end"
         }
+    }
+
+    private func probe(_ id: CircuitID) -> Probe? {
+        probes.first { $0.circuit == id }
     }
 
     private mutating func drainDialer(now: Instant) {
@@ -191,6 +249,10 @@ public struct ProbeControl: ~Copyable {
                     commands.append(.removeLink(link.id, saysGoodbye: true))
                     continue
                 }
+                let probe = probes[index]
+                // No tunnel has this number: only what is sent here goes over the circuit.
+                let tunnel = TunnelID(rawValue: .max)
+                commands.append(.addCircuit(probe.circuit, probe.link, probe.number, tunnel))
                 create(at: index, now: now)
             case .failed(let link, _):
                 guard let probe = probes.first(where: { $0.link == link }) else { continue }
@@ -200,6 +262,9 @@ public struct ProbeControl: ~Copyable {
         }
     }
 
+    // MARK: Building
+
+    /// Begins to create the hop the probe is at.
     private mutating func create(at index: Int, now: Instant) {
         let probe = probes[index]
         let target = HandshakeTarget(
@@ -208,25 +273,31 @@ public struct ProbeControl: ~Copyable {
             relay: probe.target.relay,
             publicKey: probe.target.circuitKey
         )
-        let message = ClientMessage(hop: 1, minute: probe.minute).encoded
+        let message = ClientMessage(hop: probe.hop.rawValue, minute: probe.minute).encoded
+        let handshake: ClientHandshake
         do throws(HandshakeError) {
-            let handshake = try ClientHandshake.start(
+            handshake = try ClientHandshake.start(
                 with: target,
                 ephemeral: random.secret(byteCount: 32)
             ) { _ in message }
-            probes[index].stage = .creating(handshake)
         } catch {
             return end(probe.circuit, failure: "its key is none")
         }
-        // No tunnel has this number: nothing but control messages goes over the circuit.
-        let tunnel = TunnelID(rawValue: .max)
-        commands.append(.addCircuit(probe.circuit, probe.link, probe.number, tunnel))
-        sendCreate(probe.circuit, now: now)
+        probes[index].stage = .creating(handshake)
+        guard let before = HopIndex(rawValue: probe.hop.rawValue - 1) else {
+            return sendCreate(probe.circuit, now: now)
+        }
+        say(
+            .extend(next: probe.target.relay, create: handshake.body.encoded),
+            to: before,
+            of: probe.circuit,
+            now: now
+        )
     }
 
     private mutating func sendCreate(_ id: CircuitID, now: Instant) {
         guard let index = probes.firstIndex(where: { $0.circuit == id }),
-            case .creating(let handshake) = probes[index].stage
+            case .creating(let handshake) = probes[index].stage, probes[index].hop == .first
         else { return }
         probes[index].createDue = now + Self.createWait
         let (link, number) = (probes[index].link, probes[index].number)
@@ -237,6 +308,7 @@ public struct ProbeControl: ~Copyable {
         guard let index = probes.firstIndex(where: { $0.circuit == id }),
             case .creating(let handshake) = probes[index].stage
         else { return }
+        let hop = probes[index].hop
         let keys: HandshakeKeys
         do {
             let answer = try CreatedBody(parsing: Array(body.prefix(CreatedBody.byteCount)))
@@ -244,36 +316,40 @@ public struct ProbeControl: ~Copyable {
         } catch {
             return end(id, failure: "its answer is not made with its key")
         }
-        let nonce = random.next()
-        probes[index].stage = .echoing(nonce: nonce)
         probes[index].createDue = .distantFuture
         let start = UInt32(truncatingIfNeeded: random.next(below: UInt64(LayerSealer.cellLimit)))
         commands.append(
-            .setKeys(id, .first, forward: keys.forward, backward: keys.backward, start: start)
+            .setKeys(id, hop, forward: keys.forward, backward: keys.backward, start: start)
         )
-        do throws(ControlChannel.SendError) {
-            try probes[index].channel.send(.echo(isAnswer: false, nonce: nonce))
-        } catch {
-            return end(id, failure: "no room for an echo")
+        if let next = hop.next, hop < probes[index].last {
+            probes[index].hop = next
+            return create(at: index, now: now)
         }
-        pump(id, now: now)
+        let nonce = random.next()
+        probes[index].stage = .echoing(nonce: nonce)
+        say(.echo(isAnswer: false, nonce: nonce), to: hop, of: id, now: now)
     }
 
-    private mutating func receiveControl(_ id: CircuitID, _ bytes: [UInt8], now: Instant) {
-        guard let index = probes.firstIndex(where: { $0.circuit == id }),
-            case .echoing(let nonce) = probes[index].stage
-        else { return }
+    // MARK: Speaking to hops
+
+    private mutating func receiveControl(
+        _ id: CircuitID,
+        _ hop: HopIndex,
+        _ bytes: [UInt8],
+        now: Instant
+    ) {
+        guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
         do {
             let record = try ControlRecord(parsing: bytes)
-            for message in try probes[index].channel.receive(record, now: now) {
+            for message in try probes[index].channels[hop.offset].receive(record, now: now) {
                 let content = try ControlMessage(
                     type: message.type,
                     parsing: message.bytes,
                     fromClient: false
                 )
-                if content == .echo(isAnswer: true, nonce: nonce) {
-                    return end(id, failure: nil)
-                }
+                // Whatever was said may have ended the probe.
+                guard probe(id) != nil else { return }
+                receive(content, from: hop, of: id, now: now)
             }
         } catch {
             return end(id, failure: "it breaks the protocol")
@@ -281,14 +357,58 @@ public struct ProbeControl: ~Copyable {
         pump(id, now: now)
     }
 
-    private mutating func pump(_ id: CircuitID, now: Instant) {
+    private mutating func receive(
+        _ content: ControlMessage,
+        from hop: HopIndex,
+        of id: CircuitID,
+        now: Instant
+    ) {
         guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
-        while let record = probes[index].channel.nextRecord(now: now) {
-            commands.append(.sendControl(id, .first, record))
+        let probe = probes[index]
+        switch (content, probe.stage) {
+        case (.extended(let result), .creating) where hop.next == probe.hop:
+            switch result {
+            case .created(let body): receiveCreated(id, body, now: now)
+            case .failed(let failure):
+                end(id, failure: "it cannot extend a circuit to another relay (\(failure))")
+            }
+        case (.echo(isAnswer: true, let nonce), .echoing(let expected))
+        where hop == probe.last && nonce == expected:
+            guard let measurement = probe.plan.measurement else { return end(id, failure: nil) }
+            probes[index].stage = .measuring
+            probes[index].deadline = now + measurement.time + Self.timeLimit
+            commands.append(
+                .measure(id, hop, cells: measurement.cells, time: measurement.time)
+            )
+        default: break
         }
     }
 
-    private mutating func end(_ id: CircuitID, failure: String?) {
+    private mutating func say(
+        _ message: ControlMessage,
+        to hop: HopIndex,
+        of id: CircuitID,
+        now: Instant
+    ) {
+        guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
+        do throws(ControlChannel.SendError) {
+            try probes[index].channels[hop.offset].send(message)
+        } catch {
+            return end(id, failure: "no room for a message")
+        }
+        pump(id, now: now)
+    }
+
+    private mutating func pump(_ id: CircuitID, now: Instant) {
+        guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
+        for hop in HopIndex.all {
+            while let record = probes[index].channels[hop.offset].nextRecord(now: now) {
+                commands.append(.sendControl(id, hop, record))
+            }
+        }
+    }
+
+    private mutating func end(_ id: CircuitID, failure: String?, kilobits: UInt32? = nil) {
         guard let index = probes.firstIndex(where: { $0.circuit == id }) else { return }
         let probe = probes.remove(at: index)
         dialer.cancel(probe.link)
@@ -299,6 +419,12 @@ public struct ProbeControl: ~Copyable {
             commands.append(.removeCircuit(id))
             commands.append(.removeLink(probe.link, saysGoodbye: true))
         }
-        results.append(Outcome(token: probe.token, failure: failure))
+        results.append(
+            Outcome(
+                token: probe.token,
+                failure: failure.map { probe.hop == .first ? .silent($0) : .stuck($0) },
+                kilobits: kilobits
+            )
+        )
     }
 }

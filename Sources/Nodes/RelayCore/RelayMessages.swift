@@ -160,6 +160,8 @@ public struct RelayCounters: Sendable, Equatable {
     public var backwardCells: UInt64 = 0
     /// Cells whose records were for this hop.
     public var deliveredCells: UInt64 = 0
+    /// Cells sent back because they asked for it.
+    public var echoedCells: UInt64 = 0
     /// Cells dropped, by ``RelayPath/Drop``.
     public var drops = [UInt64](repeating: 0, count: RelayPath.Drop.allCases.count)
     /// Cells of circuits this relay does not know.
@@ -185,6 +187,9 @@ public struct RelayCounters: Sendable, Equatable {
     /// Datagrams and packets that belonged to another shard.
     public var handedOver: UInt64 = 0
 
+    /// Nothing counted yet.
+    public init() {}
+
     /// Adds the counts of another shard.
     public mutating func add(_ other: RelayCounters) {
         for count in Self.counts { self[keyPath: count] += other[keyPath: count] }
@@ -195,7 +200,7 @@ public struct RelayCounters: Sendable, Equatable {
         [
             \.forwardCells, \.backwardCells, \.deliveredCells, \.unknownCircuit, \.overflow,
             \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
-            \.markedCells, \.shedCells, \.signalDrops, \.handedOver,
+            \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
         ]
     }
 }

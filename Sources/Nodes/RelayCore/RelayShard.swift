@@ -633,6 +633,11 @@ public struct RelayShard: ~Copyable {
                         bytes: &bytes,
                         now: now
                     )
+                case .probe(let range):
+                    guard !isEarly, bytes.byte(at: range.lowerBound) == 0 else { continue }
+                    bytes.storeBigEndian(UInt8(1), at: range.lowerBound)
+                    // Sealed where it lies: nothing is left to read.
+                    return echo(&bytes, body: body, slot: slot, isMarked: isMarked, now: now)
                 case .firstFragment, .furtherFragment:
                     guard !isEarly else { continue }
                     receiveFragment(
@@ -647,6 +652,21 @@ public struct RelayShard: ~Copyable {
         } catch {
             counters.drops[RelayPath.Drop.malformed.rawValue] += 1
         }
+    }
+
+    /// Sends back the cell at `body`, which has just been opened.
+    private mutating func echo(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        slot: Int,
+        isMarked: Bool,
+        now: Instant
+    ) {
+        counters.echoedCells += 1
+        var header = LayerHeader(command: .deliver)
+        if isMarked { header.flags = .forwardCongestion }
+        let datagram = body - Datagram.bodyOffset
+        sendBackward(&bytes, datagram: datagram, slot: slot, header: header, now: now)
     }
 
     /// Counts a control record of the circuit; false where it has had its part of the batch.

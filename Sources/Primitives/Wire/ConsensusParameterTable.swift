@@ -7,7 +7,23 @@ extension NetworkParameters {
         public let name: StaticName
         /// The values it may have.
         public let range: ClosedRange<UInt32>
+        /// Whether the first version did without it, so that a document may.
+        public let isLater: Bool
         let path: any WritableKeyPath<NetworkParameters, UInt32> & Sendable
+
+        init(
+            id: UInt16,
+            name: StaticName,
+            range: ClosedRange<UInt32>,
+            isLater: Bool = false,
+            path: any WritableKeyPath<NetworkParameters, UInt32> & Sendable
+        ) {
+            self.id = id
+            self.name = name
+            self.range = range
+            self.isLater = isLater
+            self.path = path
+        }
     }
 
     /// Every parameter this version knows, ascending by number.
@@ -70,6 +86,34 @@ extension NetworkParameters {
             name: "middle-maximum-seconds",
             range: 60...year,
             path: \.middleMaximumSeconds
+        ),
+        Field(
+            id: 50,
+            name: "measure-seconds",
+            range: 0...month,
+            isLater: true,
+            path: \.measureSeconds
+        ),
+        Field(
+            id: 51,
+            name: "measure-cells",
+            range: 256...1_048_576,
+            isLater: true,
+            path: \.measureCells
+        ),
+        Field(
+            id: 52,
+            name: "measure-milliseconds",
+            range: 100...30_000,
+            isLater: true,
+            path: \.measureMilliseconds
+        ),
+        Field(
+            id: 53,
+            name: "weight-growth-seconds",
+            range: 10...year,
+            isLater: true,
+            path: \.weightGrowthSeconds
         ),
         Field(id: 60, name: "minute-window", range: 1...60, path: \.minuteWindow),
         Field(

@@ -53,6 +53,14 @@ public struct NetworkParameters: Hashable, Sendable {
     public var middleMinimumSeconds: UInt32 = 86_400
     /// The longest time, in seconds, a client keeps a middle.
     public var middleMaximumSeconds: UInt32 = 12 * 86_400
+    /// Seconds in which an authority measures each relay once; 0 turns measuring off.
+    public var measureSeconds: UInt32 = 86_400
+    /// The most cells one measurement takes.
+    public var measureCells: UInt32 = 65_536
+    /// The most milliseconds one measurement takes.
+    public var measureMilliseconds: UInt32 = 3_000
+    /// Seconds in which what a relay counts for may double.
+    public var weightGrowthSeconds: UInt32 = 7 * 86_400
     /// Minutes a handshake's clock may differ from the relay's.
     public var minuteWindow: UInt32 = 2
     /// The shortest hold at the middle of a `mix` circuit, in milliseconds.
@@ -65,6 +73,10 @@ public struct NetworkParameters: Hashable, Sendable {
     public var recoveryParityCells: UInt32 = 1
     /// Parameters this version does not know, ascending by number.
     public var unknown: [Unknown] = []
+    /// Numbers of ``Field/isLater`` parameters a document of an older version lacks, ascending.
+    ///
+    /// They have their default values, and are not written.
+    public var absent: [UInt16] = []
 
     /// A parameter this version does not know.
     public struct Unknown: Hashable, Sendable {
@@ -95,6 +107,10 @@ public struct NetworkParameters: Hashable, Sendable {
         parameters.freshSeconds = 10
         parameters.validSeconds = 30
         parameters.ticketEpochSeconds = 600
+        parameters.measureSeconds = 60
+        parameters.measureCells = 1_024
+        parameters.measureMilliseconds = 500
+        parameters.weightGrowthSeconds = 30
         parameters.subnetPrefixV4 = 24
         parameters.subnetPrefixV6 = 48
         return parameters
@@ -124,6 +140,10 @@ public struct NetworkParameters: Hashable, Sendable {
             unknown.allSatisfy({ !known.contains($0.id) }),
             zip(unknown, unknown.dropFirst()).allSatisfy({ $0.id < $1.id })
         else { throw .invalid(field: "parameters") }
+        let later = Self.fields.filter(\.isLater).map(\.id)
+        guard absent.allSatisfy(later.contains),
+            zip(absent, absent.dropFirst()).allSatisfy({ $0 < $1 })
+        else { throw .invalid(field: "parameters") }
     }
 }
 
@@ -142,6 +162,7 @@ extension NetworkParameters {
         }
         guard field.range.contains(value) else { throw .invalid(field: field.name) }
         self[keyPath: field.path] = value
+        absent.removeAll { $0 == field.id }
     }
 
     init(from reader: inout ByteReader) throws(WireError) {
@@ -154,7 +175,7 @@ extension NetworkParameters {
                 limit: UInt64(Self.maximumCount)
             )
         }
-        var foundCount = 0
+        var found: Set<UInt16> = []
         var last: UInt16?
         for _ in 0..<count {
             let id = try reader.read(UInt16.self)
@@ -164,19 +185,21 @@ extension NetworkParameters {
             if let field = Self.fields.first(where: { $0.id == id }) {
                 guard field.range.contains(value) else { throw .invalid(field: field.name) }
                 self[keyPath: field.path] = value
-                foundCount += 1
+                found.insert(id)
             } else {
                 unknown.append(Unknown(id: id, value: value))
             }
         }
-        guard foundCount == Self.fields.count else { throw .invalid(field: "parameters") }
+        let missing = Self.fields.filter { !found.contains($0.id) }
+        guard missing.allSatisfy(\.isLater) else { throw .invalid(field: "parameters") }
+        absent = missing.map(\.id)
         try validate()
     }
 
     func write(to writer: inout ByteWriter) throws(WireError) {
         try validate()
         var values = unknown
-        for field in Self.fields {
+        for field in Self.fields where !absent.contains(field.id) {
             values.append(Unknown(id: field.id, value: self[keyPath: field.path]))
         }
         values.sort { $0.id < $1.id }

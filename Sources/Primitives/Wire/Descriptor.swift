@@ -23,7 +23,7 @@ public struct Descriptor: Hashable, Sendable {
     public var flags: RelayFlags
     /// What the relay is willing to carry, in kilobits a second.
     public var bandwidthKilobits: UInt32
-    /// Protocol features, one bit each; 0 in this version.
+    /// Protocol features, one bit each; see ``RelayFeatures``.
     public var features: UInt32
     /// The country it stands in; `nil` when unknown.
     public var country: CountryCode?

@@ -12,6 +12,8 @@ public struct DirectoryAsk: Hashable, Sendable {
         case diff = 1
         /// The document whose digest begins with the first 16 bytes of this one.
         case document = 2
+        /// Proof that authorities signed two documents for one interval; the digest is zero.
+        case proof = 3
     }
 
     /// What is asked for.

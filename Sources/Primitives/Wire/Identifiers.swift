@@ -96,3 +96,11 @@ extension FamilyID: CustomStringConvertible {
         return String(repeating: "0", count: 8 - digits.count) + digits
     }
 }
+
+/// What a relay can do beyond the first version, one bit each.
+public enum RelayFeatures {
+    /// It sends probes back, and hands out proofs of equivocation.
+    public static let probesAndProofs: UInt32 = 1
+    /// All this version can do.
+    public static let current = probesAndProofs
+}

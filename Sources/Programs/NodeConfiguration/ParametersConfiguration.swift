@@ -26,6 +26,14 @@ public struct ParametersConfiguration: Hashable, Sendable {
     public var minuteWindow: Int
     /// Time from one circuit key of a relay to the next one.
     public var circuitKeyPeriod: TimeSpan
+    /// Time in which an authority measures each relay once; zero turns measuring off.
+    public var measurePeriod: TimeSpan
+    /// The most cells one measurement takes.
+    public var measureCells: Int
+    /// The most time one measurement takes.
+    public var measureTime: TimeSpan
+    /// Time in which what a relay counts for may double.
+    public var weightDoubling: TimeSpan
 
     /// Reads `file`, with the overrides of `environment`.
     ///
@@ -62,6 +70,24 @@ public struct ParametersConfiguration: Hashable, Sendable {
             "key_period",
             .duration(.seconds(120)...TimeSpan.seconds(30 * 86_400)),
             default: .seconds(86_400)
+        )
+
+        let measure = document.section("measure")
+        measurePeriod = measure.value(
+            "period",
+            .duration(.zero...TimeSpan.seconds(30 * 86_400)),
+            default: .seconds(86_400)
+        )
+        measureCells = measure.value("cells", .integer(256...1_048_576), default: 65_536)
+        measureTime = measure.value(
+            "time",
+            .duration(.milliseconds(100)...TimeSpan.seconds(30)),
+            default: .seconds(3)
+        )
+        weightDoubling = measure.value(
+            "doubling",
+            .duration(.seconds(10)...TimeSpan.seconds(366 * 86_400)),
+            default: .seconds(7 * 86_400)
         )
 
         try document.finish()

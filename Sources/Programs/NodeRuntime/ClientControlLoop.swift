@@ -27,6 +27,8 @@ enum ClientControlMessage: Sendable {
     case view(NetworkView)
     /// Why there is no network to work by.
     case noView(String)
+    /// Leave a relay out of new circuits for a day.
+    case avoid(NodeID)
     /// Ask a relay of a circuit for the directory.
     case fetch(DirectoryErrand)
     /// Tell how things stand.
@@ -40,6 +42,8 @@ struct ClientSnapshot: Sendable {
     var circuits: [ClientControl.CircuitReport]
     /// What relays said; `nil` before there is a directory to compare with.
     var statements: RelayStatements?
+    /// The round trips to exits it had circuits to.
+    var exitTrips: [NodeID: TimeSpan]
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
@@ -161,6 +165,8 @@ struct ClientControlLoop: ~Copyable {
             guard control == nil, problem != reason else { return }
             problem = reason
             news(.directory(problem: reason))
+        case .avoid(let relay):
+            control?.avoid(relay, now: now)
         case .fetch(let errand):
             errands.begin(errand, with: &control, now: now)
         case .snapshot(let answer):
@@ -168,6 +174,7 @@ struct ClientControlLoop: ~Copyable {
                 ClientSnapshot(
                     circuits: control?.circuitReports() ?? [],
                     statements: control?.statements,
+                    exitTrips: control?.exitTrips ?? [:],
                     now: now,
                     directoryProblem: problem
                 )

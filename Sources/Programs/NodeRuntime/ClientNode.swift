@@ -262,7 +262,7 @@ public actor ClientNode: ClientService {
 
     /// The relays of the network, the heaviest first.
     public func relays() async -> RelayListReport {
-        await directory.relays()
+        await directory.relays(exitTrips: snapshot()?.exitTrips ?? [:])
     }
 
     /// The circuits right now.

@@ -60,6 +60,7 @@ extension SignedDescriptor {
                 ),
                 flags: flags,
                 bandwidthKilobits: Self.defaultBandwidthKilobits,
+                features: RelayFeatures.current,
                 country: configuration.country.flatMap { CountryCode($0) },
                 policy: exit.isEnabled ? Self.policy(exit) : .none,
                 family: family.map {

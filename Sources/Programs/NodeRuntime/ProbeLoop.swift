@@ -5,8 +5,8 @@ import Links
 
 /// What the probing thread hears.
 enum ProbeMessage: Sendable {
-    /// Look for this relay and tell why it counts as silent, or `nil`.
-    case probe(ProbeControl.Target, @Sendable (String?) -> Void)
+    /// Do this and tell how it went.
+    case probe(ProbeControl.Plan, @Sendable (ProbeControl.Outcome) -> Void)
     /// End.
     case stop
 }
@@ -22,8 +22,8 @@ struct ProbeLoop: ~Copyable {
     var sockets: PacketSockets
     let mailbox: Mailbox<ProbeMessage>
     let wakeup: Wakeup
-    private var waiting: [(ProbeControl.Target, @Sendable (String?) -> Void)] = []
-    private var answers: [UInt64: @Sendable (String?) -> Void] = [:]
+    private var waiting: [(ProbeControl.Plan, @Sendable (ProbeControl.Outcome) -> Void)] = []
+    private var answers: [UInt64: @Sendable (ProbeControl.Outcome) -> Void] = [:]
     private var nextToken: UInt64 = 1
 
     init(
@@ -65,7 +65,7 @@ struct ProbeLoop: ~Copyable {
             mailbox.drain(into: &messages)
             for message in messages {
                 switch message {
-                case .probe(let target, let answer): waiting.append((target, answer))
+                case .probe(let plan, let answer): waiting.append((plan, answer))
                 case .stop: return
                 }
             }
@@ -81,9 +81,9 @@ struct ProbeLoop: ~Copyable {
 
     private mutating func work(_ bytes: inout MutableRawSpan, now: Instant) {
         while control.hasRoom, !waiting.isEmpty {
-            let (target, answer) = waiting.removeFirst()
+            let (plan, answer) = waiting.removeFirst()
             answers[nextToken] = answer
-            control.begin(target, token: nextToken, now: now, minute: WallClock.now().minute)
+            control.begin(plan, token: nextToken, now: now, minute: WallClock.now().minute)
             nextToken += 1
         }
         repeat {
@@ -95,7 +95,7 @@ struct ProbeLoop: ~Copyable {
             flush(&bytes, now: now)
         } while hasEvents()
         while let outcome = control.nextResult() {
-            answers.removeValue(forKey: outcome.token)?(outcome.failure)
+            answers.removeValue(forKey: outcome.token)?(outcome)
         }
     }
 

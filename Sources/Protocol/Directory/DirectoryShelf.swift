@@ -9,6 +9,8 @@ public struct DirectoryShelf: Sendable {
     public private(set) var newest: ConsensusDocument?
     /// The newest document's bytes.
     public private(set) var newestBytes: [UInt8] = []
+    /// Proof that authorities signed two documents for one interval, as bytes; `nil` for none.
+    public private(set) var proof: [UInt8]?
     private var previous: (validAfter: WallTime, digest: Bytes32, bytes: [UInt8])?
     private var diffs: [(base: Bytes32, bytes: [UInt8])] = []
 
@@ -46,6 +48,11 @@ public struct DirectoryShelf: Sendable {
         newestBytes = document.encoded()
     }
 
+    /// Takes a proof to hand out; the first one is kept.
+    public mutating func add(_ proof: Equivocation) {
+        if self.proof == nil { self.proof = proof.encoded() }
+    }
+
     /// The bytes of the diffs from the document with the digest `base` to the newest one; `nil` when
     /// that document is unknown or too old, empty when it is the newest.
     public func diff(from base: Bytes32) -> [UInt8]? {
@@ -64,6 +71,7 @@ public struct DirectoryShelf: Sendable {
             switch ask.kind {
             case .newest: newest == nil ? nil : [newestBytes]
             case .diff: segments(from: ask.digest)
+            case .proof: proof.map { [$0] }
             case .document: document(digestPrefix: Array(ask.digest.bytes.prefix(16))).map { [$0] }
             }
         let tag = newest?.digest.bytes.prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) } ?? 0

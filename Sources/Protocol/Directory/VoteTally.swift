@@ -107,7 +107,13 @@ public struct VoteTally: Sendable {
     private func medianParameters() -> NetworkParameters {
         var result = NetworkParameters()
         for field in NetworkParameters.fields {
-            let values = votes.compactMap { $0.parameters[field.name.description] }
+            let voters = votes.filter { !$0.parameters.absent.contains(field.id) }
+            // As authorities that do not know it count it, where all vote alike.
+            guard !field.isLater || voters.count > root.authorities.count / 2 else {
+                result.absent.append(field.id)
+                continue
+            }
+            let values = voters.compactMap { $0.parameters[field.name.description] }
             // Each is in range where it was read, and so is the median.
             try? result.set(field.name.description, to: Self.lowMedian(values))
         }
@@ -120,7 +126,10 @@ public struct VoteTally: Sendable {
         return result
     }
 
-    static func lowMedian<Value: Comparable>(_ values: [Value]) -> Value {
+    /// The value in the middle, of an even count the lower of both.
+    ///
+    /// - Precondition: there is one.
+    public static func lowMedian<Value: Comparable>(_ values: [Value]) -> Value {
         precondition(!values.isEmpty, "somebody voted")
         return values.sorted()[(values.count - 1) / 2]
     }

@@ -82,7 +82,7 @@ public struct Reassembler: ~Copyable {
         case .furtherFragment(let range, let packetID, let offset):
             (body, id, total) = (range, packetID, nil)
             place = offset..<offset + range.count
-        case .packet, .control:
+        case .packet, .control, .probe:
             return nil
         }
         removeAll(olderThan: Self.lifetime, now: now)

@@ -13,6 +13,8 @@ public enum Record: Hashable, Sendable {
     case furtherFragment(body: Range<Int>, id: UInt16, offset: Int)
     /// A reliable control message, for the circuit to read.
     case control(body: Range<Int>)
+    /// What a hop is to send back as it came, or did; fills its cell.
+    case probe(body: Range<Int>)
 }
 
 /// The kinds of record and the sizes around them.
@@ -27,6 +29,10 @@ public enum RecordLayout {
     public static let furtherFragment: UInt8 = 3
     /// Control message.
     public static let control: UInt8 = 16
+    /// What a hop sends back.
+    public static let probe: UInt8 = 17
+    /// The least bytes of it: `flags u8 (bit 0: came back) | sequence u32 | mark u64`.
+    public static let probeByteCount = 13
     /// Bytes before each record's body: kind and length.
     public static let headerByteCount = 3
     /// Bytes before a fragment's data: its id, and total or offset.
@@ -73,6 +79,12 @@ public struct RecordCursor: Sendable {
         // Whatever is wrong with this record, the next call must not read on behind it.
         let next = body.upperBound
         offset = end
+        if kind == RecordLayout.probe {
+            guard next == end, body.count >= RecordLayout.probeByteCount else {
+                throw .invalid(field: "probe length")
+            }
+            return .probe(body: body)
+        }
         let record = try Self.record(kind, body, in: arena)
         if case .control = record {
             controlCount += 1

@@ -31,6 +31,8 @@ public struct GuardSample: Sendable {
 
     /// The guards in the order they were drawn; at most 60.
     public private(set) var members: [Member] = []
+    // Indexes of the listed guards: the confirmed ones by rank, then the others as drawn.
+    private var order: [Int] = []
 
     /// Starts without guards; ``update(to:at:using:)`` draws them.
     public init() {}
@@ -43,13 +45,13 @@ public struct GuardSample: Sendable {
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
-        let weights = PositionWeights(view.relays)
+        let weights = RelayWeights(view.relays)
         update(to: view, weights: weights, at: date, using: &generator)
     }
 
     mutating func update(
         to view: NetworkView,
-        weights: PositionWeights,
+        weights: RelayWeights,
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
@@ -64,25 +66,24 @@ public struct GuardSample: Sendable {
         }
         members.removeAll { Self.isOver($0, parameters, at: date) }
         renumber()
-        var candidates = view.relays.indices.filter { index in
-            view.relays[index].flags.contains(.guardCapable)
-                && !members.contains { $0.id == view.relays[index].id }
-        }
+        let relays = view.relays
         var listedCount = members.count { $0.unlistedSince == nil }
         while listedCount < parameters.guardSampleMinimum,
             members.count < parameters.guardSampleMaximum,
             let chosen = weights.choose(
-                from: candidates,
-                of: view.relays,
                 for: .guardRelay,
-                using: &generator
+                using: &generator,
+                where: { index in
+                    relays[index].flags.contains(.guardCapable)
+                        && !members.contains { $0.id == relays[index].id }
+                }
             )
         {
-            let id = view.relays[candidates.remove(at: chosen)].id
             let back = generator.next(below: UInt64(parameters.guardLifetimeSeconds) / 10 + 1)
-            members.append(Member(id: id, sampledAt: date.earlier(by: back)))
+            members.append(Member(id: relays[chosen].id, sampledAt: date.earlier(by: back)))
             listedCount += 1
         }
+        reorder()
     }
 
     private static func isOver(
@@ -112,14 +113,13 @@ public struct GuardSample: Sendable {
 extension GuardSample {
     /// The guards tried before all others: confirmed ones first, then in the order drawn.
     public func primaries(count: Int) -> [NodeID] {
-        ordered.prefix(count).map { members[$0].id }
+        order.prefix(count).map { members[$0].id }
     }
 
     /// The guards that may be tried at `now`, the best first.
     ///
     /// Primaries come first, among them those that pass on most of what they are asked to.
     public func usable(primaryCount: Int, at now: Instant) -> [NodeID] {
-        let order = ordered
         let primaries = order.prefix(primaryCount)
         let sorted =
             primaries.filter { !members[$0].yieldsToOthers }
@@ -133,9 +133,28 @@ extension GuardSample {
         members.filter { $0.unlistedSince == nil && $0.retry > now }.map(\.retry).min()
     }
 
-    /// Indexes of the listed guards: the confirmed ones by rank, then the others as drawn.
-    private var ordered: [Int] {
-        members.indices.filter { members[$0].unlistedSince == nil }
+    /// The first of ``usable(primaryCount:at:)`` that satisfies `isSuitable`; `nil` for none.
+    func firstUsable(
+        primaryCount: Int,
+        at now: Instant,
+        where isSuitable: (NodeID) -> Bool
+    ) -> NodeID? {
+        let primaries = order.prefix(primaryCount)
+        for yields in [false, true] {
+            for index in primaries where members[index].yieldsToOthers == yields {
+                guard members[index].retry <= now, isSuitable(members[index].id) else { continue }
+                return members[index].id
+            }
+        }
+        for index in order.dropFirst(primaryCount) {
+            guard members[index].retry <= now, isSuitable(members[index].id) else { continue }
+            return members[index].id
+        }
+        return nil
+    }
+
+    private mutating func reorder() {
+        order = members.indices.filter { members[$0].unlistedSince == nil }
             .sorted { (members[$0].rank ?? .max, $0) < (members[$1].rank ?? .max, $1) }
     }
 
@@ -152,6 +171,7 @@ extension GuardSample {
         guard members[index].rank == nil else { return }
         members[index].rank = members.count { $0.rank != nil }
         members[index].confirmedAt = date
+        reorder()
     }
 
     /// Notes that `id` does not answer; it stays in the sample and is tried again later.
@@ -233,6 +253,7 @@ extension GuardSample {
         }
         try reader.finish()
         guard ranks.allSatisfy({ $0 < ranks.count }) else { throw .invalid(field: "guard rank") }
+        reorder()
     }
 
     /// The sample as bytes to store, without what failed lately.

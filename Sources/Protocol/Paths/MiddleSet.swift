@@ -28,13 +28,13 @@ public struct MiddleSet: Sendable {
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
-        let weights = PositionWeights(view.relays)
+        let weights = RelayWeights(view.relays)
         update(to: view, weights: weights, at: date, using: &generator)
     }
 
     mutating func update(
         to view: NetworkView,
-        weights: PositionWeights,
+        weights: RelayWeights,
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
@@ -44,17 +44,15 @@ public struct MiddleSet: Sendable {
             members[index].expires = min(members[index].expires, longest)
         }
         members.removeAll { $0.expires <= date || view.index(of: $0.id) == nil }
-        var candidates = view.relays.indices.filter { !contains(view.relays[$0].id) }
+        let relays = view.relays
         while members.count < view.parameters.middleSetCount,
             let chosen = weights.choose(
-                from: candidates,
-                of: view.relays,
                 for: .middle,
-                using: &generator
+                using: &generator,
+                where: { !contains(relays[$0].id) }
             )
         {
-            let id = view.relays[candidates.remove(at: chosen)].id
-            add(id, view.parameters, at: date, using: &generator)
+            add(relays[chosen].id, view.parameters, at: date, using: &generator)
         }
     }
 

@@ -1,53 +1,92 @@
 import Base
+import Directory
 import Wire
 
-/// The rules two relays of one path must keep (§E.6).
-struct PathRules {
-    let parameters: NetworkParameters
+/// The rules two relays of one path must keep (§E.6), for the relays of one view.
+///
+/// What the rules look at is copied out of the records once: a path is chosen from tables of a few
+/// bytes a relay. Relays are named by their index in the view.
+struct PathRules: Sendable {
+    private struct Traits: Sendable {
+        var family: FamilyID?
+        var system: UInt32
+        var country: CountryCode?
+        var keyExpiryMinute: UInt32
+        var v4: IPAddress?
+        var v6: IPAddress?
+        // First addresses of the subnets that count; `nil` without address or without rule.
+        var subnetV4: IPAddress?
+        var subnetV6: IPAddress?
+    }
 
-    /// The rule that keeps `first` and `second` from being in one path; `nil` if none does.
-    func conflict(_ first: RelayRecord, _ second: RelayRecord) -> PathRule? {
-        if first.id == second.id { return .sameRelay }
-        if let family = first.family, family == second.family { return .sameFamily }
-        if sharesSubnet(first.addresses, second.addresses) { return .sameSubnet }
-        let isKnown = first.autonomousSystem != 0
-        if isKnown, first.autonomousSystem == second.autonomousSystem { return .sameSystem }
-        return nil
+    private let traits: [Traits]
+    private let countriesDiffer: Bool
+
+    /// Takes what matters out of `view`.
+    init(_ view: NetworkView) {
+        let parameters = view.parameters
+        countriesDiffer = parameters.guardExitCountriesDiffer
+        let prefixV4 = Int(min(parameters.subnetPrefixV4, 32))
+        let prefixV6 = Int(min(parameters.subnetPrefixV6, 128))
+        traits = view.relays.map { relay in
+            let (v4, v6) = (relay.addresses.v4?.ip, relay.addresses.v6?.ip)
+            return Traits(
+                family: relay.family,
+                system: relay.autonomousSystem,
+                country: relay.country,
+                keyExpiryMinute: relay.circuitKeyExpiryMinute,
+                v4: v4,
+                v6: v6,
+                subnetV4: prefixV4 == 0
+                    ? nil : v4.map { IPNetwork($0, prefixBitCount: 96 + prefixV4).base },
+                subnetV6: prefixV6 == 0
+                    ? nil : v6.map { IPNetwork($0, prefixBitCount: prefixV6).base }
+            )
+        }
+    }
+
+    /// Whether the circuit key of the relay at `index` is used at `date` no longer.
+    func isKeyExpired(_ index: Int, at date: WallTime) -> Bool {
+        traits[index].keyExpiryMinute <= date.minute
+    }
+
+    /// Whether the relay at `index` has an address of a kind this machine reaches.
+    func isReachable(_ index: Int, overV4: Bool, overV6: Bool) -> Bool {
+        (overV4 && traits[index].v4 != nil) || (overV6 && traits[index].v6 != nil)
+    }
+
+    /// The rule that keeps two relays from being in one path; `nil` if none does.
+    func conflict(_ first: Int, _ second: Int) -> PathRule? {
+        if first == second { return .sameRelay }
+        if let family = traits[first].family, family == traits[second].family {
+            return .sameFamily
+        }
+        if let subnet = traits[first].subnetV4, subnet == traits[second].subnetV4 {
+            return .sameSubnet
+        }
+        if let subnet = traits[first].subnetV6, subnet == traits[second].subnetV6 {
+            return .sameSubnet
+        }
+        let system = traits[first].system
+        return system != 0 && system == traits[second].system ? .sameSystem : nil
     }
 
     /// The rule that keeps `first` from being guard where `last` is exit; `nil` if none does.
-    func conflict(guardRelay first: RelayRecord, exit last: RelayRecord) -> PathRule? {
+    func conflict(guardRelay first: Int, exit last: Int) -> PathRule? {
         if let rule = conflict(first, last) { return rule }
-        guard parameters.guardExitCountriesDiffer, let country = first.country else { return nil }
-        return country == last.country ? .sameCountry : nil
+        guard countriesDiffer, let country = traits[first].country else { return nil }
+        return country == traits[last].country ? .sameCountry : nil
     }
 
     /// The rule that keeps `middle` from standing between the two; `nil` if none does.
-    func conflict(
-        middle: RelayRecord,
-        between first: RelayRecord,
-        and last: RelayRecord
-    ) -> PathRule? {
+    func conflict(middle: Int, between first: Int, and last: Int) -> PathRule? {
         if let rule = conflict(first, middle) ?? conflict(middle, last) { return rule }
-        let isLinked = canLink(first, middle) && canLink(middle, last)
-        return isLinked ? nil : .unreachable
+        return canLink(first, middle) && canLink(middle, last) ? nil : .unreachable
     }
 
     /// Whether two relays have a kind of address in common.
-    private func canLink(_ first: RelayRecord, _ second: RelayRecord) -> Bool {
-        (first.addresses.v4 != nil && second.addresses.v4 != nil)
-            || (first.addresses.v6 != nil && second.addresses.v6 != nil)
-    }
-
-    private func sharesSubnet(_ first: RelayAddresses, _ second: RelayAddresses) -> Bool {
-        if parameters.subnetPrefixV4 > 0, let one = first.v4, let other = second.v4 {
-            let prefix = 96 + Int(min(parameters.subnetPrefixV4, 32))
-            if IPNetwork(one.ip, prefixBitCount: prefix).contains(other.ip) { return true }
-        }
-        if parameters.subnetPrefixV6 > 0, let one = first.v6, let other = second.v6 {
-            let prefix = Int(min(parameters.subnetPrefixV6, 128))
-            if IPNetwork(one.ip, prefixBitCount: prefix).contains(other.ip) { return true }
-        }
-        return false
+    private func canLink(_ first: Int, _ second: Int) -> Bool {
+        (traits[first].v4 != nil && traits[second].v4 != nil)
+            || (traits[first].v6 != nil && traits[second].v6 != nil)
     }
 }

@@ -25,7 +25,7 @@ extension PathSelector {
     ) -> [Int] {
         var suitable: [Int] = []
         for index in exits {
-            if let rule = exitRule(view.relays[index], wanted, now, date) {
+            if let rule = exitRule(index, wanted, now, date) {
                 search.exitRefusals.add(rule)
             } else {
                 suitable.append(index)
@@ -35,11 +35,12 @@ extension PathSelector {
     }
 
     func exitRule(
-        _ relay: RelayRecord,
+        _ index: Int,
         _ wanted: PathConstraints,
         _ now: Instant,
         _ date: WallTime
     ) -> PathRule? {
+        let relay = view.relays[index]
         if let exit = wanted.exit, exit != relay.id { return .otherExit }
         if let country = wanted.exitCountry, country != relay.country { return .otherCountry }
         if wanted.needsIPv6, !relay.flags.contains(.exitsIPv6) { return .noIPv6 }
@@ -47,17 +48,29 @@ extension PathSelector {
         where !relay.policy.mayAccept(port: port.number, transport: port.transport) {
             return .portRefused
         }
-        return generalRule(relay, wanted, date)
-            ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
+        return usageRule(index, wanted, now, date)
+    }
+
+    /// What keeps a relay out for now, wherever it would stand.
+    private func usageRule(
+        _ index: Int,
+        _ wanted: PathConstraints,
+        _ now: Instant,
+        _ date: WallTime
+    ) -> PathRule? {
+        generalRule(index, wanted, date)
+            ?? (failures.isDown(view.relays[index].id, at: now) ? .failed : nil)
     }
 
     func generalRule(
-        _ relay: RelayRecord,
+        _ index: Int,
         _ wanted: PathConstraints,
         _ date: WallTime
     ) -> PathRule? {
-        if wanted.excluded.contains(relay.id) { return .excluded }
-        return relay.circuitKeyExpiryMinute <= date.minute ? .keyExpired : nil
+        if !wanted.excluded.isEmpty, wanted.excluded.contains(view.relays[index].id) {
+            return .excluded
+        }
+        return rules.isKeyExpired(index, at: date) ? .keyExpired : nil
     }
 
     /// Whether any kept middle may be used between some guard and exit.
@@ -70,12 +83,8 @@ extension PathSelector {
         _ search: inout PathSearch
     ) -> Bool {
         var refusals = PathRefusals()
-        for member in middles.members {
-            guard let relay = view.relay(member.id) else { continue }
-            guard
-                let rule = generalRule(relay, wanted, date)
-                    ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
-            else { return true }
+        for index in middleIndexes {
+            guard let rule = usageRule(index, wanted, now, date) else { return true }
             refusals.add(rule)
         }
         search.middleRefusals = refusals
@@ -99,13 +108,13 @@ extension PathSelector {
         var suitable: [Int] = []
         for id in usable {
             guard let index = view.index(of: id) else { continue }
-            let addresses = view.relays[index].addresses
-            let isReachable =
-                (wanted.reachesV4 && addresses.v4 != nil)
-                || (wanted.reachesV6 && addresses.v6 != nil)
-            if let rule = generalRule(view.relays[index], wanted, date) {
+            if let rule = generalRule(index, wanted, date) {
                 search.guardRefusals.add(rule)
-            } else if !isReachable {
+            } else if !rules.isReachable(
+                index,
+                overV4: wanted.reachesV4,
+                overV6: wanted.reachesV6
+            ) {
                 search.guardRefusals.add(.unreachable)
             } else {
                 suitable.append(index)
@@ -124,11 +133,9 @@ extension PathSelector {
         _ search: inout PathSearch,
         _ generator: inout RandomGenerator
     ) -> Path? {
-        let rules = PathRules(parameters: view.parameters)
-        let guardRelay = view.relays[first]
         var left: [Int] = []
         for index in exits {
-            if let rule = rules.conflict(guardRelay: guardRelay, exit: view.relays[index]) {
+            if let rule = rules.conflict(guardRelay: first, exit: index) {
                 search.pairRefusals.add(rule)
             } else {
                 left.append(index)
@@ -136,44 +143,35 @@ extension PathSelector {
         }
         search.pairCount += left.count
         for _ in 0..<min(left.count, Self.exitTries) {
-            guard
-                let chosen = weights.choose(
-                    from: left,
-                    of: view.relays,
-                    for: .exit,
-                    using: &generator
-                )
-            else { return nil }
-            let exit = view.relays[left.remove(at: chosen)]
-            let between = (guardRelay, exit)
-            if search.mayWiden { widen(between, rules, wanted, date, &generator) }
-            if let middle = middle(between, rules, wanted, now, date, &search, &generator) {
-                return Path(guardRelay: guardRelay, middle: middle, exit: exit)
+            guard let chosen = weights.choose(from: left, for: .exit, using: &generator) else {
+                return nil
+            }
+            let last = left.remove(at: chosen)
+            if search.mayWiden { widen((first, last), wanted, date, &generator) }
+            if let middle = middle((first, last), wanted, now, date, &search, &generator) {
+                return path(first, middle, last)
             }
         }
         return nil
     }
 
     /// One of the kept middles that may stand between the two.
-    func middle(
-        _ ends: (RelayRecord, RelayRecord),
-        _ rules: PathRules,
+    private func middle(
+        _ ends: (Int, Int),
         _ wanted: PathConstraints,
         _ now: Instant,
         _ date: WallTime,
         _ search: inout PathSearch,
         _ generator: inout RandomGenerator
-    ) -> RelayRecord? {
-        var fitting: [RelayRecord] = []
-        for member in middles.members {
-            guard let relay = view.relay(member.id) else { continue }
-            if let rule = rules.conflict(middle: relay, between: ends.0, and: ends.1)
-                ?? generalRule(relay, wanted, date)
-                ?? (failures.isDown(relay.id, at: now) ? .failed : nil)
+    ) -> Int? {
+        var fitting: [Int] = []
+        for index in middleIndexes {
+            if let rule = rules.conflict(middle: index, between: ends.0, and: ends.1)
+                ?? usageRule(index, wanted, now, date)
             {
                 search.middleRefusals.add(rule)
             } else {
-                fitting.append(relay)
+                fitting.append(index)
             }
         }
         guard !fitting.isEmpty else { return nil }
@@ -182,36 +180,21 @@ extension PathSelector {
 
     /// Adds a middle if the rules, and nothing that may pass or be brought about, refuse all.
     private mutating func widen(
-        _ ends: (RelayRecord, RelayRecord),
-        _ rules: PathRules,
+        _ ends: (Int, Int),
         _ wanted: PathConstraints,
         _ date: WallTime,
         _ generator: inout RandomGenerator
     ) {
-        let isServed = middles.members.contains { member in
-            guard let relay = view.relay(member.id) else { return false }
-            return rules.conflict(middle: relay, between: ends.0, and: ends.1) == nil
+        let isServed = middleIndexes.contains { index in
+            rules.conflict(middle: index, between: ends.0, and: ends.1) == nil
         }
         guard !isServed else { return }
-        let candidates = view.relays.indices.filter { index in
-            let relay = view.relays[index]
-            return rules.conflict(middle: relay, between: ends.0, and: ends.1) == nil
-                && generalRule(relay, wanted, date) == nil
+        let chosen = weights.choose(for: .middle, using: &generator) { index in
+            rules.conflict(middle: index, between: ends.0, and: ends.1) == nil
+                && generalRule(index, wanted, date) == nil
         }
-        guard
-            let chosen = weights.choose(
-                from: candidates,
-                of: view.relays,
-                for: .middle,
-                using: &generator
-            )
-        else { return }
-        _ = middles.widen(
-            by: view.relays[candidates[chosen]].id,
-            view.parameters,
-            at: date,
-            using: &generator
-        )
+        guard let chosen else { return }
+        widenMiddles(by: chosen, at: date, using: &generator)
     }
 
     private static let exitTries = 32

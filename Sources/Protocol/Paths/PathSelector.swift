@@ -12,10 +12,13 @@ public struct PathSelector: Sendable {
     /// The guards, to store when they change.
     public private(set) var guards: GuardSample
     /// The middles, to store when they change.
-    public internal(set) var middles: MiddleSet
+    public private(set) var middles: MiddleSet
     var failures = FailureTable()
-    private(set) var weights: PositionWeights
+    private(set) var weights: RelayWeights
+    private(set) var rules: PathRules
+    // Indexes of all exits, and of the middles that are listed.
     private(set) var exits: [Int]
+    private(set) var middleIndexes: [Int]
     var draw: ExitDraw?
 
     /// Starts with the guards and middles the client had before, if any.
@@ -29,8 +32,10 @@ public struct PathSelector: Sendable {
         self.view = view
         self.guards = guards
         self.middles = middles
-        weights = PositionWeights(view.relays)
+        weights = RelayWeights([])
+        rules = PathRules(view)
         exits = []
+        middleIndexes = []
         update(to: view, at: date, using: &generator)
     }
 
@@ -42,10 +47,29 @@ public struct PathSelector: Sendable {
     ) {
         self.view = view
         draw = nil
-        weights = PositionWeights(view.relays)
+        weights = RelayWeights(view.relays)
+        rules = PathRules(view)
         exits = view.relays.indices.filter { view.relays[$0].flags.contains(.exit) }
         guards.update(to: view, weights: weights, at: date, using: &generator)
         middles.update(to: view, weights: weights, at: date, using: &generator)
+        middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
+    }
+
+    /// Adds the relay at `index` to the middles, if there is room.
+    mutating func widenMiddles(
+        by index: Int,
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) {
+        let id = view.relays[index].id
+        guard middles.widen(by: id, view.parameters, at: date, using: &generator) else { return }
+        middleIndexes.append(index)
+    }
+
+    /// The path of the relays at these indexes.
+    func path(_ guardRelay: Int, _ middle: Int, _ exit: Int) -> Path {
+        let relays = view.relays
+        return Path(guardRelay: relays[guardRelay], middle: relays[middle], exit: relays[exit])
     }
 
     /// Chooses three relays that suit `wanted` and keep every rule.

@@ -145,6 +145,14 @@ public struct RelayListReport: Codable, Hashable, Sendable {
         public var weight: UInt32
         /// Its family, or empty.
         public var family: String
+        /// The round trip through this client's circuits to it as their exit, in milliseconds; `nil`
+        /// where there was none.
+        public var roundTripMilliseconds: Double?
+
+        private enum CodingKeys: String, CodingKey {
+            case nickname, id, country, flags, addresses, weight, family
+            case roundTripMilliseconds = "round_trip_ms"
+        }
 
         /// Makes a relay from its parts.
         public init(
@@ -154,8 +162,10 @@ public struct RelayListReport: Codable, Hashable, Sendable {
             flags: [String],
             addresses: [String],
             weight: UInt32,
-            family: String
+            family: String,
+            roundTripMilliseconds: Double? = nil
         ) {
+            self.roundTripMilliseconds = roundTripMilliseconds
             self.nickname = nickname
             self.id = id
             self.country = country

@@ -4,6 +4,7 @@ import Hummingbird
 import HummingbirdCore
 public import Logging
 import NIOCore
+import Synchronization
 
 /// Serves the directory on a TCP address.
 public struct DirectoryServer: Sendable {
@@ -83,8 +84,17 @@ public struct DirectoryServer: Sendable {
             else { return Response(status: .badRequest) }
             return Self.response(await service.answer(.diff(from: base)), to: request)
         }
+        router.get("umbel/1/proof") { request, _ in
+            Self.response(await service.answer(.proof), to: request)
+        }
+        let busy = BusyKinds()
         for (post, limit) in limits.bodyByteCounts {
+            let isSingle = limits.singleBodies.contains(post)
             router.post("umbel/1/\(post.rawValue)") { request, _ in
+                guard !isSingle || busy.begin(post) else {
+                    return Self.response(.unavailable("another one is being taken"), to: request)
+                }
+                defer { if isSingle { busy.end(post) } }
                 guard let body = try await body(of: request, limit: limit) else {
                     return Response(status: .contentTooLarge)
                 }
@@ -144,6 +154,19 @@ public struct DirectoryServer: Sendable {
             headers: [.contentType: "text/plain; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text))
         )
+    }
+}
+
+/// Kinds of bodies that are being taken right now.
+private final class BusyKinds: Sendable {
+    private let kinds = Mutex<Set<DirectoryRequest.Post>>([])
+
+    func begin(_ kind: DirectoryRequest.Post) -> Bool {
+        kinds.withLock { $0.insert(kind).inserted }
+    }
+
+    func end(_ kind: DirectoryRequest.Post) {
+        _ = kinds.withLock { $0.remove(kind) }
     }
 }
 

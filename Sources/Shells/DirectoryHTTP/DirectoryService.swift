@@ -16,6 +16,8 @@ public enum DirectoryRequest: Hashable, Sendable {
     case document(digestPrefix: [UInt8])
     /// `GET /umbel/1/diff/HEX`: what leads from the document with this digest to the newest one.
     case diff(from: Bytes32)
+    /// `GET /umbel/1/proof`: proof that authorities signed two documents for one interval.
+    case proof
     /// `POST /umbel/1/KIND` with this body.
     case post(Post, [UInt8])
 
@@ -29,6 +31,8 @@ public enum DirectoryRequest: Hashable, Sendable {
         case signatures
         /// Digests of descriptors, 32 bytes each; answered with those descriptors.
         case descriptors
+        /// Proof that authorities signed two documents for one interval.
+        case proof
     }
 
     /// What every path begins with.
@@ -40,6 +44,7 @@ public enum DirectoryRequest: Hashable, Sendable {
         case .newest: "\(Self.root)/consensus"
         case .document(let prefix): "\(Self.root)/consensus/\(prefix.hex)"
         case .diff(let base): "\(Self.root)/diff/\(base.hex)"
+        case .proof: "\(Self.root)/proof"
         case .post(let post, _): "\(Self.root)/\(post.rawValue)"
         }
     }
@@ -63,6 +68,8 @@ public enum DirectoryAnswer: Hashable, Sendable {
 public struct DirectoryLimits: Hashable, Sendable {
     /// Bytes a posted body may have, by kind.
     public var bodyByteCounts: [DirectoryRequest.Post: Int]
+    /// Kinds of which one body is taken at a time, for they may be large; others get 503.
+    public var singleBodies: Set<DirectoryRequest.Post> = [.proof]
     /// Connections served at a time; further ones wait.
     public var connectionCount = 256
     /// How long a request may take to come, and its answer to go.

@@ -17,6 +17,11 @@ const char *_Nullable clinux_errno_name(int code);
 /// "Address already in use" for the number, never translated; NULL for an unknown one.
 const char *_Nullable clinux_errno_text(int code);
 
+// MARK: memory
+
+/// Bytes of memory the program has set aside and not given back.
+size_t clinux_heap_bytes(void);
+
 // MARK: epoll
 
 /// One descriptor that is ready.

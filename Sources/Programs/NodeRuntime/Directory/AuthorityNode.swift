@@ -80,6 +80,7 @@ public actor AuthorityNode: AuthorityService {
             countries: Self.countries(configuration.countryTables, logger: logger),
             memory: try files.memory(),
             document: files.document,
+            seed: try Self.seed(),
             now: Self.now
         )
         for descriptor in files.descriptors {
@@ -89,7 +90,19 @@ public actor AuthorityNode: AuthorityService {
                 logger.info("a descriptor of the last run is of no use: \(error)")
             }
         }
+        if let history = files.history {
+            do throws(WireError) {
+                try control.restore(history: history, now: Self.now)
+            } catch {
+                logger.warning("what relays carried before is not known: \(error)")
+            }
+        }
         probes = try Self.startProbes(network: root.network) { [failed] in failed.yield($0) }
+    }
+
+    private static func seed() throws(EntropyError) -> Bytes32 {
+        var random = try RandomGenerator.seeded()
+        return random.bytes32()
     }
 
     private static var now: CivilTime {
@@ -161,6 +174,7 @@ public actor AuthorityNode: AuthorityService {
             .vote: SignedVote.maximumByteCount,
             .signatures: SignatureNotice.maximumByteCount,
             .descriptors: 32 * ByteList.maximumCount,
+            .proof: DirectoryKeeper.acceptedProofByteCount,
         ])
         limits.connectionCount = 512
         for address in configuration.listenAddresses {
@@ -182,6 +196,8 @@ public actor AuthorityNode: AuthorityService {
     // MARK: The machine
 
     private func begin() {
+        let store = DirectoryStore(stateFolder: configuration.stateFolder)
+        if let proof = store.proof(under: root) { raise(proof) }
         step { _, _ in }
     }
 
@@ -225,7 +241,8 @@ public actor AuthorityNode: AuthorityService {
                 post(.signatures, notice.encoded(), to: index)
             case .fetchDescriptors(let digests, let index): fetch(digests, from: index)
             case .fetchDocument(let index): fetchDocument(from: index)
-            case .test(let descriptor): test(descriptor)
+            case .test(let descriptor, let onward): test(descriptor, onwardTo: onward)
+            case .measure(let measurement): measure(measurement)
             case .publish(let document): publish(document)
             case .report(let report): tell(report)
             }
@@ -253,32 +270,59 @@ public actor AuthorityNode: AuthorityService {
 
     private func storeDescriptors() {
         do {
-            try AuthorityFiles(folder: configuration.stateFolder)
-                .store(control.register.descriptors)
+            let files = AuthorityFiles(folder: configuration.stateFolder)
+            try files.store(control.register.descriptors)
+            try files.store(history: control.history)
         } catch {
             logger.error("\(configuration.stateFolder) cannot be written: \(error)")
         }
     }
 
-    private func test(_ descriptor: SignedDescriptor) {
+    private func test(_ descriptor: SignedDescriptor, onwardTo next: SignedDescriptor?) {
         let digest = descriptor.digest
-        let addresses = descriptor.descriptor.addresses
-        guard let address = addresses.v4 ?? addresses.v6 else { return }
-        let target = ProbeControl.Target(
-            relay: descriptor.descriptor.id,
-            address: address,
-            circuitKey: descriptor.descriptor.circuitKey
-        )
-        let isPosted = probes.post(
-            .probe(target) { failure in
-                Task { await self.finishTest(of: digest, failure: failure) }
-            }
-        )
-        if !isPosted { logger.warning("the probing thread is overrun") }
+        let path = [descriptor, next].compactMap(\.self).compactMap(ProbeControl.Target.init)
+        probe(ProbeControl.Plan(path: path)) { node, outcome in
+            let result: RelayRegister.TestOutcome =
+                switch outcome.failure {
+                case nil: .answered
+                case .silent(let reason): .silent(reason)
+                case .stuck(let reason): .stuck(reason)
+                }
+            await node.step { $0.finishTest(of: digest, result, now: $1) }
+        }
     }
 
-    private func finishTest(of digest: Bytes32, failure: String?) {
-        step { $0.finishTest(of: digest, failure: failure, now: $1) }
+    private func measure(_ measurement: AuthorityControl.Measurement) {
+        let parameters = control.newest?.consensus.parameters ?? NetworkParameters()
+        let plan = ProbeControl.Plan(
+            path: measurement.path.compactMap(ProbeControl.Target.init),
+            measurement: ProbeControl.Measurement(
+                cells: Int(parameters.measureCells),
+                time: .milliseconds(UInt64(parameters.measureMilliseconds))
+            )
+        )
+        probe(plan) { [logger] node, outcome in
+            let name = measurement.relay
+            logger.debug(
+                "relay \(name) as \(measurement.place) of \(measurement.path.count): \(outcome.kilobits.map { "\($0) kbit/s" } ?? "\(outcome.failure.map { "\($0)" } ?? "nothing")")"
+            )
+            await node.step {
+                $0.finishMeasurement(
+                    of: measurement.relay,
+                    at: measurement.place,
+                    kilobits: outcome.kilobits,
+                    now: $1
+                )
+            }
+        }
+    }
+
+    private func probe(
+        _ plan: ProbeControl.Plan,
+        then finish: @escaping @Sendable (AuthorityNode, ProbeControl.Outcome) async -> Void
+    ) {
+        let isPosted = probes.post(.probe(plan) { outcome in Task { await finish(self, outcome) } })
+        if !isPosted { logger.warning("the probing thread is overrun") }
     }
 
     // MARK: Other authorities
@@ -368,9 +412,20 @@ public actor AuthorityNode: AuthorityService {
             refusals[index] = reason
             logger.warning("the consensus of authority \(index) is not believed: \(reason)")
         case .equivocation(let proof):
-            guard alarm == nil else { return }
-            alarm = "\(proof)"
-            logger.critical("authorities contradict themselves: \(proof)")
+            raise(proof)
+        }
+    }
+
+    private func raise(_ proof: Equivocation) {
+        guard alarm == nil else { return }
+        alarm = "\(proof)"
+        shelf.add(proof)
+        logger.critical("authorities contradict themselves: \(proof)")
+        do {
+            let path = try DirectoryStore(stateFolder: configuration.stateFolder).store(proof)
+            alarm = "\(proof); proof in \(path)"
+        } catch {
+            logger.error("the proof cannot be stored: \(error)")
         }
     }
 
@@ -394,6 +449,8 @@ public actor AuthorityNode: AuthorityService {
                 "refused_signatures": counters.refusedSignatures,
                 "descriptors": counters.descriptors,
                 "refused_descriptors": counters.refusedDescriptors,
+                "measurements": counters.measurements,
+                "failed_measurements": counters.failedMeasurements,
             ],
             directory: control.newest.map {
                 DirectoryReport($0, root: root, source: "voting", alarm: alarm)
@@ -409,9 +466,8 @@ extension AuthorityNode: DirectoryService {
         do {
             switch kind {
             case .descriptor:
-                let descriptor = try SignedDescriptor(parsing: bytes)
                 let standing = try step { control, now throws(RelayRegister.Refusal) in
-                    try control.receive(descriptor, now: now)
+                    try control.receive(descriptor: bytes, now: now)
                 }
                 return .accepted("\(standing)")
             case .vote:
@@ -421,6 +477,9 @@ extension AuthorityNode: DirectoryService {
                 let notice = try SignatureNotice(parsing: bytes)
                 step { $0.receive(notice, now: $1) }
             case .descriptors: return descriptors(bytes)
+            case .proof:
+                guard alarm == nil else { return .accepted("known") }
+                raise(try Equivocation(parsing: bytes, under: root))
             }
             return .accepted("")
         } catch {
@@ -443,6 +502,7 @@ struct AuthorityFiles: Sendable {
 
     private var memoryPath: String { "\(folder)/authority.state" }
     private var documentPath: String { "\(folder)/consensus" }
+    private var historyPath: String { "\(folder)/relays.history" }
     private var descriptorsPath: String { "\(folder)/descriptors" }
 
     /// What the authority has said before.
@@ -476,6 +536,15 @@ struct AuthorityFiles: Sendable {
         try StateFolder.write(document.encoded(), to: documentPath)
     }
 
+    /// What was known of relays in the last run.
+    var history: [UInt8]? {
+        StateFolder.read(historyPath)
+    }
+
+    func store(history: [UInt8]) throws {
+        try StateFolder.write(history, to: historyPath)
+    }
+
     /// The descriptors of the last run: `count u32 | count x (length u16 | bytes)`.
     var descriptors: [SignedDescriptor] {
         guard let bytes = StateFolder.read(descriptorsPath) else { return [] }
@@ -501,6 +570,19 @@ struct AuthorityFiles: Sendable {
             writer.write(bytes)
         }
         try StateFolder.write(writer.bytes, to: descriptorsPath)
+    }
+}
+
+extension ProbeControl.Target {
+    /// The relay of a descriptor, at its first address.
+    init?(_ signed: SignedDescriptor) {
+        let descriptor = signed.descriptor
+        guard let address = descriptor.addresses.v4 ?? descriptor.addresses.v6 else { return nil }
+        self.init(
+            relay: descriptor.id,
+            address: address,
+            circuitKey: descriptor.circuitKey
+        )
     }
 }
 

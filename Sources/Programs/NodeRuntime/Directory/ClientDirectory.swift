@@ -75,12 +75,12 @@ final class ClientDirectory: Sendable {
         _ request: DirectoryRequest,
         at place: (circuit: CircuitID, hop: HopIndex)?,
         by control: Mailbox<ClientControlMessage>
-    ) async -> [UInt8]? {
+    ) async -> DirectoryFetched {
         await withCheckedContinuation { continuation in
-            let once = Once<[UInt8]?>(continuation)
+            let once = Once<DirectoryFetched>(continuation)
             let errand = DirectoryErrand(place: place, request: request) { once.resume($0) }
-            if !control.post(.fetch(errand)) { once.resume(nil) }
-        }.flatMap { $0 }
+            if !control.post(.fetch(errand)) { once.resume(.silent) }
+        } ?? .silent
     }
 
     /// Compares what a relay of a circuit says of its newest document with the one at hand.
@@ -91,11 +91,12 @@ final class ClientDirectory: Sendable {
     ) {
         let (keeper, control) = (keeper, control)
         Task {
-            await keeper.compare(
+            let isTrue = await keeper.compare(
                 validAfter: WallTime(seconds: UInt64(said.consensusValidAfter)),
                 digestPrefix: said.consensusDigest,
                 relay: relay.nickname
             ) { await Self.fetch($0, at: place, by: control) }
+            if !isTrue { _ = control.post(.avoid(relay.id)) }
         }
     }
 
@@ -105,7 +106,7 @@ final class ClientDirectory: Sendable {
     }
 
     /// The relays of the network, the heaviest first.
-    func relays() async -> RelayListReport {
+    func relays(exitTrips: [NodeID: TimeSpan]) async -> RelayListReport {
         let relays = await keeper.document?.consensus.relays ?? []
         return RelayListReport(
             relays: relays.sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }.map { relay in
@@ -116,7 +117,8 @@ final class ClientDirectory: Sendable {
                     flags: relay.flags.names,
                     addresses: relay.addresses.all.map { "\($0)" },
                     weight: relay.weight,
-                    family: relay.family.map { "\($0)" } ?? ""
+                    family: relay.family.map { "\($0)" } ?? "",
+                    roundTripMilliseconds: exitTrips[relay.id]?.milliseconds
                 )
             }
         )

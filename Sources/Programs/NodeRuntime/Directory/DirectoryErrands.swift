@@ -12,8 +12,18 @@ struct DirectoryErrand: Sendable {
     var place: (circuit: CircuitID, hop: HopIndex)?
     /// What to ask for: the parts are put together.
     var request: DirectoryRequest
-    /// Told the bytes, or `nil` where nothing came of it.
-    var answer: @Sendable ([UInt8]?) -> Void
+    /// Told what came of it.
+    var answer: @Sendable (DirectoryFetched) -> Void
+}
+
+/// What a relay answered to an errand.
+enum DirectoryFetched: Sendable, Equatable {
+    /// The bytes.
+    case bytes([UInt8])
+    /// It has no such thing, or shows something that is none.
+    case refused
+    /// Nobody was asked, or nothing was heard.
+    case silent
 }
 
 /// Directory errands on their way over a client's circuits, one at a time with each hop.
@@ -43,10 +53,10 @@ struct DirectoryErrands: Sendable {
         now: Instant
     ) {
         guard let ask = Self.ask(errand.request),
-            let place = errand.place ?? place(control?.circuitReports() ?? []),
+            let place = errand.place ?? place(for: ask, control?.circuitReports() ?? []),
             !running.contains(where: { $0.circuit == place.circuit && $0.hop == place.hop }),
             control?.ask(ask, hop: place.hop, over: place.circuit, now: now) == true
-        else { return errand.answer(nil) }
+        else { return errand.answer(.silent) }
         running.append(
             Running(
                 circuit: place.circuit,
@@ -67,21 +77,28 @@ struct DirectoryErrands: Sendable {
             let padded = Array(prefix.prefix(16)) + [UInt8](repeating: 0, count: 32)
             return Bytes32(Array(padded.prefix(32)))
                 .map { DirectoryAsk(kind: .document, digest: $0, offset: 0) }
+        case .proof: return DirectoryAsk(kind: .proof, digest: .zero, offset: 0)
         case .post: return nil
         }
     }
 
     /// A middle or exit of a circuit that stands: the guard knows the client already.
     private func place(
+        for ask: DirectoryAsk,
         _ circuits: [ClientControl.CircuitReport]
     ) -> (circuit: CircuitID, hop: HopIndex)? {
-        let standing = circuits.filter { $0.stage != .building }
-        let places = standing.flatMap { circuit in
-            [(circuit.id, HopIndex.second), (circuit.id, HopIndex.third)]
+        var places: [(circuit: CircuitID, hop: HopIndex)] = []
+        for circuit in circuits where circuit.stage != .building {
+            for hop in [HopIndex.second, .third] where circuit.hops.count > hop.offset {
+                // Older relays take the question for a violation.
+                let isAble =
+                    ask.kind != .proof
+                    || circuit.hops[hop.offset].features & RelayFeatures.probesAndProofs != 0
+                let isBusy = running.contains { $0.circuit == circuit.id && $0.hop == hop }
+                if isAble, !isBusy { places.append((circuit.id, hop)) }
+            }
         }
-        return places.filter { place in
-            !running.contains { $0.circuit == place.0 && $0.hop == place.1 }
-        }.randomElement().map { ($0.0, $0.1) }
+        return places.randomElement()
     }
 
     /// Takes a part, and asks for the next ones.
@@ -101,12 +118,12 @@ struct DirectoryErrands: Sendable {
             errand.tag ?? answer.tag == answer.tag, errand.total ?? answer.total == answer.total,
             Int(answer.offset) == errand.bytes.count,
             !answer.bytes.isEmpty || answer.total == 0
-        else { return end(at: index, nil) }
+        else { return end(at: index, .refused) }
         errand.tag = answer.tag
         errand.total = answer.total
         errand.bytes += answer.bytes
         errand.heard = now
-        guard errand.bytes.count < answer.total else { return end(at: index, errand.bytes) }
+        guard errand.bytes.count < answer.total else { return end(at: index, .bytes(errand.bytes)) }
         let step = UInt32(DirectoryPart.maximumByteCount)
         let ahead = UInt32(errand.bytes.count) + step * UInt32(Self.askAhead)
         while errand.askedUpTo < min(answer.total, ahead) {
@@ -114,7 +131,7 @@ struct DirectoryErrands: Sendable {
             next.offset = errand.askedUpTo
             errand.askedUpTo += step
             guard control?.ask(next, hop: errand.hop, over: errand.circuit, now: now) == true else {
-                return end(at: index, nil)
+                return end(at: index, .silent)
             }
         }
         running[index] = errand
@@ -123,11 +140,11 @@ struct DirectoryErrands: Sendable {
     /// Gives up what nothing has been heard of.
     mutating func expire(now: Instant) {
         while let index = running.firstIndex(where: { now >= $0.heard + Self.silenceLimit }) {
-            end(at: index, nil)
+            end(at: index, .silent)
         }
     }
 
-    private mutating func end(at index: Int, _ bytes: [UInt8]?) {
-        running.remove(at: index).errand.answer(bytes)
+    private mutating func end(at index: Int, _ result: DirectoryFetched) {
+        running.remove(at: index).errand.answer(result)
     }
 }

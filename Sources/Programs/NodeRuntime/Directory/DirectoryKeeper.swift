@@ -35,8 +35,8 @@ actor DirectoryKeeper {
         var mark: UInt32?
     }
 
-    /// Asks over a circuit; `nil` where there is none.
-    typealias CircuitFetch = @Sendable (DirectoryRequest) async -> [UInt8]?
+    /// Asks over a circuit.
+    typealias CircuitFetch = @Sendable (DirectoryRequest) async -> DirectoryFetched
 
     /// The most bytes a document may have for this program: about 45,000 relays.
     static let documentLimit = 64 << 20
@@ -59,6 +59,8 @@ actor DirectoryKeeper {
     private var toldDigest: Bytes32?
     // The hour in which a relay was last asked to show another document, by its name.
     private var comparedIn: [String: UInt64] = [:]
+    // When a proof somebody sent was last looked at, in seconds.
+    private var proofCheckedAt: UInt64 = 0
     /// How the document at hand was come by, for people.
     private(set) var source = "nothing yet"
     /// What is wrong with the authorities; `nil` for nothing.
@@ -104,6 +106,7 @@ actor DirectoryKeeper {
             lookAtFile()
             if now >= nextFetch {
                 await fetch()
+                await lookForProof()
                 nextFetch = now + wait()
             }
             let left = nextFetch > now ? nextFetch - now : 0
@@ -165,12 +168,13 @@ actor DirectoryKeeper {
 
     private func fetch() async {
         if let overCircuit, let base = known.believed {
-            if let bytes = await overCircuit(.diff(from: base.digest)), !bytes.isEmpty,
+            if case .bytes(let bytes) = await overCircuit(.diff(from: base.digest)), !bytes.isEmpty,
                 take(diff: bytes, from: "a relay, over a circuit")
             {
                 return
             }
-            if let bytes = await overCircuit(.newest), take(bytes, from: "a relay, over a circuit")
+            if case .bytes(let bytes) = await overCircuit(.newest),
+                take(bytes, from: "a relay, over a circuit")
             {
                 return
             }
@@ -263,7 +267,10 @@ actor DirectoryKeeper {
         do throws(DirectoryError) {
             isNew = try known.accept(document, at: WallClock.now())
         } catch {
-            if case .conflict = error, let proof = known.equivocation { raise(proof) }
+            if case .conflict = error, alarm == nil, let proof = known.equivocation {
+                raise(proof)
+                share(proof)
+            }
             throw error
         }
         refusal = nil
@@ -300,6 +307,7 @@ actor DirectoryKeeper {
     private func raise(_ proof: Equivocation) {
         known.note(proof)
         guard alarm == nil else { return }
+        shelf.add(proof)
         do {
             let path = try store.store(proof)
             alarm = "\(proof); proof in \(path)"
@@ -317,34 +325,131 @@ actor DirectoryKeeper {
     ///
     /// Where it names another one for the interval at hand, that document is had through the same
     /// circuit by `fetch`: it is the proof, or the relay has lied.
+    /// - Returns: false where it answers and cannot show what it named. Silence says nothing, for
+    ///   others can bring it about.
+    @discardableResult
     func compare(
         validAfter: WallTime,
         digestPrefix: [UInt8],
         relay: String,
         fetch: CircuitFetch
-    ) async {
-        guard !known.agrees(validAfter: validAfter, digestPrefix: digestPrefix) else { return }
+    ) async -> Bool {
+        guard !known.agrees(validAfter: validAfter, digestPrefix: digestPrefix) else { return true }
         // Whoever names a lie with every circuit is not asked each time.
         let hour = WallClock.now().seconds / 3_600
-        guard comparedIn[relay] != hour else { return }
+        guard comparedIn[relay] != hour else { return true }
         comparedIn[relay] = hour
-        guard let bytes = await fetch(.document(digestPrefix: digestPrefix)),
-            let document = try? ConsensusDocument(parsing: bytes)
+        let bytes: [UInt8]
+        switch await fetch(.document(digestPrefix: digestPrefix)) {
+        case .silent:
+            logger.notice("\(relay) names another consensus; asked for it, nothing was heard")
+            return true
+        case .refused:
+            logger.warning("\(relay) names another consensus and does not show it")
+            return false
+        case .bytes(let answer): bytes = answer
+        }
+        guard let document = try? ConsensusDocument(parsing: bytes),
+            document.digest.bytes.starts(with: digestPrefix),
+            document.consensus.validAfter == validAfter
         else {
-            return logger.warning("\(relay) names another consensus and does not show it")
+            logger.warning("\(relay) names another consensus and shows something else")
+            return false
         }
         do throws(DirectoryError) {
             _ = try believe(document, from: relay)
         } catch {
             logger.warning("\(relay) names another consensus: \(error)")
+            // A conflict is the authorities' doing; what they have not signed is the relay's.
+            if case .conflict = error { return true }
+            return root.signers(of: document).count >= root.threshold
+        }
+        return true
+    }
+}
+
+// MARK: Proofs
+
+extension DirectoryKeeper {
+    private static let proofLimit = 64 << 20
+    private static let proofTime: Duration = .seconds(20)
+    private static let proofPauseSeconds: UInt64 = 10
+
+    /// Asks whether somebody has proof against authorities: over a circuit, or one who was asked for
+    /// the directory too.
+    private func lookForProof() async {
+        guard alarm == nil, known.view != nil else { return }
+        if let overCircuit, case .bytes(let bytes) = await overCircuit(.proof) {
+            return take(proof: bytes, from: "a relay, over a circuit")
+        }
+        guard !settings.isClient, let (address, name) = servers().first else { return }
+        let answer = try? await http.send(
+            .proof,
+            to: address,
+            limit: Self.proofLimit,
+            within: Self.proofTime
+        )
+        if case .bytes(let bytes) = answer { take(proof: bytes, from: name) }
+    }
+
+    private func take(proof bytes: [UInt8], from name: String) {
+        guard alarm == nil else { return }
+        do throws(DirectoryError) {
+            raise(try Equivocation(parsing: bytes, under: root))
+        } catch {
+            logger.warning("\(name) hands out a proof that is none: \(error)")
+        }
+    }
+
+    /// Shows a proof found by this node to mirrors and authorities, which hand it on.
+    private func share(_ proof: Equivocation) {
+        let (http, logger, servers) = (http, logger, servers())
+        let bytes = proof.encoded()
+        Task {
+            for (address, name) in servers {
+                do throws(DirectoryFetchError) {
+                    _ = try await http.send(
+                        .post(.proof, bytes),
+                        to: address,
+                        limit: 4_096,
+                        within: Self.proofTime
+                    )
+                } catch {
+                    logger.info("\(name) does not take the proof: \(error)")
+                }
+            }
+        }
+    }
+
+    /// Lets the next proof be looked at without a wait.
+    func forgetProofLook() {
+        proofCheckedAt = 0
+    }
+
+    /// The largest proof a mirror takes from others.
+    static var acceptedProofByteCount: Int { proofLimit }
+
+    private func receive(proof bytes: [UInt8]) -> DirectoryAnswer {
+        guard alarm == nil else { return .accepted("known") }
+        let now = WallClock.now().seconds
+        guard now >= proofCheckedAt + Self.proofPauseSeconds else {
+            return .unavailable("one was looked at a moment ago")
+        }
+        proofCheckedAt = now
+        do throws(DirectoryError) {
+            raise(try Equivocation(parsing: bytes, under: root))
+            return .accepted("")
+        } catch {
+            return .refused("\(error)")
         }
     }
 }
 
 extension DirectoryKeeper: DirectoryService {
-    /// What a mirror answers: documents only.
+    /// What a mirror answers: documents and proofs.
     func answer(_ request: DirectoryRequest) -> DirectoryAnswer {
-        shelf.answer(request)
+        guard case .post(.proof, let bytes) = request else { return shelf.answer(request) }
+        return receive(proof: bytes)
     }
 }
 
@@ -359,6 +464,7 @@ extension DirectoryShelf {
             return document(digestPrefix: prefix).map { .bytes($0, tag: nil) } ?? .notFound
         case .diff(let base):
             return diff(from: base).map { .bytes($0, tag: newest?.digest) } ?? .notFound
+        case .proof: return proof.map { .bytes($0, tag: nil) } ?? .notFound
         case .post: return .notFound
         }
     }

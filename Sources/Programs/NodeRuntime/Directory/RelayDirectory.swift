@@ -83,7 +83,9 @@ actor RelayDirectory {
             }
         )
         for address in configuration.listenAddresses {
-            let limits = DirectoryLimits(bodyByteCounts: [:])
+            let limits = DirectoryLimits(bodyByteCounts: [
+                .proof: DirectoryKeeper.acceptedProofByteCount
+            ])
             let server = DirectoryServer(address: address, limits: limits, logger: logger)
             // Ends with the process.
             Task { [logger] in

@@ -6,7 +6,9 @@ struct MeasureCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure",
         abstract: "Measure the cores on one processor, fed from memory.",
-        subcommands: [MeasurePathCommand.self, MeasureHandshakesCommand.self]
+        subcommands: [
+            MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureDirectoryCommand.self,
+        ]
     )
 }
 

@@ -268,7 +268,7 @@ extension NetworkParameters {
     /// - Throws: `WireError` where values do not go together.
     init(_ configuration: ParametersConfiguration) throws(WireError) {
         self.init()
-        let seconds = UInt32(clamping: configuration.interval.nanoseconds / 1_000_000_000)
+        let seconds = Self.seconds(configuration.interval)
         intervalSeconds = seconds
         freshSeconds = seconds
         validSeconds = seconds * UInt32(clamping: configuration.validIntervals)
@@ -280,11 +280,17 @@ extension NetworkParameters {
         guardPrimaryCount = UInt32(clamping: configuration.guardPrimary)
         middleSetCount = UInt32(clamping: configuration.middleLayer)
         minuteWindow = UInt32(clamping: configuration.minuteWindow)
-        circuitKeySeconds = UInt32(
-            clamping: configuration.circuitKeyPeriod.nanoseconds / 1_000_000_000
-        )
+        circuitKeySeconds = Self.seconds(configuration.circuitKeyPeriod)
+        measureSeconds = Self.seconds(configuration.measurePeriod)
+        measureCells = UInt32(clamping: configuration.measureCells)
+        measureMilliseconds = UInt32(clamping: configuration.measureTime.nanoseconds / 1_000_000)
+        weightGrowthSeconds = Self.seconds(configuration.weightDoubling)
         // No mint is in this version's documents: nothing can be paid yet.
         paymentsRequired = false
         try validate()
+    }
+
+    private static func seconds(_ span: TimeSpan) -> UInt32 {
+        UInt32(clamping: span.nanoseconds / 1_000_000_000)
     }
 }

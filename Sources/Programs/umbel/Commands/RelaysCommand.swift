@@ -33,6 +33,27 @@ struct ExitsCommand: AsyncParsableCommand {
         let report = try await socket.client.relays()
         let exits = selection.chosen(from: report.relays).filter { $0.flags.contains("exit") }
         try RelayTable.print(exits, format, "no such exit")
+        guard !format.json, let best = Self.suggestion(of: exits) else { return }
+        Output.note(Self.text(best))
+    }
+
+    /// The exit with the shortest round trip of those measured, but none that carries less than half
+    /// of the others do; `nil` where none was measured.
+    static func suggestion(of exits: [RelayListReport.Relay]) -> RelayListReport.Relay? {
+        guard !exits.isEmpty else { return nil }
+        let median = exits.map(\.weight).sorted()[exits.count / 2]
+        return exits.filter { $0.roundTripMilliseconds != nil && $0.weight >= median / 2 }
+            .min { first, second in
+                (first.roundTripMilliseconds ?? 0, first.id)
+                    < (second.roundTripMilliseconds ?? 0, second.id)
+            }
+    }
+
+    static func text(_ exit: RelayListReport.Relay) -> String {
+        let trip = Text.milliseconds(exit.roundTripMilliseconds)
+        let advice = exit.country == "??" ? "" : ": umbel up --exit \(exit.country)"
+        return
+            "nearest of the exits measured: \(exit.nickname) (\(exit.country)), \(trip) ms\(advice)"
     }
 }
 
@@ -70,12 +91,14 @@ enum RelayTable {
     static func text(_ relays: [RelayListReport.Relay], width: Int?) -> String {
         var table = Table([
             .text("RELAY"), .text("COUNTRY"), .text("FLAGS"), .number("MBIT/S"),
-            .text("IDENTITY"), .text("ADDRESS"),
+            .number("TRIP MS"), .text("IDENTITY"), .text("ADDRESS"),
         ])
         for relay in relays {
             table.add([
                 relay.nickname, relay.country, relay.flags.joined(separator: " "),
-                "\((relay.weight + 500) / 1_000)", Text.short(relay.id),
+                "\((relay.weight + 500) / 1_000)",
+                Text.milliseconds(relay.roundTripMilliseconds),
+                Text.short(relay.id),
                 relay.addresses.first ?? "",
             ])
         }
