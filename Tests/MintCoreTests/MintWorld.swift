@@ -185,8 +185,13 @@ final class MintWorld {
     /// Changes the wallet where it lies, and takes what it asks for.
     func wallet<R>(_ body: (inout Wallet) throws -> R) rethrows -> R {
         guard var wallet = walletStorage.take() else { preconditionFailure("there is a wallet") }
-        defer { walletStorage = consume wallet }
-        let result = try body(&wallet)
+        let result: R
+        do {
+            result = try body(&wallet)
+        } catch {
+            walletStorage = consume wallet
+            throw error
+        }
         while let step = wallet.nextStep() {
             switch step {
             case .store(let number, let writes): events.append(.walletStore(number, writes))
@@ -196,6 +201,7 @@ final class MintWorld {
             case .notice(let notice): notices.append(notice)
             }
         }
+        walletStorage = consume wallet
         return result
     }
 
