@@ -221,6 +221,10 @@ final class MintWorld {
     /// The mint forgets all that is not on its disk; what was on its way to it or from it is lost.
     func crash(_ index: Int) throws {
         crashes += 1
+        // Whoever asks hears that nobody answers.
+        let unheard = events.compactMap { event -> UInt64? in
+            if case .ask(let number, index, _) = event { number } else { nil }
+        }
         events.removeAll { event in
             switch event {
             case .job(index, _), .commit(index, _), .reply(index, _, _), .tell(index, _): true
@@ -231,7 +235,7 @@ final class MintWorld {
         let lost = askers.filter { $0.key % 4 == UInt64(index) }
         for token in lost.keys { askers[token] = nil }
         mints[index] = try makeMint(index)
-        for number in lost.values { wallet { $0.failed(number, now: now) } }
+        for number in unheard + lost.values.sorted() { wallet { $0.failed(number, now: now) } }
     }
 
     /// The client's machine dies; what is not on its disk is gone.
