@@ -7,7 +7,8 @@ import Wire
 /// The exit's side of a shard: which circuits hold which leases, policy and the way to the TUN device
 /// and back.
 ///
-/// The control plane gives leases out; here is who holds them in this shard. Packets stay where they lie in the arena; ``coalescer`` lists what the shell writes.
+/// The control plane gives leases out; here is who holds them in this shard. Packets stay where they
+/// lie in the arena; ``coalescer`` lists what the shell writes.
 struct ExitGate: ~Copyable {
     private static let refusalsPerSecond: UInt64 = 100
 

@@ -1127,7 +1127,7 @@ public struct RelayShard: ~Copyable {
         }
     }
 
-    /// Takes a circuit's lease from it, with what it has in progress; does nothing without one.
+    /// Drops what a circuit has in progress, and takes its lease from it if it holds one.
     private mutating func releaseLease(_ slot: Int, now: Instant) {
         dropFragments(slot, olderThan: .zero, now: now)
         guard let lease = circuits[slot].lease else { return }
