@@ -122,7 +122,7 @@ struct DaemonLauncher {
                     ("parameters", TOMLText.quoted(parameters)),
                 ]
             )
-            + TOMLText.section("\n[country]", [("tables", TOMLText.list(countries))])
+            + TOMLText.section("\n[places]", [("countries", TOMLText.list(countries))])
             + controlSection(folder)
     }
 
