@@ -91,6 +91,20 @@ public final class ClientNode: Node {
         return control.ping(circuit, hop: hop, token: token, now: world.now)
     }
 
+    /// Measures the round trip to an exit over a circuit of its own; a notice with `token` tells it.
+    public func measure(exit: RelayNode, token: UInt64) {
+        control.measure(exit: exit.member.id, token: token, now: world.now, wall: wall)
+        settle()
+    }
+
+    /// The answer to the ping with `token`; `nil` before it is there.
+    public func answer(to token: UInt64) -> (at: Instant, span: TimeSpan?)? {
+        for (time, notice) in notices {
+            if case .pong(token: token, _, let span) = notice { return (time, span) }
+        }
+        return nil
+    }
+
     /// Gets to know a newer consensus.
     public func setView(_ view: NetworkView) {
         control.setView(view, now: world.now, wall: wall)

@@ -33,6 +33,8 @@ public struct ClientControl: ~Copyable {
         public var rotation: TimeSpan = .seconds(600)
         /// Whether a spare circuit stands ready.
         public var keepsSpare = true
+        /// Relays in no circuit.
+        public var exclusions = RelayExclusions()
 
         /// The usual settings.
         public init() {}
@@ -83,6 +85,8 @@ public struct ClientControl: ~Copyable {
         var openingSince: Instant?
         var buildTime: TimeSpan?
         var isProbed = false
+        /// The token of the ping that is all the circuit is for; `nil` for any other.
+        var survey: UInt64?
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
     }
 
@@ -129,22 +133,22 @@ public struct ClientControl: ~Copyable {
     private static let patience: TimeSpan = .milliseconds(1_500)
 
     private let network: NetworkID
-    private var settings: Settings
+    var settings: Settings
     private var selector: PathSelector
-    private var dialer: LinkDialer
+    var dialer: LinkDialer
     private var random: RandomGenerator
-    private var commands: Deque<ClientCommand> = []
+    var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
-    private var notices: Deque<Notice> = []
+    var notices: Deque<Notice> = []
 
     private var nextLink: UInt64 = 1
     private var nextCircuit: UInt64 = 1
     private var nextLease: UInt32 = 1
-    private var links: [LinkID: NodeID] = [:]
-    private var guardLinks: [NodeID: LinkID] = [:]
-    private var dialing: [NodeID: LinkID] = [:]
-    private var circuits: [CircuitID: Circuit] = [:]
-    private var tunnels: [TunnelID: Tunnel] = [:]
+    var links: [LinkID: NodeID] = [:]
+    var guardLinks: [NodeID: LinkID] = [:]
+    var dialing: [NodeID: LinkID] = [:]
+    var circuits: [CircuitID: Circuit] = [:]
+    var tunnels: [TunnelID: Tunnel] = [:]
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
     private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
@@ -154,7 +158,7 @@ public struct ClientControl: ~Copyable {
     public private(set) var exitTrips: [NodeID: TimeSpan] = [:]
     // Relays that named a consensus they could not show, and until when they are left out.
     private var marked: [NodeID: Instant] = [:]
-    private var wall: WallTime
+    var wall: WallTime
     // The newest `now`.
     private var clock: Instant = .zero
 
@@ -175,6 +179,7 @@ public struct ClientControl: ~Copyable {
             view: view,
             guards: guards,
             middles: middles,
+            excluding: settings.exclusions,
             at: wall,
             using: &random
         )
@@ -258,14 +263,7 @@ public struct ClientControl: ~Copyable {
             drop(circuit)
         }
         commands.append(.removeTunnel(id))
-        guard tunnels.isEmpty else { return }
-        for link in links.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
-            commands.append(.removeLink(link, saysGoodbye: true))
-        }
-        links = [:]
-        guardLinks = [:]
-        for link in dialing.values { dialer.cancel(link) }
-        dialing = [:]
+        releaseLinks()
     }
 
     /// Replaces the circuit of the tunnel's current lease as if it had failed.
@@ -431,6 +429,7 @@ public struct ClientControl: ~Copyable {
         where now >= ping.sent + Self.pingLimit {
             pings[nonce] = nil
             notices.append(.pong(token: ping.token, ping.hop, nil))
+            endSurvey(ping.circuit)
         }
         maintain(now: now)
     }
@@ -466,7 +465,7 @@ public struct ClientControl: ~Copyable {
         }
     }
 
-    private mutating func drainDialer(now: Instant) {
+    mutating func drainDialer(now: Instant) {
         while let step = dialer.nextStep() {
             switch step {
             case .job(let job): jobs.append(.dialer(job))
@@ -521,7 +520,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Building
 
     @discardableResult
-    private mutating func startCircuit(
+    mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
         now: Instant
@@ -669,6 +668,7 @@ public struct ClientControl: ~Copyable {
         selector.noteSuccess(of: circuit.path, on: wall)
         selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
         notices.append(.pathsChanged)
+        beginSurvey(id, now: now)
     }
 
     private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
@@ -770,6 +770,7 @@ public struct ClientControl: ~Copyable {
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
             if hop == .third { noteTrip(over: id, since: ping.sent, now: now) }
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
+            endSurvey(id)
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
         case .close:
@@ -1063,13 +1064,19 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Removes a circuit here, in the shard and at the guard.
-    private mutating func drop(_ id: CircuitID) {
+    mutating func drop(_ id: CircuitID) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
         if let link = circuit.link, links[link] != nil, circuit.stage != .waitingForKeys {
             let reason = [DestroyReason.finished.rawValue]
             commands.append(.sendCell(link, circuit.number, .destroy, reason))
         }
         commands.append(.removeCircuit(id))
+        if let token = circuit.survey {
+            let isAsked = pings.values.contains { $0.token == token && $0.circuit == id }
+            // Of one that is asked already its time-out tells.
+            if !isAsked { notices.append(.pong(token: token, .third, nil)) }
+        }
+        releaseLinks()
     }
 
     private mutating func backOff(_ id: TunnelID, reason: String, now: Instant) {
@@ -1134,7 +1141,7 @@ extension ClientControl {
 
     /// All circuits, the oldest first.
     public func circuitReports() -> [CircuitReport] {
-        circuits.values.sorted { $0.id < $1.id }.map { circuit in
+        circuits.values.filter { $0.survey == nil }.sorted { $0.id < $1.id }.map { circuit in
             CircuitReport(
                 id: circuit.id,
                 tunnel: circuit.tunnel,

@@ -25,12 +25,14 @@ public struct ClientConfiguration: Hashable, Sendable {
 
     /// How paths are chosen and built.
     public struct Path: Hashable, Sendable {
-        /// Country of the exit, two capitals; `nil` for any.
-        public var exitCountry: String?
+        /// Countries the exit may stand in, two capitals each; empty for any.
+        public var exitCountries: [String]
         /// How circuits are built.
         public var build: Build
         /// Relays never to use.
         public var excluded: [Bytes32]
+        /// Countries none of whose relays is to be used, two capitals each.
+        public var excludedCountries: [String]
     }
 
     /// The tunnel interface.
@@ -54,9 +56,18 @@ public struct ClientConfiguration: Hashable, Sendable {
 
         let path = document.section("path")
         self.path = Path(
-            exitCountry: path.optional("exit_country", .country),
+            exitCountries: path.value(
+                "exit_countries",
+                .list(.country, limit: 256),
+                default: []
+            ),
             build: path.value("build", .choice(Build.self), default: .pipelined),
-            excluded: path.value("exclude", .list(.bytes32, limit: 256), default: [])
+            excluded: path.value("exclude", .list(.bytes32, limit: 256), default: []),
+            excludedCountries: path.value(
+                "exclude_countries",
+                .list(.country, limit: 256),
+                default: []
+            )
         )
 
         let tunnel = document.section("tunnel")

@@ -23,6 +23,8 @@ enum ClientControlMessage: Sendable {
     case close(TunnelID)
     /// Ping a hop of the circuit a tunnel uses; the notice names the token.
     case ping(TunnelID, HopIndex, token: UInt64)
+    /// Measure the round trip to an exit; the notice names the token.
+    case measure(NodeID, token: UInt64)
     /// The network to work by from now on.
     case view(NetworkView)
     /// Why there is no network to work by.
@@ -159,6 +161,9 @@ struct ClientControlLoop: ~Copyable {
             control?.close(tunnel, now: now)
         case .ping(let tunnel, let hop, let token):
             ping(tunnel, hop: hop, token: token, now: now)
+        case .measure(let exit, let token):
+            guard control != nil else { return news(.notice(.pong(token: token, .third, nil))) }
+            control?.measure(exit: exit, token: token, now: now, wall: wall)
         case .view(let view):
             take(view, now: now, wall: wall)
         case .noView(let reason):

@@ -148,6 +148,10 @@ public actor ClientNode: ClientService {
             case .pipelined: .pipelined
             case .telescoped: .telescoped
             }
+        settings.exclusions.relays = Set(configuration.path.excluded.map { NodeID($0) })
+        settings.exclusions.countries = Set(
+            configuration.path.excludedCountries.compactMap { CountryCode($0) }
+        )
         let plane = ClientControlLoop(
             settings: settings,
             stateFolder: configuration.stateFolder,
@@ -263,6 +267,45 @@ public actor ClientNode: ClientService {
     /// The relays of the network, the heaviest first.
     public func relays() async -> RelayListReport {
         await directory.relays(exitTrips: snapshot()?.exitTrips ?? [:])
+    }
+
+    /// Measures round trips to the heaviest exits over circuits made for it.
+    public func measureExits(
+        _ request: ExitSurveyRequest
+    ) async throws(Failure) -> RelayListReport {
+        if let directoryProblem {
+            throw Failure(
+                "no exit can be measured",
+                why: directoryProblem,
+                hint: "umbel status",
+                exit: .temporary
+            )
+        }
+        let exits = await directory.exits(in: request.countries).prefix(request.count)
+        await withDiscardingTaskGroup { group in
+            for exit in exits {
+                group.addTask { _ = await self.measure(exit) }
+            }
+        }
+        return await relays()
+    }
+
+    private func measure(_ exit: NodeID) async -> TimeSpan? {
+        await answered { .measure(exit, token: $0) }
+    }
+
+    /// Waits for the pong that answers the message made of a token; `nil` where none comes.
+    private func answered(
+        _ message: (UInt64) -> ClientControlMessage
+    ) async -> TimeSpan? {
+        let token = nextToken
+        nextToken += 1
+        return await withCheckedContinuation { continuation in
+            pings[token] = continuation
+            if !control.post(message(token)) {
+                pings.removeValue(forKey: token)?.resume(returning: nil)
+            }
+        }
     }
 
     /// The circuits right now.
@@ -476,21 +519,19 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func constraints(exit country: String?) throws(Failure) -> PathConstraints {
+    private func constraints(exit countries: [String]?) throws(Failure) -> PathConstraints {
         var wanted = PathConstraints()
-        wanted.excluded = Set(configuration.path.excluded.map { NodeID($0) })
-        guard let text = country ?? configuration.path.exitCountry, text != "auto" else {
-            return wanted
+        for text in countries ?? configuration.path.exitCountries {
+            guard let code = CountryCode(text) else {
+                throw Failure(
+                    "there is no country \(text)",
+                    why: "a country is two letters",
+                    hint: "umbel up --exit DE",
+                    exit: .usage
+                )
+            }
+            wanted.exitCountries.insert(code)
         }
-        guard let code = CountryCode(text) else {
-            throw Failure(
-                "there is no country \(text)",
-                why: "a country is two letters",
-                hint: "umbel up --exit DE",
-                exit: .usage
-            )
-        }
-        wanted.exitCountry = code
         return wanted
     }
 
@@ -653,14 +694,7 @@ public actor ClientNode: ClientService {
     }
 
     private func ping(_ tunnel: ClientCore.TunnelID, hop: HopIndex) async -> TimeSpan? {
-        let token = nextToken
-        nextToken += 1
-        return await withCheckedContinuation { continuation in
-            pings[token] = continuation
-            if !control.post(.ping(tunnel, hop, token: token)) {
-                pings.removeValue(forKey: token)?.resume(returning: nil)
-            }
-        }
+        await answered { .ping(tunnel, hop, token: $0) }
     }
 
     private func snapshot() async -> ClientSnapshot? {

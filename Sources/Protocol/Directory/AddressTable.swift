@@ -68,9 +68,9 @@ public struct AddressTable<Value: Sendable>: Sendable {
 }
 
 extension AddressTable<CountryCode> {
-    /// Adds ranges as `tor-geoipdb` lists them: `first,last,CC`. "??" stands for a place nobody
-    /// knows.
+    /// Adds ranges as Debian's geographic tables list them, lines `first,last,CC`.
     ///
+    /// "??" stands for a place nobody knows.
     /// - Returns: the number of the first line that is no range; `nil` when all could be read.
     @discardableResult
     public mutating func add(_ text: String) -> Int? {

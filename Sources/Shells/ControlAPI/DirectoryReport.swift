@@ -127,6 +127,23 @@ public struct AuthorityStatusReport: Codable, Hashable, Sendable {
     }
 }
 
+/// Asks for round trips to exits: `POST /v1/exits/measure`.
+public struct ExitSurveyRequest: Codable, Hashable, Sendable {
+    /// The most exits one request may ask for.
+    public static let countLimit = 32
+
+    /// Countries they stand in, two letters each; empty for any.
+    public var countries: [String]
+    /// How many, the heaviest first: 1 to ``countLimit``.
+    public var count: Int
+
+    /// Makes a request from its parts.
+    public init(countries: [String] = [], count: Int) {
+        self.countries = countries
+        self.count = count
+    }
+}
+
 /// A relay as `umbel relays` and `umbel exits` list it: `GET /v1/relays`.
 public struct RelayListReport: Codable, Hashable, Sendable {
     /// One relay.

@@ -105,6 +105,19 @@ final class ClientDirectory: Sendable {
         await keeper.report()
     }
 
+    /// The exits that stand in one of `countries`, or anywhere where there is none, the heaviest
+    /// first.
+    func exits(in countries: [String]) async -> [NodeID] {
+        let wanted = Set(countries.compactMap { CountryCode($0) })
+        let relays = await keeper.document?.consensus.relays ?? []
+        return relays.filter { relay in
+            relay.flags.contains(.exit)
+                && (wanted.isEmpty || relay.country.map { wanted.contains($0) } ?? false)
+        }
+        .sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }
+        .map(\.id)
+    }
+
     /// The relays of the network, the heaviest first.
     func relays(exitTrips: [NodeID: TimeSpan]) async -> RelayListReport {
         let relays = await keeper.document?.consensus.relays ?? []
