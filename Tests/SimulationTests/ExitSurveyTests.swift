@@ -33,6 +33,7 @@ struct ExitSurveyTests {
             // Three links there and back, and no queue.
             #expect((30..<40).contains(span.milliseconds), "seed=\(seed)")
             #expect(client.control.exitTrips[exit.member.id] == span)
+            #expect(client.control.exitBuilds[exit.member.id] != nil)
         }
         #expect(client.control.circuitReports().isEmpty)
         world.run(for: .seconds(2))

@@ -156,6 +156,8 @@ public struct ClientControl: ~Copyable {
     public private(set) var statements = RelayStatements()
     /// The round trip to exits this client has had circuits to, smoothed; at most 1,024.
     public private(set) var exitTrips: [NodeID: TimeSpan] = [:]
+    /// How long the last circuit to each of these exits took to build.
+    public private(set) var exitBuilds: [NodeID: TimeSpan] = [:]
     // Relays that named a consensus they could not show, and until when they are left out.
     private var marked: [NodeID: Instant] = [:]
     var wall: WallTime
@@ -332,6 +334,7 @@ public struct ClientControl: ~Copyable {
         self.wall = wall
         selector.update(to: view, at: self.wall, using: &random)
         exitTrips = exitTrips.filter { view.index(of: $0.key) != nil }
+        exitBuilds = exitBuilds.filter { view.index(of: $0.key) != nil }
         notices.append(.pathsChanged)
         maintain(now: now)
     }
@@ -663,6 +666,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        if exitBuilds.count < Self.exitTripLimit || exitBuilds[circuit.path.exit.id] != nil {
+            exitBuilds[circuit.path.exit.id] = now - circuit.begun
+        }
         if circuit.isSpare { tunnels[circuit.tunnel]?.spareFailures = 0 }
         exitFailures[circuit.path.exit.id] = nil
         selector.noteSuccess(of: circuit.path, on: wall)

@@ -46,6 +46,8 @@ struct ClientSnapshot: Sendable {
     var statements: RelayStatements?
     /// The round trips to exits it had circuits to.
     var exitTrips: [NodeID: TimeSpan]
+    /// How long the last circuit to each of these exits took to build.
+    var exitBuilds: [NodeID: TimeSpan]
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
@@ -180,6 +182,7 @@ struct ClientControlLoop: ~Copyable {
                     circuits: control?.circuitReports() ?? [],
                     statements: control?.statements,
                     exitTrips: control?.exitTrips ?? [:],
+                    exitBuilds: control?.exitBuilds ?? [:],
                     now: now,
                     directoryProblem: problem
                 )

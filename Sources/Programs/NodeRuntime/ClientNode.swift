@@ -266,7 +266,7 @@ public actor ClientNode: ClientService {
 
     /// The relays of the network, the heaviest first.
     public func relays() async -> RelayListReport {
-        await directory.relays(exitTrips: snapshot()?.exitTrips ?? [:])
+        await directory.relays(snapshot())
     }
 
     /// Measures round trips to the heaviest exits over circuits made for it.

@@ -165,10 +165,14 @@ public struct RelayListReport: Codable, Hashable, Sendable {
         /// The round trip through this client's circuits to it as their exit, in milliseconds; `nil`
         /// where there was none.
         public var roundTripMilliseconds: Double?
+        /// How long the last circuit to it as exit took to build, in milliseconds; `nil` where
+        /// there was none.
+        public var buildMilliseconds: Double?
 
         private enum CodingKeys: String, CodingKey {
             case nickname, id, country, flags, addresses, weight, family
             case roundTripMilliseconds = "round_trip_ms"
+            case buildMilliseconds = "build_ms"
         }
 
         /// Makes a relay from its parts.
@@ -180,9 +184,11 @@ public struct RelayListReport: Codable, Hashable, Sendable {
             addresses: [String],
             weight: UInt32,
             family: String,
-            roundTripMilliseconds: Double? = nil
+            roundTripMilliseconds: Double? = nil,
+            buildMilliseconds: Double? = nil
         ) {
             self.roundTripMilliseconds = roundTripMilliseconds
+            self.buildMilliseconds = buildMilliseconds
             self.nickname = nickname
             self.id = id
             self.country = country

@@ -119,7 +119,7 @@ final class ClientDirectory: Sendable {
     }
 
     /// The relays of the network, the heaviest first.
-    func relays(exitTrips: [NodeID: TimeSpan]) async -> RelayListReport {
+    func relays(_ snapshot: ClientSnapshot?) async -> RelayListReport {
         let relays = await keeper.document?.consensus.relays ?? []
         return RelayListReport(
             relays: relays.sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }.map { relay in
@@ -131,7 +131,8 @@ final class ClientDirectory: Sendable {
                     addresses: relay.addresses.all.map { "\($0)" },
                     weight: relay.weight,
                     family: relay.family.map { "\($0)" } ?? "",
-                    roundTripMilliseconds: exitTrips[relay.id]?.milliseconds
+                    roundTripMilliseconds: snapshot?.exitTrips[relay.id]?.milliseconds,
+                    buildMilliseconds: snapshot?.exitBuilds[relay.id]?.milliseconds
                 )
             }
         )
