@@ -255,7 +255,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "AuthorityCore", "ClientCore", "RelayCore", "EventLoop",
-                "HostNetwork", "CLinux",
+                "HostNetwork", "Simulation", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

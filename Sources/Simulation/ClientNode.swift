@@ -105,6 +105,13 @@ public final class ClientNode: Node {
         return nil
     }
 
+    /// Sends a CREATE over the link to `relay`, behind the control plane's back.
+    func create(_ body: [UInt8], _ number: CircuitNumber, at relay: RelayNode) {
+        guard let link = control.link(to: relay.member.id) else { return }
+        perform(.sendCell(link, number, .create, body))
+        settle()
+    }
+
     /// Gets to know a newer consensus.
     public func setView(_ view: NetworkView) {
         control.setView(view, now: world.now, wall: wall)

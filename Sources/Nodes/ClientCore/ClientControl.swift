@@ -4,7 +4,7 @@ public import CryptoPrimitives
 import DequeModule
 public import Directory
 public import Flows
-import Links
+public import Links
 import Onion
 public import Paths
 public import Wire
@@ -236,6 +236,11 @@ public struct ClientControl: ~Copyable {
         }
         for ping in pings.values { deadline = min(deadline, ping.sent + Self.pingLimit) }
         return deadline
+    }
+
+    /// The link to a guard; `nil` where none stands.
+    public func link(to relay: NodeID) -> LinkID? {
+        guardLinks[relay]
     }
 
     // MARK: Commands
