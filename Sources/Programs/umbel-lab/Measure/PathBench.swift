@@ -139,15 +139,22 @@ struct PathBench: ~Copyable {
         takeOutput(of: source)
         let count = outgoing.count
         precondition(count == Self.cellsOfBatch, "\(count) cells left \(source)")
-        for index in 0..<count {
-            let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
-            let place = slot + index % Self.segmentCount * Datagram.byteCount
-            let start = Int(outgoing[index])
-            arenas[target.rawValue].replaceSubrange(
-                place..<place + Datagram.byteCount,
-                with: arenas[source.rawValue][start..<start + Datagram.byteCount]
-            )
+        // Out of the bench while it is read: nothing is to count its references cell by cell.
+        var sent: [UInt8] = []
+        swap(&sent, &arenas[source.rawValue])
+        with(target) { bench, bytes in
+            let datagrams = unsafe sent.span.bytes
+            for index in 0..<count {
+                let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
+                let place = slot + index % Self.segmentCount * Datagram.byteCount
+                let start = Int(bench.outgoing[index])
+                bytes.copy(
+                    datagrams.extracting(start..<start + Datagram.byteCount),
+                    to: place
+                )
+            }
         }
+        swap(&sent, &arenas[source.rawValue])
         let address = Self.address(source)
         with(target) { bench, bytes in
             let begun = bench.begin(target)
