@@ -85,6 +85,8 @@ public struct ClientControl: ~Copyable {
         var openingSince: Instant?
         var buildTime: TimeSpan?
         var isProbed = false
+        /// Whether another guard was looked for because this one's does not answer.
+        var isHedged = false
         /// The token of the ping that is all the circuit is for; `nil` for any other.
         var survey: UInt64?
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
@@ -216,6 +218,7 @@ public struct ClientControl: ~Copyable {
         var deadline = dialer.nextDeadline
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
+            deadline = min(deadline, circuit.hedgeDue)
             if let since = circuit.openingSince {
                 deadline = min(deadline, since + Self.openingLimit)
             }
@@ -826,6 +829,7 @@ public struct ClientControl: ~Copyable {
             rotate(id, now: now)
             assign(id, now: now)
             startMissing(id, now: now)
+            startBeside(id, now: now)
         }
         drainDialer(now: now)
     }
