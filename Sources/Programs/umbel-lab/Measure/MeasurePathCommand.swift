@@ -32,8 +32,8 @@ struct MeasurePathCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard (100...5_000_000).contains(cells), (1...100).contains(options.runs) else {
-            throw ValidationError("--cells is 100 to 5000000, --runs 1 to 100")
+        guard (1...5_000_000).contains(cells), (1...100).contains(options.runs) else {
+            throw ValidationError("--cells is 1 to 5000000, --runs 1 to 100")
         }
     }
 
@@ -44,6 +44,8 @@ struct MeasurePathCommand: ParsableCommand {
             for run in 0..<options.runs {
                 var bench = PathBench(seed: UInt8(truncatingIfNeeded: run))
                 bench.isMarking = marking
+                // Each instruction is looked at: of few cells.
+                if marking { bench.packetsOfBatch = 1 }
                 let moved = bench.run(cells: cells, isForward: isForward)
                 if allocating { Self.allocate(moved) }
                 for place in PathBench.Place.allCases {
