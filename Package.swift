@@ -190,7 +190,7 @@ let package = Package(
             "Shells",
             "HostNetwork",
             [
-                "Base", "CLinux",
+                "Base", "CLinux", "EventLoop",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]
@@ -305,7 +305,7 @@ let package = Package(
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
-        tests(of: "HostNetwork", ["Base"]),
+        tests(of: "HostNetwork", ["Base", "NamespaceSupport"]),
         tests(
             of: "DirectoryHTTP",
             ["Base", .product(name: "Logging", package: "swift-log")]

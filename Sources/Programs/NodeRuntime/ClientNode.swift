@@ -58,6 +58,11 @@ public actor ClientNode: ClientService {
     /// Whether the kernel holds back what does not go through the tunnel.
     private var isLocked = false
     private var isMachineInterfaceGone = false
+    private var kernelWatch: KernelWatch?
+    /// Whether the kernel's rules may have changed since they were looked at.
+    private var isKernelChanged = true
+    /// When they were looked at last.
+    private var lookedAt = Instant.zero
     /// Why the machine's rules are not what they should be; `nil` where they are.
     private var machineProblem: String?
     private var nextTunnel: UInt64 = 1
@@ -83,6 +88,7 @@ public actor ClientNode: ClientService {
         await node.findLock()
         await node.directory.begin()
         Task { await node.follow(news) }
+        await node.watchKernel()
         Task { [weak node] in
             while !Task.isCancelled {
                 try await Task.sleep(for: Self.watchInterval)
@@ -91,6 +97,17 @@ public actor ClientNode: ClientService {
             }
         }
         return node
+    }
+
+    /// Has the kernel tell of changes of its rules; where it does not, they are looked at each second.
+    private func watchKernel() {
+        do throws(IOError) {
+            kernelWatch = try KernelWatch.start { [weak self] in
+                Task { await self?.kernelChanged() }
+            }
+        } catch {
+            logger.warning("\(error): the machine's rules are looked at every second instead")
+        }
     }
 
     private init(
@@ -627,11 +644,27 @@ public actor ClientNode: ClientService {
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
         guard !isBusy, mending == nil, let machine, let tunnel = tunnels[machine] else { return }
+        let now = MonotonicClock.now()
+        guard isKernelChanged || kernelWatch == nil || now >= lookedAt + Self.longestTrust else {
+            return
+        }
+        isKernelChanged = false
+        lookedAt = now
         let mending = Task { await mend(tunnel) }
         self.mending = mending
         await mending.value
         self.mending = nil
     }
+
+    /// Looks at once, or with the next second where it has just looked: each look runs programs.
+    private func kernelChanged() async {
+        isKernelChanged = true
+        guard MonotonicClock.now() >= lookedAt + .seconds(1) else { return }
+        await lookAfter()
+    }
+
+    /// Time after which the rules are looked at though the kernel told of no change.
+    private static let longestTrust: TimeSpan = .seconds(60)
 
     private func mend(_ tunnel: Tunnel) async {
         do {
@@ -646,10 +679,16 @@ public actor ClientNode: ClientService {
             }
             noteMachineProblem(nil)
         } catch let failure as Failure {
-            noteMachineProblem("\(failure.what): \(failure.why)")
+            noteUnmended("\(failure.what): \(failure.why)")
         } catch {
-            noteMachineProblem("\(error)")
+            noteUnmended("\(error)")
         }
+    }
+
+    /// Tries again with the next look.
+    private func noteUnmended(_ problem: String) {
+        isKernelChanged = true
+        noteMachineProblem(problem)
     }
 
     private func noteMachineProblem(_ problem: String?) {
@@ -688,7 +727,12 @@ public actor ClientNode: ClientService {
                 guard let id = tunnels.first(where: { $0.value.core == core })?.key else {
                     continue
                 }
-                if id == machine { isMachineInterfaceGone = true } else { close(id) }
+                if id == machine {
+                    isMachineInterfaceGone = true
+                    isKernelChanged = true
+                } else {
+                    close(id)
+                }
             }
         }
     }
