@@ -70,7 +70,7 @@ let package = Package(
         .library(name: "TestSupport", targets: ["TestSupport"])
     ],
     dependencies: [
-        // X-Wing, X25519; AES-GCM where neither C library serves.
+        // X-Wing, X25519, blind RSA, HPKE; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         // Queues taken from the front.
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
@@ -94,6 +94,8 @@ let package = Package(
             url: "https://github.com/swift-server/swift-service-lifecycle.git",
             from: "2.13.0"
         ),
+        // Ledgers and wallets on disk: SQLite with one connection.
+        .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
         // Configuration files.
         .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
         // Topologies of the lab.
@@ -121,6 +123,7 @@ let package = Package(
             [
                 "Base", "CSodium",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
             ] + packetCrypto
         ),
         module("Primitives", "Wire", ["Base"]),
@@ -132,6 +135,7 @@ let package = Package(
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
+        module("Protocol", "Tickets", ["Base", "CryptoPrimitives", "Wire"]),
 
         // Nodes: whole nodes as values
         module(
@@ -156,6 +160,7 @@ let package = Package(
             "AuthorityCore",
             ["Base", "CryptoPrimitives", "Wire", "Directory", deque]
         ),
+        module("Nodes", "MintCore", ["Base", "CryptoPrimitives", "Wire", "Tickets"]),
         tests(
             of: "RelayCore",
             [
@@ -186,6 +191,7 @@ let package = Package(
         module("Shells", "EventLoop", ["Base", "CLinux"]),
         module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),
         module("Shells", "TunDevice", ["Base", "CLinux", "EventLoop"]),
+        module("Shells", "Store", ["Base", .product(name: "GRDB", package: "GRDB.swift")]),
         module(
             "Shells",
             "HostNetwork",
@@ -302,6 +308,13 @@ let package = Package(
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+        tests(
+            of: "Tickets",
+            ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
+            resources: [.copy("Vectors")]
+        ),
+        tests(of: "MintCore", ["Base", "CryptoPrimitives", "Wire", "Tickets", "TestSupport"]),
+        tests(of: "Store", ["Base"]),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),

@@ -774,7 +774,8 @@ public struct ClientControl: ~Copyable {
             notices.append(.directoryPart(id, hop, part))
         case .close:
             fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
-        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk:
+        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
+            .payAttach, .report, .mintAsk, .mintAnswer:
             let reason = "hop \(hop.rawValue) broke the protocol"
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }

@@ -3,7 +3,7 @@ public import Base
 /// What one authority says of the network for one interval: the body of a vote.
 ///
 /// Layout (§E.1), big-endian: `version u8 = 1 | netid 32 | valid_after u32 | author u8 | parameters |
-/// log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id. The
+/// mint section length u32 | mint section | log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id. The
 /// log is the state of the author's log of documents. One value has one encoding.
 public struct DirectoryVote: Hashable, Sendable {
     /// The network it is for.
@@ -14,6 +14,8 @@ public struct DirectoryVote: Hashable, Sendable {
     public var author: UInt8
     /// The parameters it wants.
     public var parameters: NetworkParameters
+    /// The newest announcements of mints it knows.
+    public var mints = MintSection()
     /// The state of its log of documents, as the log writes it; at most 1,068 bytes.
     public var log: [UInt8]
     /// The relays it would list, strictly ascending by identity; at most 100,000.
@@ -88,9 +90,11 @@ public struct DirectoryVote: Hashable, Sendable {
         author: UInt8,
         parameters: NetworkParameters,
         log: [UInt8],
-        entries: [Entry]
+        entries: [Entry],
+        mints: MintSection = MintSection()
     ) {
         self.network = network
+        self.mints = mints
         self.validAfter = validAfter
         self.author = author
         self.parameters = parameters
@@ -102,7 +106,8 @@ public struct DirectoryVote: Hashable, Sendable {
 extension DirectoryVote {
     /// The most bytes a vote takes: about 8 MB.
     public static let maximumByteCount =
-        1 + 32 + 4 + 1 + NetworkParameters.maximumByteCount + 2 + maximumLogByteCount + 4
+        1 + 32 + 4 + 1 + NetworkParameters.maximumByteCount + 4 + MintSection.maximumByteCount
+        + 2 + maximumLogByteCount + 4
         + Consensus.maximumRelayCount * Entry.byteCount
 
     /// The most bytes the state of a log takes: size, last digest and 32 hashes.
@@ -129,6 +134,15 @@ extension DirectoryVote {
         validAfter = WallTime(seconds: UInt64(try reader.read(UInt32.self)))
         author = try reader.read()
         parameters = try NetworkParameters(from: &reader)
+        let mintByteCount = Int(try reader.read(UInt32.self))
+        guard mintByteCount <= MintSection.maximumByteCount else {
+            throw .tooLarge(
+                field: "mint section",
+                value: UInt64(mintByteCount),
+                limit: UInt64(MintSection.maximumByteCount)
+            )
+        }
+        mints = try MintSection(parsing: try reader.read(byteCount: mintByteCount))
         let logByteCount = Int(try reader.read(UInt16.self))
         guard logByteCount <= Self.maximumLogByteCount else {
             throw .tooLarge(
@@ -173,6 +187,9 @@ extension DirectoryVote {
         writer.write(seconds)
         writer.write(author)
         try parameters.write(to: &writer)
+        let mintBytes = try mints.encoded()
+        writer.write(UInt32(clamping: mintBytes.count))
+        writer.write(mintBytes)
         writer.write(UInt16(truncatingIfNeeded: log.count))
         writer.write(log)
         writer.write(UInt32(truncatingIfNeeded: entries.count))
