@@ -323,14 +323,19 @@ struct LedgerTests {
     )
     func taggedUser() throws {
         let world = try funded()
-        // Mint 1 signs with the key of mint 0.
+        // One mint signs with the keys of another. Those have the larger modulus, or they could not
+        // sign each message that was blinded for the smaller one.
         let set = world.tickets.designated(epoch: world.tickets.epoch(at: world.wall), version: 0)
-        let bad = Int(set[1])
+        let bySize = try set.map(Int.init).sorted {
+            let ders = try [$0, $1].map { try MintWorld.signingKeys[$0][2].publicKey().der }
+            return ders[0].lexicographicallyPrecedes(ders[1])
+        }
+        let (bad, other) = (bySize[0], bySize[1])
         for epoch in MintWorld.epochs(world.wall) {
             for code in 0..<3 {
                 world.disks[bad][
                     MintWorld.Key(table: 6, key: MintWorld.keyName(epoch, code))
-                ] = MintWorld.signingKeys[Int(set[0])][code].der
+                ] = MintWorld.signingKeys[other][code].der
             }
         }
         try world.crash(bad)

@@ -3,8 +3,9 @@ public import Base
 /// What one authority says of the network for one interval: the body of a vote.
 ///
 /// Layout (§E.1), big-endian: `version u8 = 1 | netid 32 | valid_after u32 | author u8 | parameters |
-/// mint section length u32 | mint section | log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id. The
-/// log is the state of the author's log of documents. One value has one encoding.
+/// log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id, and
+/// the mint section behind them where there is a mint. The log is the state of the author's log of
+/// documents. One value has one encoding.
 public struct DirectoryVote: Hashable, Sendable {
     /// The network it is for.
     public var network: NetworkID
@@ -106,9 +107,8 @@ public struct DirectoryVote: Hashable, Sendable {
 extension DirectoryVote {
     /// The most bytes a vote takes: about 8 MB.
     public static let maximumByteCount =
-        1 + 32 + 4 + 1 + NetworkParameters.maximumByteCount + 4 + MintSection.maximumByteCount
-        + 2 + maximumLogByteCount + 4
-        + Consensus.maximumRelayCount * Entry.byteCount
+        1 + 32 + 4 + 1 + NetworkParameters.maximumByteCount + 2 + maximumLogByteCount + 4
+        + Consensus.maximumRelayCount * Entry.byteCount + MintSection.maximumByteCount
 
     /// The most bytes the state of a log takes: size, last digest and 32 hashes.
     public static let maximumLogByteCount = 4 + 32 + 32 * 32
@@ -134,15 +134,6 @@ extension DirectoryVote {
         validAfter = WallTime(seconds: UInt64(try reader.read(UInt32.self)))
         author = try reader.read()
         parameters = try NetworkParameters(from: &reader)
-        let mintByteCount = Int(try reader.read(UInt32.self))
-        guard mintByteCount <= MintSection.maximumByteCount else {
-            throw .tooLarge(
-                field: "mint section",
-                value: UInt64(mintByteCount),
-                limit: UInt64(MintSection.maximumByteCount)
-            )
-        }
-        mints = try MintSection(parsing: try reader.read(byteCount: mintByteCount))
         let logByteCount = Int(try reader.read(UInt16.self))
         guard logByteCount <= Self.maximumLogByteCount else {
             throw .tooLarge(
@@ -169,7 +160,8 @@ extension DirectoryVote {
         entries = []
         entries.reserveCapacity(count)
         for _ in 0..<count { entries.append(try Entry(from: &reader)) }
-        try reader.finish()
+        // A network without mints has votes as the first version wrote them.
+        mints = try MintSection(parsing: reader.readRemaining())
         try validate()
     }
 
@@ -187,13 +179,11 @@ extension DirectoryVote {
         writer.write(seconds)
         writer.write(author)
         try parameters.write(to: &writer)
-        let mintBytes = try mints.encoded()
-        writer.write(UInt32(clamping: mintBytes.count))
-        writer.write(mintBytes)
         writer.write(UInt16(truncatingIfNeeded: log.count))
         writer.write(log)
         writer.write(UInt32(truncatingIfNeeded: entries.count))
         for entry in entries { entry.write(to: &writer) }
+        writer.write(try mints.encoded())
         return writer.bytes
     }
 
