@@ -143,7 +143,7 @@ let package = Package(
             "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", deque,
+                "Directory", "Tickets", deque,
             ]
         ),
         module(
@@ -151,7 +151,7 @@ let package = Package(
             "ClientCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", deque,
+                "Directory", "Paths", "Tickets", deque,
             ]
         ),
 
@@ -165,7 +165,7 @@ let package = Package(
             of: "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "TestSupport",
+                "Tickets", "TestSupport",
             ]
         ),
 
@@ -174,7 +174,7 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "RelayCore", "ClientCore",
+                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
             ],
             path: "Sources/Simulation",
             swiftSettings: coreSettings
@@ -183,7 +183,7 @@ let package = Package(
             of: "Simulation",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "RelayCore", "ClientCore",
+                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
             ]
         ),
 

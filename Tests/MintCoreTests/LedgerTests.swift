@@ -60,7 +60,7 @@ struct LedgerTests {
         let world = try funded()
         let voucher = try #require(try buy(.trial, in: world).first)
         let good = PayOpen(voucher: voucher.proof, place: voucher.chain.place(3))
-        var book = try VoucherBook()
+        var book = VoucherBook()
         func fault(_ open: PayOpen, relay: NodeID? = nil) -> VoucherFault? {
             do throws(VoucherFault) {
                 let check = try book.begin(

@@ -15,7 +15,7 @@ public struct MintControl: Sendable {
     /// Requests under way, at most; further ones are told to come again.
     public static let requestLimit = 256
     /// The table of the mint's own keys on disk.
-    static let keyTable: UInt8 = 6
+    public static let keyTable: UInt8 = 6
 
     /// What a mint is.
     public struct Identity: Sendable {

@@ -22,6 +22,8 @@ public enum SignatureLabel: String, CaseIterable, Sendable {
     case grant
     /// A mint's announcement of its keys and totals.
     case mint
+    /// An authority's word that a circuit only measures.
+    case pass
 
     /// The 16 bytes in front of what is signed.
     public var bytes: [UInt8] {

@@ -26,6 +26,11 @@ public struct ClientMessage: Equatable, Sendable {
     /// Bit 0: first contact, nothing will be paid.
     public var flags: UInt16 = 0
 
+    /// Whether nothing will be paid for the circuit, which gets vouchers for others.
+    public var isFirstContact: Bool {
+        flags & 1 != 0
+    }
+
     /// A message for the hop at `hop`, sent in `minute`.
     public init(hop: UInt8, minute: UInt32) {
         self.hop = hop

@@ -638,6 +638,8 @@ public actor ClientNode: ClientService {
                 pings.removeValue(forKey: token)?.resume(returning: span)
             case .notice(.pathsChanged), .notice(.directoryPart):
                 break
+            case .notice(.wallet(let notice)):
+                logger.info("wallet: \(notice)")
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):

@@ -60,7 +60,7 @@ struct RelayControlLoop: ~Copyable {
                 case .outcome(let outcome):
                     control.finish(outcome, now: now, wall: wall)
                 case .directory(let view, let shelf):
-                    control.setView(view)
+                    control.setView(view, now: now)
                     control.setShelf(shelf)
                 case .circuitKeys(let keys):
                     control.setCircuitKeys(keys)
@@ -73,7 +73,7 @@ struct RelayControlLoop: ~Copyable {
                     return
                 }
             }
-            if control.nextDeadline <= now { control.advance(to: now) }
+            if control.nextDeadline <= now { control.advance(to: now, wall: wall) }
             drain()
             guard messages.isEmpty else { continue }
             _ = try poller.wait(until: control.nextDeadline, now: now)

@@ -16,6 +16,8 @@ public struct OwnedVoucher: Hashable, Sendable {
     public var signatures: [[UInt8]] = []
     /// Ticks spent as far as is known; `nil` while nobody was shown it.
     public var spent: UInt32?
+    /// Whether it was shown to a guard, where it lives across circuits.
+    public var isAtGuard = false
 
     /// Draws the secrets of a voucher.
     init(
@@ -76,6 +78,7 @@ public struct OwnedVoucher: Hashable, Sendable {
         reclaimSecret = try reader.readBytes32()
         let spent = try reader.read(UInt32.self)
         self.spent = spent == .max ? nil : spent
+        isAtGuard = try reader.read(UInt8.self) == 1
         let count = Int(try reader.read(UInt8.self))
         for _ in 0..<count { signatures.append(try reader.read(byteCount: 256)) }
     }
@@ -89,6 +92,7 @@ public struct OwnedVoucher: Hashable, Sendable {
         writer.write(tail)
         writer.write(reclaimSecret)
         writer.write(spent ?? .max)
+        writer.write(UInt8(isAtGuard ? 1 : 0))
         writer.write(UInt8(clamping: signatures.count))
         for signature in signatures { writer.write(signature) }
     }

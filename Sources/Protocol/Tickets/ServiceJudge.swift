@@ -40,9 +40,9 @@ public struct ServiceJudge: Sendable {
 
     /// Judges what was carried since the last call, once all hops have reported anew; `nil` before.
     ///
-    /// A hop's counts are of different moments, so what is on the way counts as lost for a moment:
-    /// `slack` cells are borne.
-    public mutating func judge(slack: UInt64 = 64) -> Verdict? {
+    /// Hops' counts are of different moments, so what is on the way counts as lost for a moment: `slack`
+    /// cells are borne, and so many thousandths of what was carried.
+    public mutating func judge(slack: UInt64 = 64, skewPermille: UInt64 = 0) -> Verdict? {
         let reports = zip(last, base).compactMap { last, base in
             last.flatMap { last in base.map { (last, $0) } }
         }
@@ -66,7 +66,7 @@ public struct ServiceJudge: Sendable {
         }
         let drops = reports.map { UInt64($0.0.queueDrops &- $0.1.queueDrops) }.max() ?? 0
         base = last
-        let borne = carried * Self.lossLimit / 1_000 + slack
+        let borne = carried * (Self.lossLimit + min(skewPermille, Self.lossLimit)) / 1_000 + slack
         guard worst.loss > borne else {
             excusedTicks = 0
             return .good

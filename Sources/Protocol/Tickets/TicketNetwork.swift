@@ -148,6 +148,24 @@ public struct TicketNetwork: Sendable {
         return (UInt64(epoch)...UInt64(epoch) + 1).contains(now) || isIssued(epoch, at: wall)
     }
 
+    /// Whether relays take further ticks on vouchers of `epoch` at `wall`: a seventh of an epoch
+    /// longer than they take vouchers, so that none ends under a circuit's feet.
+    public func isTicked(_ epoch: UInt32, at wall: WallTime) -> Bool {
+        let grace = UInt64(parameters.ticketEpochSeconds) / 7
+        return isAccepted(epoch, at: wall)
+            || isAccepted(epoch, at: WallTime(seconds: wall.seconds - min(grace, wall.seconds)))
+    }
+
+    /// Whether vouchers can be had at `wall`: all mints of the set have published their keys.
+    ///
+    /// A network that cannot sell any asks for none.
+    public func sellsVouchers(at wall: WallTime) -> Bool {
+        let epoch = epoch(at: wall)
+        return designated(epoch: epoch, version: setVersion).allSatisfy {
+            mints[$0]?.keys[epoch]?.count == Denomination.allCases.count
+        }
+    }
+
     /// Whether deposits of `epoch` are taken at `wall`: until two epochs after it have ended.
     public func isDeposited(_ epoch: UInt32, at wall: WallTime) -> Bool {
         wall < start(of: epoch &+ 3)

@@ -57,10 +57,13 @@ public struct VoucherBook: Sendable {
     // Epochs below it are over: none of their vouchers is ever taken again, whatever is on disk.
     private var floor: UInt32 = 0
 
-    /// Makes an empty book, or that of these records.
+    /// Makes an empty book.
+    public init() {}
+
+    /// Makes the book of these records.
     ///
     /// - Throws: ``WireError`` for a record that cannot be read.
-    public init(_ records: [StoredRecord] = []) throws(WireError) {
+    public init(_ records: [StoredRecord]) throws(WireError) {
         for record in records {
             if record.table == Self.sumTable {
                 (closed, floor) = try Self.sums(record.value)
@@ -126,6 +129,11 @@ public struct VoucherBook: Sendable {
     /// Ticks paid on a voucher; `nil` where it is not in the book.
     public func paid(_ name: Bytes32) -> UInt32? {
         entries[name]?.served
+    }
+
+    /// The epoch of a voucher; `nil` where it is not in the book.
+    public func epoch(of name: Bytes32) -> UInt32? {
+        entries[name]?.open.voucher.epoch
     }
 
     /// What must be on disk before what was taken is served.

@@ -94,8 +94,10 @@ public struct Wallet: ~Copyable {
     private let network: NetworkID
     private let key: Ed25519.SigningKey
     private var random: RandomGenerator
-    private var tickets: TicketNetwork?
-    private var vouchers: [Bytes32: OwnedVoucher] = [:]
+    var tickets: TicketNetwork?
+    var vouchers: [Bytes32: OwnedVoucher] = [:]
+    // How far vouchers that are being spent may be shown: on disk that counts as spent.
+    var marks: [Bytes32: UInt32] = [:]
     private var certificates: [UInt64: OrderCertificate] = [:]
     private var sequence: UInt64 = 0
     /// Counts of ticks.
@@ -174,9 +176,13 @@ public struct Wallet: ~Copyable {
     /// When ``advance(to:at:)`` has something to do.
     public var nextDeadline: Instant {
         var deadline = Instant.distantFuture
+        guard tickets != nil else { return deadline }
         if purchase != nil, case .asking = stage {
-            for time in retryAt.values { deadline = min(deadline, time) }
-        } else if !wants.isEmpty, purchase == nil, draft == nil {
+            // What is past has been looked at: whoever answered is not asked again.
+            for (mint, time) in retryAt where replies[mint] == nil {
+                deadline = min(deadline, time)
+            }
+        } else if !wants.isEmpty, purchase == nil, draft == nil, !isLocked {
             deadline = min(deadline, pauseUntil)
         }
         for grant in grants.values { deadline = min(deadline, grant.retryAt) }
@@ -267,6 +273,7 @@ public struct Wallet: ~Copyable {
     public mutating func take(
         _ denomination: Denomination,
         for relay: NodeID,
+        asGuard isAtGuard: Bool = false,
         at wall: WallTime
     ) -> (voucher: OwnedVoucher, stored: UInt64)? {
         guard let name = pick(denomination, for: relay, at: wall),
@@ -276,13 +283,14 @@ public struct Wallet: ~Copyable {
             return nil
         }
         voucher.spent = 1
+        voucher.isAtGuard = isAtGuard
         vouchers[name] = voucher
         let number = store([write(voucher)])
         if pick(denomination, for: relay, at: wall) == nil { want(denomination, for: relay) }
         return (voucher, number)
     }
 
-    private func pick(
+    func pick(
         _ denomination: Denomination,
         for relay: NodeID,
         at wall: WallTime
@@ -343,7 +351,7 @@ public struct Wallet: ~Copyable {
         expire(in: tickets, at: wall)
         for id in grants.keys.sorted() { push(id, in: tickets, now: now) }
         if purchase == nil, draft == nil, !isLocked, now >= pauseUntil {
-            begin(in: tickets, at: wall)
+            begin(in: tickets, now: now, at: wall)
         } else if purchase != nil, case .asking = stage {
             askAll(in: tickets, now: now)
         }
@@ -361,12 +369,15 @@ public struct Wallet: ~Copyable {
         }
     }
 
-    private mutating func begin(in tickets: TicketNetwork, at wall: WallTime) {
+    private mutating func begin(in tickets: TicketNetwork, now: Instant, at wall: WallTime) {
         let epoch = tickets.epoch(at: wall)
         let isReady = tickets.designated(epoch: epoch, version: tickets.setVersion).allSatisfy {
             tickets.key(of: $0, epoch: epoch, .trial) != nil
         }
-        guard isReady, vouchers.count < Self.voucherLimit else { return }
+        guard isReady, vouchers.count < Self.voucherLimit else {
+            pauseUntil = now + Self.retry
+            return
+        }
         wants = wants.filter { pick($0.denomination, for: $0.relay, at: wall) == nil }
         if let first = wants.min() {
             let denomination = first.denomination
@@ -787,15 +798,17 @@ public struct Wallet: ~Copyable {
         ])
     }
 
-    private mutating func store(_ writes: [RecordWrite]) -> UInt64 {
+    mutating func store(_ writes: [RecordWrite]) -> UInt64 {
         let number = nextNumber
         nextNumber += 1
         steps.append(.store(number, writes))
         return number
     }
 
-    private func write(_ voucher: OwnedVoucher) -> RecordWrite {
+    func write(_ voucher: OwnedVoucher) -> RecordWrite {
         var writer = ByteWriter(capacity: 1_024)
+        var voucher = voucher
+        if let mark = marks[voucher.content.name] { voucher.spent = max(voucher.spent ?? 0, mark) }
         voucher.write(to: &writer)
         return RecordWrite(
             table: Table.voucher,

@@ -97,7 +97,10 @@ public actor AuthorityNode: AuthorityService {
                 logger.warning("what relays carried before is not known: \(error)")
             }
         }
-        probes = try Self.startProbes(network: root.network) { [failed] in failed.yield($0) }
+        let authority = ProbeControl.Authority(index: own.index, key: key)
+        probes = try Self.startProbes(network: root.network, authority: authority) { [failed] in
+            failed.yield($0)
+        }
     }
 
     private static func seed() throws(EntropyError) -> Bytes32 {
@@ -127,13 +130,18 @@ public actor AuthorityNode: AuthorityService {
 
     private static func startProbes(
         network: NetworkID,
+        authority: ProbeControl.Authority,
         failed: @escaping @Sendable (String) -> Void
     ) throws -> Mailbox<ProbeMessage> {
         let wakeup = try Wakeup()
         let mailbox = Mailbox<ProbeMessage>(capacity: 1_024, wakeup: wakeup)
         let any = [IPAddress(v4: 0), IPAddress(high: 0, low: 0)]
         let loop = ProbeLoop(
-            control: ProbeControl(network: network, random: try RandomGenerator.seeded()),
+            control: ProbeControl(
+                network: network,
+                authority: authority,
+                random: try RandomGenerator.seeded()
+            ),
             shard: ClientShard(random: try RandomGenerator.seeded(), now: MonotonicClock.now()),
             sockets: try PacketSockets(
                 any.map { SocketAddress(ip: $0, port: 0) },
@@ -281,7 +289,7 @@ public actor AuthorityNode: AuthorityService {
     private func test(_ descriptor: SignedDescriptor, onwardTo next: SignedDescriptor?) {
         let digest = descriptor.digest
         let path = [descriptor, next].compactMap(\.self).compactMap(ProbeControl.Target.init)
-        probe(ProbeControl.Plan(path: path)) { node, outcome in
+        probe(ProbeControl.Plan(path: path, showsPass: isPaid)) { node, outcome in
             let result: RelayRegister.TestOutcome =
                 switch outcome.failure {
                 case nil: .answered
@@ -299,7 +307,8 @@ public actor AuthorityNode: AuthorityService {
             measurement: ProbeControl.Measurement(
                 cells: Int(parameters.measureCells),
                 time: .milliseconds(UInt64(parameters.measureMilliseconds))
-            )
+            ),
+            showsPass: isPaid
         )
         probe(plan) { [logger] node, outcome in
             let name = measurement.relay
@@ -315,6 +324,12 @@ public actor AuthorityNode: AuthorityService {
                 )
             }
         }
+    }
+
+    /// Whether relays carry only what is paid for.
+    private var isPaid: Bool {
+        guard let consensus = control.newest?.consensus else { return false }
+        return consensus.parameters.paymentsRequired && !consensus.mints.announcements.isEmpty
     }
 
     private func probe(
