@@ -158,7 +158,7 @@ let package = Package(
         module(
             "Nodes",
             "AuthorityCore",
-            ["Base", "CryptoPrimitives", "Wire", "Directory", deque]
+            ["Base", "CryptoPrimitives", "Wire", "Directory", "Tickets", deque]
         ),
         module("Nodes", "MintCore", ["Base", "CryptoPrimitives", "Wire", "Tickets"]),
         tests(
@@ -240,7 +240,7 @@ let package = Package(
                 "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
-                "NodeConfiguration",
+                "NodeConfiguration", "MintCore", "Tickets", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -248,7 +248,7 @@ let package = Package(
             name: "umbel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
-                "HostNetwork", "NodeConfiguration", "NodeRuntime",
+                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -306,15 +306,24 @@ let package = Package(
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
         tests(of: "Flows", ["Base", "Wire"]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
-        tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+        tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Tickets", "Wire"]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
         tests(
             of: "Tickets",
             ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
             resources: [.copy("Vectors")]
         ),
-        tests(of: "MintCore", ["Base", "CryptoPrimitives", "Wire", "Tickets", "TestSupport"]),
-        tests(of: "Store", ["Base"]),
+        // Under SQLite: a disk that fails and loses power on demand.
+        .target(
+            name: "CCrashVFS",
+            path: "Tests/CCrashVFS",
+            linkerSettings: [.linkedLibrary("sqlite3")]
+        ),
+        tests(
+            of: "MintCore",
+            ["Base", "CryptoPrimitives", "Wire", "Tickets", "Store", "CCrashVFS", "TestSupport"]
+        ),
+        tests(of: "Store", ["Base", "CCrashVFS"]),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
@@ -327,7 +336,7 @@ let package = Package(
             of: "NodeRuntime",
             [
                 "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
-                "ClientCore", "EventLoop", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
+                "ClientCore", "ControlAPI", "EventLoop", "Store", "Tickets", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
                 "NamespaceSupport", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]

@@ -341,9 +341,9 @@ final class MintWorld {
         return condition()
     }
 
-    /// Lets what waits happen.
-    func settle() throws {
-        for _ in 0..<5_000 { if try !step() { return } }
+    /// Lets what waits happen, at most `count` events of it.
+    func settle(upTo count: Int = 5_000) throws {
+        for _ in 0..<count { if try !step() { return } }
     }
 
     func pass(epochs: UInt64) {

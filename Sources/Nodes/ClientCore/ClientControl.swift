@@ -50,6 +50,8 @@ public struct ClientControl: ~Copyable {
         case pathsChanged
         /// A hop handed a part of the directory over.
         case directoryPart(CircuitID, HopIndex, DirectoryPart)
+        /// A hop handed a part of a mint's answer over.
+        case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
         /// Something about the wallet.
@@ -106,6 +108,8 @@ public struct ClientControl: ~Copyable {
     struct Tunnel {
         let id: TunnelID
         var wanted: PathConstraints
+        /// Whether its circuits carry questions to mints and nothing else.
+        var isForErrands = false
         var leases: [LeaseID: Lease] = [:]
         var current: LeaseID?
         var state = TunnelState.connecting(reason: nil)
@@ -135,7 +139,7 @@ public struct ClientControl: ~Copyable {
     private static let patience: TimeSpan = .milliseconds(1_500)
 
     private let network: NetworkID
-    private var settings: Settings
+    var settings: Settings
     private var selector: PathSelector
     private var dialer: LinkDialer
     private var random: RandomGenerator
@@ -151,8 +155,8 @@ public struct ClientControl: ~Copyable {
     private var links: [LinkID: NodeID] = [:]
     private var guardLinks: [NodeID: LinkID] = [:]
     private var dialing: [NodeID: LinkID] = [:]
-    private var circuits: [CircuitID: Circuit] = [:]
-    private var tunnels: [TunnelID: Tunnel] = [:]
+    var circuits: [CircuitID: Circuit] = [:]
+    var tunnels: [TunnelID: Tunnel] = [:]
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
     private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
@@ -162,7 +166,7 @@ public struct ClientControl: ~Copyable {
     public private(set) var exitTrips: [NodeID: TimeSpan] = [:]
     // Relays that named a consensus they could not show, and until when they are left out.
     private var marked: [NodeID: Instant] = [:]
-    private var wall: WallTime
+    var wall: WallTime
     // The newest `now`.
     private var clock: Instant = .zero
 
@@ -282,12 +286,12 @@ public struct ClientControl: ~Copyable {
 
     /// Closes a tunnel and its circuits.
     public mutating func close(_ id: TunnelID, now: Instant) {
-        guard tunnels.removeValue(forKey: id) != nil else { return }
+        guard let tunnel = tunnels.removeValue(forKey: id) else { return }
         for circuit in circuits.keys.sorted() where circuits[circuit]?.tunnel == id {
             drop(circuit, isOrderly: true, now: now)
         }
         drainCashier(now: now)
-        commands.append(.removeTunnel(id))
+        if !tunnel.isForErrands { commands.append(.removeTunnel(id)) }
         guard tunnels.isEmpty else { return }
         for link in links.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             commands.append(.removeLink(link, saysGoodbye: true))
@@ -518,9 +522,9 @@ public struct ClientControl: ~Copyable {
 
     /// Begins to pay for a circuit, where the network wants that.
     private mutating func beginPaying(_ id: CircuitID, now: Instant) {
-        guard let circuit = circuits[id], !cashier.pays(id), cashier.isRequired(at: wall) else {
-            return
-        }
+        guard let circuit = circuits[id], tunnels[circuit.tunnel]?.isForErrands == false,
+            !cashier.pays(id), cashier.isRequired(at: wall)
+        else { return }
         let relays = circuit.path.hops.map(\.id)
         cashier.begin(id, relays, now: now, wall: wall)
         let step = min(selector.view.parameters.tickCells, selector.view.parameters.exitTickCells)
@@ -645,7 +649,11 @@ public struct ClientControl: ~Copyable {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         var wanted = wanted
         wanted.excluded.formUnion(avoided(at: now))
-        let path = try payablePath(wanted, now: now)
+        let isForErrands = tunnels[tunnel]?.isForErrands ?? false
+        let path =
+            isForErrands
+            ? try selector.path(wanted, now: now, date: wall, using: &random)
+            : try payablePath(wanted, now: now)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
@@ -692,17 +700,23 @@ public struct ClientControl: ~Copyable {
         guard let path = circuits[id]?.path else { return }
         circuits[id]?.stage = .waitingForKeys
         circuits[id]?.link = link
-        jobs.append(.build(id, work(for: path)))
+        let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
+        jobs.append(.build(id, work(for: path, isFirstContact: isForErrands)))
     }
 
-    private mutating func work(for path: Path) -> BuildWork {
+    private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
         var targets: [HopTarget] = []
         for hop in path.hops {
             targets.append(
                 HopTarget(network: network, relay: hop.id, publicKey: hop.circuitKey)
             )
         }
-        return BuildWork(targets: targets, minute: wall.minute, random: &random)
+        return BuildWork(
+            targets: targets,
+            minute: wall.minute,
+            isFirstContact: isFirstContact,
+            random: &random
+        )
     }
 
     private mutating func startBuild(
@@ -839,7 +853,7 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Conversations
 
-    private mutating func say(
+    mutating func say(
         _ message: ControlMessage,
         to hop: HopIndex,
         over id: CircuitID,
@@ -915,6 +929,8 @@ public struct ClientControl: ~Copyable {
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
+        case .mintAnswer(let part):
+            notices.append(.mintAnswer(id, hop, part))
         case .close:
             fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
         case .payResult(let result):
@@ -922,7 +938,7 @@ public struct ClientControl: ~Copyable {
         case .report(let report):
             cashier.receive(report, from: hop, of: id, now: now, wall: wall)
         case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
-            .payAttach, .reportAsk, .payPass, .mintAsk, .mintAnswer:
+            .payAttach, .reportAsk, .payPass, .mintAsk:
             let reason = "hop \(hop.rawValue) broke the protocol"
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }
@@ -957,7 +973,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Leases
 
     /// Brings every tunnel as near to what it should be as can be done now.
-    private mutating func maintain(now: Instant) {
+    mutating func maintain(now: Instant) {
         clock = max(clock, now)
         for id in tunnels.keys.sorted() {
             rotate(id, now: now)
@@ -969,6 +985,7 @@ public struct ClientControl: ~Copyable {
 
     /// Gives ready circuits to leases that lost theirs, or to new flows.
     private mutating func assign(_ id: TunnelID, now: Instant) {
+        guard tunnels[id]?.isForErrands == false else { return }
         for circuitID in circuits.keys.sorted() {
             guard let circuit = circuits[circuitID], circuit.tunnel == id, circuit.stage == .ready,
                 let tunnel = tunnels[id]

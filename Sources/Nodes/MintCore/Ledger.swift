@@ -110,6 +110,34 @@ public struct Ledger: Sendable {
         deposits[voucher]?.index
     }
 
+    /// What an operator may want to know of all accounts together, in hundredths of ticks.
+    public struct Sums: Hashable, Sendable {
+        /// Accounts there are.
+        public var accounts = 0
+        /// Given by the admins.
+        public var granted: UInt64 = 0
+        /// What accounts may spend.
+        public var balances: UInt64 = 0
+        /// Paid for vouchers.
+        public var withdrawn: UInt64 = 0
+    }
+
+    /// Sums over all accounts; looks at everything.
+    ///
+    /// `granted + deposited - burnt at deposits = balances + withdrawn`, where every order this mint
+    /// voted for has its certificate.
+    public var sums: Sums {
+        var sums = Sums()
+        sums.accounts = accounts.count
+        sums.granted = grants.values.reduce(0) { $0 + $1.amount.hundredths }
+        sums.balances = accounts.values.reduce(0) { $0 + $1.balance.hundredths }
+        for row in orders.values {
+            guard case .withdraw = row.order.content else { continue }
+            sums.withdrawn += row.order.cost.hundredths
+        }
+        return sums
+    }
+
     // MARK: Orders
 
     /// Debits an order this mint votes for, and keeps its answer.

@@ -154,7 +154,7 @@ public struct RelayControl: ~Copyable {
     private var desk: PaymentDesk
 
     private var nextCircuit: UInt64 = 1
-    private var circuits: [CircuitID: CircuitState] = [:]
+    var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
@@ -165,8 +165,10 @@ public struct RelayControl: ~Copyable {
     private var timerPlaces: [CircuitID: Int] = [:]
     private var placeOwners: [CircuitID?] = []
     private var freePlaces: [Int] = []
+    /// Requests to mints on their way through this relay.
+    var mintErrands: MintForwarding
     /// What the control plane counted.
-    public private(set) var counters = Counters()
+    public internal(set) var counters = Counters()
 
     /// Counts of the control plane, for metrics and tests.
     public struct Counters: Sendable, Equatable {
@@ -184,6 +186,10 @@ public struct RelayControl: ~Copyable {
         public var violations: UInt64 = 0
         /// Extensions that failed.
         public var failedExtends: UInt64 = 0
+        /// Requests to mints handed on.
+        public var mintRequests: UInt64 = 0
+        /// Requests to mints refused for lack of budget.
+        public var busyMintRequests: UInt64 = 0
     }
 
     /// What a relay remembers of CREATEs its circuit key opened before this start.
@@ -235,6 +241,7 @@ public struct RelayControl: ~Copyable {
             random: random.split()
         )
         self.shardCount = shardCount
+        mintErrands = MintForwarding(now: now)
         if let exit {
             leases = LeaseTable(
                 pool: exit.pool,
@@ -895,8 +902,8 @@ public struct RelayControl: ~Copyable {
         case .payAttach(let attach): desk.receive(attach, over: id, now: now, wall: wall)
         case .payPass(let pass): desk.receive(pass, over: id, now: now, wall: wall)
         case .reportAsk: desk.receiveReportAsk(over: id)
-        case .echo, .extended, .tunnelOpened, .directoryPart, .payResult, .report, .mintAsk,
-            .mintAnswer:
+        case .mintAsk(let ask): receive(ask, from: id, now: now)
+        case .echo, .extended, .tunnelOpened, .directoryPart, .payResult, .report, .mintAnswer:
             violate(id, now: now)
         }
     }
@@ -1008,7 +1015,7 @@ public struct RelayControl: ~Copyable {
         pump(id, now: now)
     }
 
-    private mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
+    mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channel.send(message)
@@ -1056,6 +1063,7 @@ public struct RelayControl: ~Copyable {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
         desk.close(id)
         leases?.release(owner: id.rawValue, now: now)
+        mintErrands.forget(id)
         heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)

@@ -85,8 +85,8 @@ public struct MintAnnouncement: Hashable, Sendable {
         self.burnt = burnt
     }
 
-    /// The most bytes an announcement takes.
-    public static let maximumByteCount = 8_192
+    /// The most bytes an announcement takes; ten of them fit into the front of a diff.
+    public static let maximumByteCount = 6_300
     private static let epochLimit = 6
     private static let totalLimit = 8
 

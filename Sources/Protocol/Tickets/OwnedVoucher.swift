@@ -123,9 +123,23 @@ public struct Purchase: Sendable {
     func request(for mint: UInt8, certificates: [OrderCertificate]) -> MintRequest {
         switch payment {
         case .order(let order):
-            .order(order, certificates: certificates, blinded: blinded[Int(mint)])
+            .order(
+                order,
+                certificates: certificates,
+                blinded: isTransfer ? [] : blinded[Int(mint)]
+            )
         case .claim(let claim, _): .reclaim(claim, blinded: blinded[Int(mint)])
         }
+    }
+
+    /// Whether it is money for another account, and brings no vouchers.
+    var isTransfer: Bool {
+        if case .order(let order) = payment, case .transfer = order.content { true } else { false }
+    }
+
+    /// Whether there is something to ask of the mint: one without keys at the time is not asked.
+    func canAsk(_ mint: UInt8) -> Bool {
+        isTransfer || (blinded.indices.contains(Int(mint)) && !blinded[Int(mint)].isEmpty)
     }
 
     /// What a mint's vote is over.

@@ -75,6 +75,8 @@ extension Wallet.Notice: CustomStringConvertible {
         case .locked(let sequence):
             "another order \(sequence) of this account stands: the wallet was copied"
         case .reclaimed(let ticks): "\(ticks) ticks of old vouchers came back"
+        case .transferred(let amount, let account):
+            "\(amount) ticks went to account \(account.hex)"
         }
     }
 }

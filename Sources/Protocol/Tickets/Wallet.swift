@@ -46,6 +46,8 @@ public struct Wallet: ~Copyable {
         case locked(sequence: UInt64)
         /// Ticks of old vouchers were given back as new ones.
         case reclaimed(ticks: UInt64)
+        /// Money went to another account.
+        case transferred(Credits, to: Bytes32)
     }
 
     /// Counts of ticks; `bought + reclaimed = spent + outstanding + given back + expired` at all
@@ -66,7 +68,7 @@ public struct Wallet: ~Copyable {
         public init() {}
     }
 
-    private enum Stage {
+    enum Stage {
         case blinding
         case storing(UInt64)
         case asking
@@ -74,7 +76,7 @@ public struct Wallet: ~Copyable {
         case keeping(UInt64)
     }
 
-    private enum Question {
+    enum Question {
         case purchase(mint: UInt8)
         case certificate
         case grant(Bytes32, mint: UInt8)
@@ -91,37 +93,39 @@ public struct Wallet: ~Copyable {
         }
     }
 
-    private let network: NetworkID
-    private let key: Ed25519.SigningKey
+    let network: NetworkID
+    let key: Ed25519.SigningKey
     private var random: RandomGenerator
     var tickets: TicketNetwork?
     var vouchers: [Bytes32: OwnedVoucher] = [:]
     // How far vouchers that are being spent may be shown: on disk that counts as spent.
     var marks: [Bytes32: UInt32] = [:]
-    private var certificates: [UInt64: OrderCertificate] = [:]
-    private var sequence: UInt64 = 0
+    var certificates: [UInt64: OrderCertificate] = [:]
+    /// The number of the account's next order.
+    public internal(set) var sequence: UInt64 = 0
     /// Counts of ticks.
     public private(set) var sums = Sums()
-    private var purchase: Purchase?
-    private var stage = Stage.blinding
+    var purchase: Purchase?
+    var stage = Stage.blinding
     private var replies: [UInt8: [[UInt8]]] = [:]
-    private var votes: [UInt8: [UInt8]] = [:]
+    var votes: [UInt8: [UInt8]] = [:]
     private var lacking: [UInt8: UInt64] = [:]
     private var poor: [UInt8: Credits] = [:]
     private var retryAt: [UInt8: Instant] = [:]
-    private var grants: [Bytes32: (grant: MintGrant, taken: Set<UInt8>, retryAt: Instant)] = [:]
+    var grants: [Bytes32: (grant: MintGrant, taken: Set<UInt8>, retryAt: Instant)] = [:]
     private var questions: [UInt64: Question] = [:]
     private var nextNumber: UInt64 = 1
     private var wants: Set<Want> = []
     private var candidates: [NodeID] = []
-    private var draft: (payment: Draft, vouchers: [OwnedVoucher])?
+    var draft: (payment: Draft, vouchers: [OwnedVoucher])?
     private var pauseUntil: Instant = .zero
-    private var isLocked = false
-    private var balances: [UInt8: Credits] = [:]
-    private var steps: [Step] = []
+    var isLocked = false
+    var balances: [UInt8: Credits] = [:]
+    var standings: [UInt8: UInt64] = [:]
+    var steps: [Step] = []
     private var keptKeys: [UInt32: [UInt8: [[UInt8]]]] = [:]
 
-    private enum Draft {
+    enum Draft {
         case order(epoch: UInt32, Denomination)
         case claim(Bytes32, spent: UInt32, epoch: UInt32)
     }
@@ -329,6 +333,7 @@ public struct Wallet: ~Copyable {
     /// Asks every mint how the account stands.
     public mutating func inquire(at wall: WallTime) {
         guard let tickets else { return }
+        balances = [:]
         let signature = key.sign(
             MintRequest.inquiryBody(account: account, minute: wall.minute),
             label: .order,
@@ -529,7 +534,7 @@ public struct Wallet: ~Copyable {
         }
     }
 
-    private mutating func resetReplies() {
+    mutating func resetReplies() {
         replies = [:]
         votes = [:]
         lacking = [:]
@@ -553,14 +558,12 @@ public struct Wallet: ~Copyable {
 
     private mutating func askAll(in tickets: TicketNetwork, now: Instant) {
         guard let purchase else { return }
-        let set = tickets.designated(epoch: purchase.epoch, version: tickets.setVersion)
+        let set = voters(for: purchase, in: tickets)
         for mint in set where replies[mint] == nil && retryAt[mint] ?? .zero <= now {
             let isAsked = questions.values.contains {
                 if case .purchase(mint) = $0 { true } else { false }
             }
-            guard !isAsked, purchase.blinded.indices.contains(Int(mint)),
-                !purchase.blinded[Int(mint)].isEmpty
-            else { continue }
+            guard !isAsked, purchase.canAsk(mint) else { continue }
             retryAt[mint] = now + Self.retry
             ask(
                 mint,
@@ -578,7 +581,7 @@ public struct Wallet: ~Copyable {
             .compactMap { certificates[$0] }
     }
 
-    private mutating func ask(_ mint: UInt8, _ question: Question, _ request: MintRequest) {
+    mutating func ask(_ mint: UInt8, _ question: Question, _ request: MintRequest) {
         let number = nextNumber
         nextNumber += 1
         questions[number] = question
@@ -602,7 +605,11 @@ public struct Wallet: ~Copyable {
         switch question {
         case .certificate: return
         case .inquiry(let mint):
-            if case .account(_, _, let balance) = reply { balances[mint] = balance }
+            if case .account(_, let certified, let balance) = reply {
+                balances[mint] = balance
+                standings[mint] = certified
+                catchUp(in: tickets)
+            }
         case .grant(let id, let mint):
             guard case .taken = reply else { return }
             grants[id]?.taken.insert(mint)
@@ -631,8 +638,7 @@ public struct Wallet: ~Copyable {
             else { return }
             votes[mint] = signature
             replies[mint] = blind
-            let set = tickets.designated(epoch: purchase.epoch, version: tickets.setVersion)
-            finalizeIfComplete(set, in: tickets)
+            finalizeIfComplete(voters(for: purchase, in: tickets), in: tickets)
         case .refused(let reason, let detail):
             refused(reason, detail, by: mint, in: tickets, now: now)
         case .account, .taken: return
@@ -656,7 +662,7 @@ public struct Wallet: ~Copyable {
             poor[mint] = Credits(hundredths: detail)
             balances[mint] = Credits(hundredths: detail)
             retryAt[mint] = now + Self.moneyRetry
-            let set = tickets.designated(epoch: purchase.epoch, version: tickets.setVersion)
+            let set = voters(for: purchase, in: tickets)
             guard replies.isEmpty, set.allSatisfy({ poor[$0] != nil }) else { return }
             // Nobody voted for it, and it is not sent again: the number is free.
             steps.append(.notice(.poor(poor.values.min() ?? .zero)))
@@ -691,9 +697,9 @@ public struct Wallet: ~Copyable {
     }
 
     private mutating func finalizeIfComplete(_ set: [UInt8], in tickets: TicketNetwork) {
-        guard let purchase, case .asking = stage, set.allSatisfy({ replies[$0] != nil }) else {
-            return
-        }
+        guard let purchase, case .asking = stage else { return }
+        guard !purchase.isTransfer else { return finishTransfer(purchase, in: tickets) }
+        guard set.allSatisfy({ replies[$0] != nil }) else { return }
         let denomination = purchase.vouchers.first?.content.denomination ?? .trial
         let keys = set.compactMap { tickets.key(of: $0, epoch: purchase.epoch, denomination) }
         guard keys.count == set.count else { return }
@@ -817,7 +823,7 @@ public struct Wallet: ~Copyable {
         )
     }
 
-    private var standing: RecordWrite {
+    var standing: RecordWrite {
         var writer = ByteWriter(capacity: 48)
         for value in [
             sequence, sums.bought, sums.reclaimed, sums.spent, sums.givenBack, sums.expired,
@@ -829,7 +835,7 @@ public struct Wallet: ~Copyable {
 }
 
 /// Keys of records that are numbers.
-private enum NumberKey {
+enum NumberKey {
     static func key(_ number: UInt64) -> [UInt8] {
         var writer = ByteWriter(capacity: 8)
         writer.write(number)
