@@ -40,6 +40,7 @@ struct CommandBatchTests {
             mailbox: mailbox,
             wakeup: controlWakeup,
             shards: [shard],
+            forwarder: MintForwarder(),
             logger: Logger(label: "test")
         )
         // Circuits it does not know: it answers each with a command to forget it.

@@ -50,6 +50,8 @@ public struct ClientControl: ~Copyable {
         case pathsChanged
         /// A hop handed a part of the directory over.
         case directoryPart(CircuitID, HopIndex, DirectoryPart)
+        /// A hop handed a part of a mint's answer over.
+        case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
     }
@@ -106,6 +108,8 @@ public struct ClientControl: ~Copyable {
     struct Tunnel {
         let id: TunnelID
         var wanted: PathConstraints
+        /// Whether its circuits carry questions to mints and nothing else.
+        var isForErrands = false
         var leases: [LeaseID: Lease] = [:]
         var current: LeaseID?
         var state = TunnelState.connecting(reason: nil)
@@ -268,11 +272,11 @@ public struct ClientControl: ~Copyable {
 
     /// Closes a tunnel and its circuits.
     public mutating func close(_ id: TunnelID, now: Instant) {
-        guard tunnels.removeValue(forKey: id) != nil else { return }
+        guard let tunnel = tunnels.removeValue(forKey: id) else { return }
         for circuit in circuits.keys.sorted() where circuits[circuit]?.tunnel == id {
             drop(circuit)
         }
-        commands.append(.removeTunnel(id))
+        if !tunnel.isForErrands { commands.append(.removeTunnel(id)) }
         releaseLinks()
     }
 
@@ -559,17 +563,23 @@ public struct ClientControl: ~Copyable {
         guard let path = circuits[id]?.path else { return }
         circuits[id]?.stage = .waitingForKeys
         circuits[id]?.link = link
-        jobs.append(.build(id, work(for: path)))
+        let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
+        jobs.append(.build(id, work(for: path, isFirstContact: isForErrands)))
     }
 
-    private mutating func work(for path: Path) -> BuildWork {
+    private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
         var targets: [HopTarget] = []
         for hop in path.hops {
             targets.append(
                 HopTarget(network: network, relay: hop.id, publicKey: hop.circuitKey)
             )
         }
-        return BuildWork(targets: targets, minute: wall.minute, random: &random)
+        return BuildWork(
+            targets: targets,
+            minute: wall.minute,
+            isFirstContact: isFirstContact,
+            random: &random
+        )
     }
 
     private mutating func startBuild(
@@ -710,7 +720,7 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Conversations
 
-    private mutating func say(
+    mutating func say(
         _ message: ControlMessage,
         to hop: HopIndex,
         over id: CircuitID,
@@ -787,9 +797,12 @@ public struct ClientControl: ~Copyable {
             endSurvey(id)
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
+        case .mintAnswer(let part):
+            notices.append(.mintAnswer(id, hop, part))
         case .close:
             fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
-        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk:
+        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
+            .payAttach, .report, .mintAsk:
             let reason = "hop \(hop.rawValue) broke the protocol"
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }
@@ -823,7 +836,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Leases
 
     /// Brings every tunnel as near to what it should be as can be done now.
-    private mutating func maintain(now: Instant) {
+    mutating func maintain(now: Instant) {
         clock = max(clock, now)
         for id in tunnels.keys.sorted() {
             rotate(id, now: now)
@@ -836,6 +849,7 @@ public struct ClientControl: ~Copyable {
 
     /// Gives ready circuits to leases that lost theirs, or to new flows.
     private mutating func assign(_ id: TunnelID, now: Instant) {
+        guard tunnels[id]?.isForErrands == false else { return }
         for circuitID in circuits.keys.sorted() {
             guard let circuit = circuits[circuitID], circuit.tunnel == id, circuit.stage == .ready,
                 let tunnel = tunnels[id]

@@ -147,7 +147,7 @@ public struct RelayControl: ~Copyable {
     private var leases: LeaseTable?
 
     private var nextCircuit: UInt64 = 1
-    private var circuits: [CircuitID: CircuitState] = [:]
+    var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
@@ -158,8 +158,10 @@ public struct RelayControl: ~Copyable {
     private var timerPlaces: [CircuitID: Int] = [:]
     private var placeOwners: [CircuitID?] = []
     private var freePlaces: [Int] = []
+    /// Requests to mints on their way through this relay.
+    var mintErrands: MintForwarding
     /// What the control plane counted.
-    public private(set) var counters = Counters()
+    public internal(set) var counters = Counters()
 
     /// Counts of the control plane, for metrics and tests.
     public struct Counters: Sendable, Equatable {
@@ -177,6 +179,10 @@ public struct RelayControl: ~Copyable {
         public var violations: UInt64 = 0
         /// Extensions that failed.
         public var failedExtends: UInt64 = 0
+        /// Requests to mints handed on.
+        public var mintRequests: UInt64 = 0
+        /// Requests to mints refused for lack of budget.
+        public var busyMintRequests: UInt64 = 0
     }
 
     /// What a relay remembers of CREATEs its circuit key opened before this start.
@@ -227,6 +233,7 @@ public struct RelayControl: ~Copyable {
             random: random.split()
         )
         self.shardCount = shardCount
+        mintErrands = MintForwarding(now: now)
         if let exit {
             leases = LeaseTable(
                 pool: exit.pool,
@@ -790,7 +797,11 @@ public struct RelayControl: ~Copyable {
             forget(id, now: now)
         case .directoryAsk(let ask):
             say(.directoryPart(shelf.part(ask)), to: id, now: now)
-        case .echo, .extended, .tunnelOpened, .directoryPart:
+        case .mintAsk(let ask):
+            receive(ask, from: id, now: now)
+        case .echo, .extended, .tunnelOpened, .directoryPart, .payOpen, .payTick, .payAttach,
+            .report, .mintAnswer:
+            // Payments are not taken in this version.
             violate(id, now: now)
         }
     }
@@ -902,7 +913,7 @@ public struct RelayControl: ~Copyable {
         pump(id, now: now)
     }
 
-    private mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
+    mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channel.send(message)
@@ -949,6 +960,7 @@ public struct RelayControl: ~Copyable {
     private mutating func forget(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
         leases?.release(owner: id.rawValue, now: now)
+        mintErrands.forget(id)
         heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)

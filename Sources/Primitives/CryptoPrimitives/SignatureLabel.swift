@@ -20,6 +20,8 @@ public enum SignatureLabel: String, CaseIterable, Sendable {
     case ballot
     /// An operator's grant.
     case grant
+    /// A mint's announcement of its keys and totals.
+    case mint
 
     /// The 16 bytes in front of what is signed.
     public var bytes: [UInt8] {

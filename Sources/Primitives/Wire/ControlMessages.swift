@@ -94,6 +94,18 @@ public enum ControlMessage: Equatable, Sendable {
     case directoryAsk(DirectoryAsk)
     /// A part of the directory.
     case directoryPart(DirectoryPart)
+    /// Shows a voucher; the hop answers by a report.
+    case payOpen(PayOpen)
+    /// Pays further ticks of the newest voucher.
+    case payTick(ChainPlace)
+    /// Uses a voucher the hop knows on this circuit too.
+    case payAttach(PayAttach)
+    /// What a hop carried and was paid.
+    case report(HopReport)
+    /// A part of a request for a mint.
+    case mintAsk(MintAsk)
+    /// A part of a mint's answer.
+    case mintAnswer(MintAnswerPart)
 
     /// How an extension went.
     public enum ExtendResult: Equatable, Sendable {
@@ -170,6 +182,11 @@ public enum ControlMessage: Equatable, Sendable {
         case .echo: 8
         case .close: 10
         case .directoryAsk, .directoryPart: 11
+        case .payOpen: 3
+        case .payTick: 4
+        case .payAttach: 5
+        case .report: 6
+        case .mintAsk, .mintAnswer: 12
         }
     }
 
@@ -216,6 +233,12 @@ public enum ControlMessage: Equatable, Sendable {
         case 10: self = .close(reason: try reader.read())
         case 11 where fromClient: self = .directoryAsk(try DirectoryAsk(from: &reader))
         case 11: self = .directoryPart(try DirectoryPart(from: &reader))
+        case 3: self = .payOpen(try PayOpen(from: &reader))
+        case 4: self = .payTick(try ChainPlace(from: &reader))
+        case 5: self = .payAttach(try PayAttach(from: &reader))
+        case 6: self = .report(try HopReport(from: &reader))
+        case 12 where fromClient: self = .mintAsk(try MintAsk(from: &reader))
+        case 12: self = .mintAnswer(try MintAnswerPart(from: &reader))
         default: throw .unknown(field: "CTRL type", value: UInt64(type))
         }
         try reader.finish()
@@ -248,6 +271,12 @@ public enum ControlMessage: Equatable, Sendable {
             writer.write(reason)
         case .directoryAsk(let ask): ask.write(to: &writer)
         case .directoryPart(let part): part.write(to: &writer)
+        case .payOpen(let open): open.write(to: &writer)
+        case .payTick(let place): place.write(to: &writer)
+        case .payAttach(let attach): attach.write(to: &writer)
+        case .report(let report): report.write(to: &writer)
+        case .mintAsk(let ask): ask.write(to: &writer)
+        case .mintAnswer(let part): part.write(to: &writer)
         }
         return writer.bytes
     }

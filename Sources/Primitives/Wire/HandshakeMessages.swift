@@ -26,6 +26,9 @@ public struct ClientMessage: Equatable, Sendable {
     /// Bit 0: first contact, nothing will be paid.
     public var flags: UInt16 = 0
 
+    /// The bit of ``flags`` that says so.
+    public static let firstContact: UInt16 = 1
+
     /// A message for the hop at `hop`, sent in `minute`.
     public init(hop: UInt8, minute: UInt32) {
         self.hop = hop

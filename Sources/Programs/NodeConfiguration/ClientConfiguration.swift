@@ -12,8 +12,19 @@ public struct ClientConfiguration: Hashable, Sendable {
     public var path: Path
     /// The tunnel interface.
     public var tunnel: Tunnel
+    /// How relays are paid.
+    public var payment: Payment
     /// Where the daemon answers the command line.
     public var control: ControlSocket
+
+    /// How relays are paid.
+    public struct Payment: Hashable, Sendable {
+        /// File of the account's key, such as a relay's `identity.key` on the same machine; `nil` for
+        /// the client's own, `account.key` in its state folder.
+        public var account: String?
+        /// Time from one purchase ahead to the next, on average.
+        public var refill: TimeSpan
+    }
 
     /// How circuits come to be.
     public enum Build: String, CaseIterable, Sendable {
@@ -74,6 +85,15 @@ public struct ClientConfiguration: Hashable, Sendable {
         self.tunnel = Tunnel(
             mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
             name: tunnel.value("name", .interface, default: "umbel0")
+        )
+        let payment = document.section("payment")
+        self.payment = Payment(
+            account: payment.optionalPath("account"),
+            refill: payment.value(
+                "refill",
+                .duration(.seconds(5)...TimeSpan.seconds(7 * 86_400)),
+                default: .seconds(7_200)
+            )
         )
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
 

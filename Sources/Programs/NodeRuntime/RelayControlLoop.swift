@@ -15,6 +15,8 @@ enum RelayControlMessage: Sendable {
     case directory(NetworkView, DirectoryShelf)
     /// Use these circuit keys from now on, the newest first.
     case circuitKeys([XWing.PrivateKey])
+    /// A mint has answered a request that was handed on, or has not.
+    case mintOutcome(UInt64, RelayControl.MintOutcome)
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
     /// End, and say so once everything is stored.
@@ -37,6 +39,7 @@ struct RelayControlLoop: ~Copyable {
     let mailbox: Mailbox<RelayControlMessage>
     let wakeup: Wakeup
     let shards: [Mailbox<RelayLoopMessage>]
+    let forwarder: MintForwarder
     let logger: Logger
 
     /// Runs until it is told to stop.
@@ -61,9 +64,12 @@ struct RelayControlLoop: ~Copyable {
                     control.finish(outcome, now: now, wall: wall)
                 case .directory(let view, let shelf):
                     control.setView(view)
+                    forwarder.note(view)
                     control.setShelf(shelf)
                 case .circuitKeys(let keys):
                     control.setCircuitKeys(keys)
+                case .mintOutcome(let token, let outcome):
+                    control.finishMintRequest(token, outcome, now: now)
                 case .counts(let answer):
                     answer(counts())
                 case .stop(let done):
@@ -88,6 +94,10 @@ struct RelayControlLoop: ~Copyable {
             for (shard, commands) in zip(shards, commands) where !commands.isEmpty {
                 // As many as events, links and circuits call for; a lost one is never made good.
                 shard.insist(.commands(commands))
+            }
+            while let request = control.nextMintRequest() {
+                let mailbox = mailbox
+                forwarder.forward(request) { mailbox.insist(.mintOutcome(request.token, $0)) }
             }
             var jobs: [RelayJob] = []
             while let job = control.nextJob() { jobs.append(job) }

@@ -176,6 +176,7 @@ public final class RelayNode: RelayService {
             mailbox: control,
             wakeup: controlWakeup,
             shards: shards,
+            forwarder: MintForwarder(),
             logger: logger
         )
         directory = RelayDirectory(

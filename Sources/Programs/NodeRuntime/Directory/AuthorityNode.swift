@@ -80,6 +80,7 @@ public actor AuthorityNode: AuthorityService {
             places: Self.places(configuration, logger: logger),
             memory: try files.memory(),
             document: files.document,
+            mintKeys: network.mints.map(\.key),
             seed: try Self.seed(),
             now: Self.now
         )
@@ -90,6 +91,7 @@ public actor AuthorityNode: AuthorityService {
                 logger.info("a descriptor of the last run is of no use: \(error)")
             }
         }
+        if let section = files.mints { control.restore(mints: section, now: Self.now) }
         if let history = files.history {
             do throws(WireError) {
                 try control.restore(history: history, now: Self.now)
@@ -183,6 +185,7 @@ public actor AuthorityNode: AuthorityService {
     private func serve() async {
         var limits = DirectoryLimits(bodyByteCounts: [
             .descriptor: SignedDescriptor.maximumByteCount,
+            .announcement: MintAnnouncement.maximumByteCount,
             .vote: SignedVote.maximumByteCount,
             .signatures: SignatureNotice.maximumByteCount,
             .descriptors: 32 * ByteList.maximumCount,
@@ -463,6 +466,8 @@ public actor AuthorityNode: AuthorityService {
                 "refused_descriptors": counters.refusedDescriptors,
                 "measurements": counters.measurements,
                 "failed_measurements": counters.failedMeasurements,
+                "announcements": counters.announcements,
+                "refused_announcements": counters.refusedAnnouncements,
             ],
             directory: control.newest.map {
                 DirectoryReport($0, root: root, source: "voting", alarm: alarm)
@@ -482,6 +487,16 @@ extension AuthorityNode: DirectoryService {
                     try control.receive(descriptor: bytes, now: now)
                 }
                 return .accepted("\(standing)")
+            case .announcement:
+                let isNew = try step { control, now throws(MintRegister.Refusal) in
+                    try control.receive(announcement: bytes, now: now)
+                }
+                if isNew {
+                    try AuthorityFiles(folder: configuration.stateFolder)
+                        .store(control.mints.section)
+                }
+                return .accepted(isNew ? "taken" : "known")
+            case .request: return .notFound
             case .vote:
                 let vote = try SignedVote(parsing: bytes)
                 step { $0.receive(vote, now: $1) }
@@ -515,6 +530,7 @@ struct AuthorityFiles: Sendable {
     private var memoryPath: String { "\(folder)/authority.state" }
     private var documentPath: String { "\(folder)/consensus" }
     private var historyPath: String { "\(folder)/relays.history" }
+    private var mintsPath: String { "\(folder)/mints" }
     private var descriptorsPath: String { "\(folder)/descriptors" }
 
     /// What the authority has said before.
@@ -546,6 +562,15 @@ struct AuthorityFiles: Sendable {
 
     func store(_ document: ConsensusDocument) throws {
         try StateFolder.write(document.encoded(), to: documentPath)
+    }
+
+    /// The mints' announcements of the last run; `nil` where there are none.
+    var mints: MintSection? {
+        StateFolder.read(mintsPath).flatMap { try? MintSection(parsing: $0) }
+    }
+
+    func store(_ mints: MintSection) throws {
+        try StateFolder.write(mints.encoded(), to: mintsPath)
     }
 
     /// What was known of relays in the last run.
