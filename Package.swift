@@ -196,7 +196,7 @@ let package = Package(
             "Shells",
             "HostNetwork",
             [
-                "Base", "CLinux",
+                "Base", "CLinux", "EventLoop",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]
@@ -261,7 +261,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "AuthorityCore", "ClientCore", "RelayCore", "EventLoop",
-                "HostNetwork", "CLinux",
+                "HostNetwork", "Simulation", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -327,7 +327,7 @@ let package = Package(
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
-        tests(of: "HostNetwork", ["Base"]),
+        tests(of: "HostNetwork", ["Base", "NamespaceSupport"]),
         tests(
             of: "DirectoryHTTP",
             ["Base", .product(name: "Logging", package: "swift-log")]

@@ -149,6 +149,27 @@ public final class ClientNode: Node {
         return control.ping(circuit, hop: hop, token: token, now: world.now)
     }
 
+    /// Measures the round trip to an exit over a circuit of its own; a notice with `token` tells it.
+    public func measure(exit: RelayNode, token: UInt64) {
+        control.measure(exit: exit.member.id, token: token, now: world.now, wall: wall)
+        settle()
+    }
+
+    /// The answer to the ping with `token`; `nil` before it is there.
+    public func answer(to token: UInt64) -> (at: Instant, span: TimeSpan?)? {
+        for (time, notice) in notices {
+            if case .pong(token: token, _, let span) = notice { return (time, span) }
+        }
+        return nil
+    }
+
+    /// Sends a CREATE over the link to `relay`, behind the control plane's back.
+    func create(_ body: [UInt8], _ number: CircuitNumber, at relay: RelayNode) {
+        guard let link = control.link(to: relay.member.id) else { return }
+        perform(.sendCell(link, number, .create, body))
+        settle()
+    }
+
     /// Gets to know a newer consensus.
     public func setView(_ view: NetworkView) {
         control.setView(view, now: world.now, wall: wall)

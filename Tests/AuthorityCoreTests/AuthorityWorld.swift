@@ -48,7 +48,7 @@ final class AuthorityWorld {
     let root: TrustRoot
     let keys: [Ed25519.SigningKey]
     var parameters = NetworkParameters.lab
-    var countries = CountryTable()
+    var places = PlaceTable()
     var now = AuthorityWorld.start
     var random: RandomGenerator
     var authorities: [AuthorityControl?]
@@ -144,7 +144,7 @@ final class AuthorityWorld {
             root: root,
             key: keys[index],
             parameters: parameters,
-            countries: countries,
+            places: places,
             memory: memories[index],
             document: keepsDisk ? documents[index].last : nil,
             seed: SHA256.digest(Array("dice \(index)".utf8)),

@@ -82,7 +82,7 @@ extension AuthorityTests {
                 root: world.root,
                 key: world.keys[0],
                 parameters: world.parameters,
-                countries: world.countries,
+                places: world.places,
                 seed: .zero,
                 now: now
             )
@@ -178,10 +178,19 @@ extension AuthorityTests {
             world.checkAgreement()
         }
 
-        @Test("countries come from the authorities' tables")
-        func country() throws {
+        @Test("countries and autonomous systems come from the authorities' tables")
+        func place() throws {
             let world = try AuthorityWorld()
-            world.countries.add("# test\n184549376,184550399,DE\n184550400,184550911,FR\n")
+            #expect(
+                world.places.systems.add(
+                    """
+                    11.0.0.0\t11.0.3.255\tAS64500\tZZ\tSOMEBODY
+                    184550400,184550911,64501
+                    11.0.6.0\t11.0.255.255\t0\tNone\tNot routed
+                    """
+                ) == nil
+            )
+            world.places.countries.add("# test\n184549376,184550399,DE\n184550400,184550911,FR\n")
             world.startAll()
             for index in 0..<9 { world.register(try world.descriptor(index)) }
             world.run(milliseconds: 8_000)
@@ -191,6 +200,10 @@ extension AuthorityTests {
             }
             let expected = ["DE", "DE", "DE", "DE", "FR", "FR", nil, nil, nil]
             #expect(countries == expected.map { $0.flatMap { CountryCode($0) } })
+            let systems = (0..<9).map { index in
+                relays.first { $0.id == AuthorityWorld.relay(index) }?.autonomousSystem
+            }
+            #expect(systems == [64_500, 64_500, 64_500, 64_500, 64_501, 64_501, 0, 0, 0])
         }
 
         @Test("of a thousand relays in one subnet eight are listed (row 54)")

@@ -49,7 +49,7 @@ extension AuthorityTests {
                 root: world.root,
                 key: world.keys[0],
                 parameters: world.parameters,
-                countries: world.countries,
+                places: world.places,
                 seed: .zero,
                 now: now
             )

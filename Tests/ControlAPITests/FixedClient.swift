@@ -103,6 +103,11 @@ final class FixedClient: ClientService {
         return Self.list
     }
 
+    func measureExits(_ request: ExitSurveyRequest) async throws(Failure) -> RelayListReport {
+        note("measure \(request.countries.joined(separator: ",")) \(request.count)")
+        return Self.list
+    }
+
     func circuits() async -> CircuitsReport {
         note("circuits")
         return Self.circuits
@@ -117,8 +122,8 @@ final class FixedClient: ClientService {
     }
 
     func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
-        note("up \(request.exit ?? "-")")
-        guard request.exit != "XX" else {
+        note("up \(request.exit?.joined(separator: ",") ?? "-")")
+        guard request.exit != ["XX"] else {
             throw Failure(
                 "no exit in XX",
                 why: "the consensus lists none there",
@@ -140,7 +145,9 @@ final class FixedClient: ClientService {
         _ request: TunnelRequest,
         for peer: PeerCredentials
     ) async throws(Failure) -> TunnelGrant {
-        note("openTunnel \(request.pid) \(request.exit ?? "-") for \(peer.pid) \(peer.uid)")
+        note(
+            "openTunnel \(request.pid) \(request.exit?.joined() ?? "-") for \(peer.pid) \(peer.uid)"
+        )
         return Self.grant
     }
 

@@ -18,17 +18,22 @@ struct RoundTripTests {
             let ping = try await client.ping(PingRequest(hop: 2, count: 3))
             #expect(ping.hops.first?.average == 3)
             #expect(ping.hops.last?.minimum == nil)
-            let answer4 = try await client.up(UpRequest(exit: "DE"))
+            let answer4 = try await client.up(UpRequest(exit: ["DE", "NL"]))
             #expect(answer4 == FixedClient.report)
             let answer5 = try await client.down()
             #expect(answer5.state == .disconnected)
-            let grant = try await client.openTunnel(TunnelRequest(pid: 42, exit: "DE"))
+            let exits = try await client.measureExits(
+                ExitSurveyRequest(countries: ["DE"], count: 3)
+            )
+            #expect(exits == FixedClient.list)
+            let grant = try await client.openTunnel(TunnelRequest(pid: 42, exit: ["DE"]))
             #expect(grant == FixedClient.grant)
             try await client.closeTunnel(grant.id)
         }
         #expect(
             service.calls == [
-                "status", "circuits", "ping 2 3", "up DE", "down",
+                "status", "circuits", "ping 2 3", "up DE,NL", "down",
+                "measure DE 3",
                 "openTunnel 42 DE for \(getpid()) \(geteuid())", "closeTunnel 7",
             ]
         )
@@ -69,7 +74,7 @@ struct RoundTripTests {
     func refusal() async throws {
         try await TestSocket().serving(FixedClient()) { client in
             let failure = await #expect(throws: Failure.self) {
-                try await client.up(UpRequest(exit: "XX"))
+                try await client.up(UpRequest(exit: ["XX"]))
             }
             #expect(
                 failure

@@ -108,7 +108,7 @@ struct SchemaTests {
                 "mtu":1280,"resolvers":["10.111.0.1","fd75:6d62:656c::1"],"schema":1}
                 """
         )
-        #expect(try json(TunnelRequest(pid: 5, exit: "DE")) == #"{"exit":"DE","pid":5}"#)
+        #expect(try json(TunnelRequest(pid: 5, exit: ["DE"])) == #"{"exit":["DE"],"pid":5}"#)
         #expect(try json(UpRequest()) == "{}")
         #expect(
             try json(Failure("a", why: "b", hint: "c", exit: .temporary))

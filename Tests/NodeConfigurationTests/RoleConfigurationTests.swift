@@ -36,7 +36,7 @@ struct RoleConfigurationTests {
         let example = try ClientConfiguration(file: examples + "/client.toml")
         #expect(example.path == least.path)
         #expect(example.payment == least.payment)
-        #expect(example.payment.refill == .seconds(7_200))
+        #expect(example.payment.account == nil)
         #expect(example.tunnel == least.tunnel)
         #expect(example.control == least.control)
         #expect(example.tunnel.mtu == 1280)

@@ -66,12 +66,14 @@ struct PathRuleTests {
             var selector = PathSelector(view: view, at: SampleRelays.start, using: &chance)
             for _ in 0..<500 {
                 var wanted = PathConstraints()
-                if chance.next(below: 4) == 0 { wanted.exitCountry = CountryCode("DE") }
+                if chance.next(below: 4) == 0 {
+                    wanted.exitCountries = [try #require(CountryCode("DE"))]
+                }
                 wanted.needsIPv6 = chance.next(below: 4) == 0
                 let excluded = Int(chance.next(below: UInt64(relays.count)))
                 wanted.excluded = [SampleRelays.id(excluded)]
                 let suits = { (exit: Int) in
-                    (wanted.exitCountry == nil || relays[exit].country == "DE")
+                    (wanted.exitCountries.isEmpty || relays[exit].country == "DE")
                         && (!wanted.needsIPv6 || relays[exit].flags.contains(.exitsIPv6))
                 }
                 do {
@@ -125,6 +127,80 @@ struct PathRuleTests {
         #expect(try run() == run())
     }
 
+    @Test("the exit stands in one of the countries asked for")
+    func countryList() throws {
+        let relays: [SampleRelay] = [
+            .guardOnly, .plain, .exit(in: "FR"), .exit(in: "NL"), .exit(in: "DE"), .exitOnly,
+        ]
+        var generator = randomGenerator("country list")
+        let view = try SampleRelays.view(relays)
+        var selector = PathSelector(view: view, at: SampleRelays.start, using: &generator)
+        var wanted = PathConstraints()
+        wanted.exitCountries = [
+            try #require(CountryCode("NL")), try #require(CountryCode("DE")),
+        ]
+        var counts: [NodeID: Int] = [:]
+        for _ in 0..<1_000 {
+            let path = try selector.path(
+                wanted,
+                now: .zero,
+                date: SampleRelays.start,
+                using: &generator
+            )
+            counts[path.exit.id, default: 0] += 1
+        }
+        #expect(Set(counts.keys) == [SampleRelays.id(3), SampleRelays.id(4)])
+        #expect(counts.values.allSatisfy { $0 > 400 })
+        wanted.needsIPv6 = true
+        #expect(throws: PathError.self) {
+            try selector.path(wanted, now: .zero, date: SampleRelays.start, using: &generator)
+        }
+        #expect("\(wanted)" == " in DE or NL with IPv6")
+    }
+
+    @Test("what the owner excludes stands nowhere, and others are kept in its stead")
+    func exclusions() throws {
+        // Most of the weight is excluded: without regard to it guards and middles would be.
+        var relays = (0..<40).map { index in
+            SampleRelay(flags: [.guardCapable, .exit], weight: 50_000, country: "US")
+        }
+        relays += (0..<12).map { index in
+            SampleRelay(flags: [.guardCapable, .exit], country: index < 6 ? "SE" : "CH")
+        }
+        let view = try SampleRelays.view(relays) { $0.guardExitCountriesDiffer = false }
+        var exclusions = RelayExclusions()
+        exclusions.countries = [try #require(CountryCode("US"))]
+        exclusions.relays = [SampleRelays.id(40), SampleRelays.id(51)]
+        let allowed = Set((41..<51).map { SampleRelays.id($0) })
+        for seed in 0..<20 {
+            var generator = randomGenerator("exclusions \(seed)")
+            // Guards and middles of a time without exclusions.
+            let before = PathSelector(view: view, at: SampleRelays.start, using: &generator)
+            var selector = PathSelector(
+                view: view,
+                guards: before.guards,
+                middles: before.middles,
+                excluding: exclusions,
+                at: SampleRelays.start,
+                using: &generator
+            )
+            for _ in 0..<50 {
+                let path = try selector.path(
+                    now: .zero,
+                    date: SampleRelays.start,
+                    using: &generator
+                )
+                #expect(path.hops.allSatisfy { allowed.contains($0.id) })
+            }
+            #expect(selector.middles.members.allSatisfy { allowed.contains($0.id) })
+            #expect(
+                before.guards.members.allSatisfy { kept in
+                    selector.guards.members.contains { $0.id == kept.id }
+                }
+            )
+        }
+    }
+
     @Test("an error says which rule left no path")
     func errors() throws {
         let relays: [SampleRelay] = [
@@ -148,14 +224,14 @@ struct PathRuleTests {
         }
         var wanted = PathConstraints()
         #expect(text(wanted) == "a path")
-        wanted.exitCountry = CountryCode("DE")
+        wanted.exitCountries = [try #require(CountryCode("DE"))]
         #expect(text(wanted) == "no exit in DE among 3 exits: 3 in another country")
-        wanted.exitCountry = CountryCode("NL")
+        wanted.exitCountries = [try #require(CountryCode("NL"))]
         #expect(
             text(wanted) == "no exit in NL among 2 that goes with one of 2 guards:"
                 + " 4 with guard and exit in one country"
         )
-        wanted.exitCountry = CountryCode("FR")
+        wanted.exitCountries = [try #require(CountryCode("FR"))]
         wanted.ports = [.init(25, .tcp)]
         #expect(
             text(wanted) == "no exit in FR for tcp 25 among 3 exits:"

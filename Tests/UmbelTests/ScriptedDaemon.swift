@@ -54,6 +54,11 @@ final class ScriptedDaemon: ClientService {
         ])
     }
 
+    func measureExits(_ request: ExitSurveyRequest) async throws(Failure) -> RelayListReport {
+        note("measure \(request.countries.joined(separator: ",")) \(request.count)")
+        return await relays()
+    }
+
     func circuits() async -> CircuitsReport {
         let hops = ["iris", "a-relay-of-19-bytes", "rose"].enumerated().map { index, name in
             CircuitReport.Hop(
@@ -83,7 +88,7 @@ final class ScriptedDaemon: ClientService {
     }
 
     func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
-        note("up \(request.exit ?? "-")")
+        note("up \(request.exit?.joined(separator: ",") ?? "-")")
         return states[0]
     }
 
@@ -95,7 +100,7 @@ final class ScriptedDaemon: ClientService {
         _ request: TunnelRequest,
         for peer: PeerCredentials
     ) async throws(Failure) -> TunnelGrant {
-        note("open \(request.exit ?? "-")")
+        note("open \(request.exit?.joined(separator: ",") ?? "-")")
         let arguments = [
             "-t", "\(request.pid)", "-n", "ip", "tuntap", "add", "umbel0", "mode", "tun",
         ]

@@ -7,6 +7,9 @@
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -84,6 +87,31 @@ int clinux_poll_wait(
         events[i].is_closed = ready[i].events & (EPOLLHUP | EPOLLERR);
     }
     return count;
+}
+
+// MARK: netlink
+
+int clinux_netlink_listen(int kind) {
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK};
+    // Bit n - 1 is group n.
+    if (kind == CLINUX_NETLINK_ROUTE)
+        address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+                            | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE
+                            | 1 << (RTNLGRP_IPV6_RULE - 1);
+    else
+        address.nl_groups = 1 << (NFNLGRP_NFTABLES - 1);
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                    kind == CLINUX_NETLINK_ROUTE ? NETLINK_ROUTE : NETLINK_NETFILTER);
+    if (fd < 0) return -errno;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+    int code = errno;
+    close(fd);
+    return -code;
+}
+
+void clinux_netlink_drain(int fd) {
+    char byte;
+    while (recv(fd, &byte, sizeof byte, MSG_TRUNC) >= 0 || errno == ENOBUFS || errno == EINTR) {}
 }
 
 // MARK: eventfd, entropy, threads, namespaces

@@ -111,7 +111,7 @@ public struct AuthorityControl: Sendable {
     private let key: Ed25519.SigningKey
     private let parameters: NetworkParameters
     private let schedule: VotingSchedule
-    private let countries: CountryTable
+    private let places: PlaceTable
     private var memory: AuthorityMemory
     /// The relays this authority knows of.
     public private(set) var register: RelayRegister
@@ -152,7 +152,7 @@ public struct AuthorityControl: Sendable {
         root: TrustRoot,
         key: Ed25519.SigningKey,
         parameters: NetworkParameters,
-        countries: CountryTable,
+        places: PlaceTable,
         memory: AuthorityMemory = AuthorityMemory(),
         document: ConsensusDocument? = nil,
         mintKeys: [Bytes32] = [],
@@ -166,7 +166,7 @@ public struct AuthorityControl: Sendable {
         self.own = own.index
         self.key = key
         self.parameters = parameters
-        self.countries = countries
+        self.places = places
         self.memory = memory
         schedule = VotingSchedule(
             intervalSeconds: parameters.intervalSeconds,
@@ -483,7 +483,7 @@ public struct AuthorityControl: Sendable {
             author: own,
             parameters: parameters,
             log: memory.log.encoded(),
-            entries: register.entries(at: voting.validAfter, countries: countries),
+            entries: register.entries(at: voting.validAfter, places: places),
             mints: mints.section
         )
         guard let signed = try? SignedVote(signing: vote, with: key) else { return }

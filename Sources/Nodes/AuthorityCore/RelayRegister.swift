@@ -335,7 +335,7 @@ public struct RelayRegister: Sendable {
     // MARK: Votes
 
     /// What this authority votes for: relays that run, at most ``subnetLimit`` of one subnet.
-    func entries(at time: WallTime, countries: CountryTable) -> [DirectoryVote.Entry] {
+    func entries(at time: WallTime, places: PlaceTable) -> [DirectoryVote.Entry] {
         var entries: [DirectoryVote.Entry] = []
         var subnets: [IPNetwork: Int] = [:]
         let byAge = relays.sorted { ($0.value.firstSeen, $0.key) < ($1.value.firstSeen, $1.key) }
@@ -355,7 +355,8 @@ public struct RelayRegister: Sendable {
                     descriptor: relay.digest,
                     publishedMinute: descriptor.publishedMinute,
                     flags: descriptor.flags.intersection(Self.knownFlags),
-                    country: address.flatMap { countries.country(of: $0.ip) },
+                    country: address.flatMap { places.countries[$0.ip] },
+                    autonomousSystem: address.flatMap { places.systems[$0.ip] } ?? 0,
                     measuredKilobits: relay.rate.kilobits
                 )
             )

@@ -4,7 +4,7 @@ public import CryptoPrimitives
 import DequeModule
 public import Directory
 public import Flows
-import Links
+public import Links
 import Onion
 public import Paths
 public import Tickets
@@ -35,6 +35,8 @@ public struct ClientControl: ~Copyable {
         public var rotation: TimeSpan = .seconds(600)
         /// Whether a spare circuit stands ready.
         public var keepsSpare = true
+        /// Relays in no circuit.
+        public var exclusions = RelayExclusions()
 
         /// The usual settings.
         public init() {}
@@ -91,6 +93,10 @@ public struct ClientControl: ~Copyable {
         var opened: ControlMessage.TunnelOpened?
         var buildTime: TimeSpan?
         var isProbed = false
+        /// Whether another guard was looked for because this one's does not answer.
+        var isHedged = false
+        /// The token of the ping that is all the circuit is for; `nil` for any other.
+        var survey: UInt64?
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
     }
 
@@ -141,20 +147,20 @@ public struct ClientControl: ~Copyable {
     private let network: NetworkID
     var settings: Settings
     private var selector: PathSelector
-    private var dialer: LinkDialer
+    var dialer: LinkDialer
     private var random: RandomGenerator
-    private var commands: Deque<ClientCommand> = []
+    var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
     private var errands: Deque<TicketErrand> = []
     private var cashier: Cashier
-    private var notices: Deque<Notice> = []
+    var notices: Deque<Notice> = []
 
     private var nextLink: UInt64 = 1
     private var nextCircuit: UInt64 = 1
     private var nextLease: UInt32 = 1
-    private var links: [LinkID: NodeID] = [:]
-    private var guardLinks: [NodeID: LinkID] = [:]
-    private var dialing: [NodeID: LinkID] = [:]
+    var links: [LinkID: NodeID] = [:]
+    var guardLinks: [NodeID: LinkID] = [:]
+    var dialing: [NodeID: LinkID] = [:]
     var circuits: [CircuitID: Circuit] = [:]
     var tunnels: [TunnelID: Tunnel] = [:]
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
@@ -164,6 +170,8 @@ public struct ClientControl: ~Copyable {
     public private(set) var statements = RelayStatements()
     /// The round trip to exits this client has had circuits to, smoothed; at most 1,024.
     public private(set) var exitTrips: [NodeID: TimeSpan] = [:]
+    /// How long the last circuit to each of these exits took to build.
+    public private(set) var exitBuilds: [NodeID: TimeSpan] = [:]
     // Relays that named a consensus they could not show, and until when they are left out.
     private var marked: [NodeID: Instant] = [:]
     var wall: WallTime
@@ -190,6 +198,7 @@ public struct ClientControl: ~Copyable {
             view: view,
             guards: guards,
             middles: middles,
+            excluding: settings.exclusions,
             at: wall,
             using: &random
         )
@@ -242,6 +251,7 @@ public struct ClientControl: ~Copyable {
         var deadline = min(dialer.nextDeadline, cashier.nextDeadline)
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
+            deadline = min(deadline, circuit.hedgeDue)
             if let since = circuit.openingSince {
                 deadline = min(deadline, since + Self.openingLimit)
             }
@@ -262,6 +272,11 @@ public struct ClientControl: ~Copyable {
         }
         for ping in pings.values { deadline = min(deadline, ping.sent + Self.pingLimit) }
         return deadline
+    }
+
+    /// The link to a guard; `nil` where none stands.
+    public func link(to relay: NodeID) -> LinkID? {
+        guardLinks[relay]
     }
 
     // MARK: Commands
@@ -292,14 +307,7 @@ public struct ClientControl: ~Copyable {
         }
         drainCashier(now: now)
         if !tunnel.isForErrands { commands.append(.removeTunnel(id)) }
-        guard tunnels.isEmpty else { return }
-        for link in links.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
-            commands.append(.removeLink(link, saysGoodbye: true))
-        }
-        links = [:]
-        guardLinks = [:]
-        for link in dialing.values { dialer.cancel(link) }
-        dialing = [:]
+        releaseLinks()
     }
 
     /// Replaces the circuit of the tunnel's current lease as if it had failed.
@@ -370,6 +378,7 @@ public struct ClientControl: ~Copyable {
         self.wall = wall
         selector.update(to: view, at: self.wall, using: &random)
         exitTrips = exitTrips.filter { view.index(of: $0.key) != nil }
+        exitBuilds = exitBuilds.filter { view.index(of: $0.key) != nil }
         setNetwork(view, now: now)
         drainCashier(now: now)
         notices.append(.pathsChanged)
@@ -512,6 +521,7 @@ public struct ClientControl: ~Copyable {
         where now >= ping.sent + Self.pingLimit {
             pings[nonce] = nil
             notices.append(.pong(token: ping.token, ping.hop, nil))
+            endSurvey(ping.circuit, now: now)
         }
         if cashier.nextDeadline <= now { cashier.advance(to: now, wall: wall) }
         drainCashier(now: now)
@@ -586,7 +596,7 @@ public struct ClientControl: ~Copyable {
         }
     }
 
-    private mutating func drainDialer(now: Instant) {
+    mutating func drainDialer(now: Instant) {
         while let step = dialer.nextStep() {
             switch step {
             case .job(let job): jobs.append(.dialer(job))
@@ -641,7 +651,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Building
 
     @discardableResult
-    private mutating func startCircuit(
+    mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
         now: Instant
@@ -821,11 +831,15 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        if exitBuilds.count < Self.exitTripLimit || exitBuilds[circuit.path.exit.id] != nil {
+            exitBuilds[circuit.path.exit.id] = now - circuit.begun
+        }
         if circuit.isSpare { tunnels[circuit.tunnel]?.spareFailures = 0 }
         exitFailures[circuit.path.exit.id] = nil
         selector.noteSuccess(of: circuit.path, on: wall)
         selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
         notices.append(.pathsChanged)
+        beginSurvey(id, now: now)
     }
 
     private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
@@ -927,6 +941,7 @@ public struct ClientControl: ~Copyable {
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
             if hop == .third { noteTrip(over: id, since: ping.sent, now: now) }
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
+            endSurvey(id, now: now)
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
         case .mintAnswer(let part):
@@ -979,6 +994,7 @@ public struct ClientControl: ~Copyable {
             rotate(id, now: now)
             assign(id, now: now)
             startMissing(id, now: now)
+            startBeside(id, now: now)
         }
         drainDialer(now: now)
     }
@@ -1252,7 +1268,7 @@ public struct ClientControl: ~Copyable {
     /// Removes a circuit here, in the shard and at the guard.
     ///
     /// - Parameter isOrderly: whether nothing is wrong with it; after a fault no hop is paid a class.
-    private mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
+    mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
         for (hop, message) in cashier.end(id, isOrderly: isOrderly) {
             guard (try? circuits[id]?.channels[hop.offset].send(message)) != nil else { continue }
             while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
@@ -1265,6 +1281,12 @@ public struct ClientControl: ~Copyable {
             commands.append(.sendCell(link, circuit.number, .destroy, reason))
         }
         commands.append(.removeCircuit(id))
+        if let token = circuit.survey {
+            let isAsked = pings.values.contains { $0.token == token && $0.circuit == id }
+            // Of one that is asked already its time-out tells.
+            if !isAsked { notices.append(.pong(token: token, .third, nil)) }
+        }
+        releaseLinks()
     }
 
     private mutating func backOff(_ id: TunnelID, reason: String, now: Instant) {
@@ -1331,7 +1353,7 @@ extension ClientControl {
 
     /// All circuits, the oldest first.
     public func circuitReports() -> [CircuitReport] {
-        circuits.values.sorted { $0.id < $1.id }.map { circuit in
+        circuits.values.filter { $0.survey == nil }.sorted { $0.id < $1.id }.map { circuit in
             CircuitReport(
                 id: circuit.id,
                 tunnel: circuit.tunnel,

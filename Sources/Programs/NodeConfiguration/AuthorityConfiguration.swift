@@ -16,6 +16,8 @@ public struct AuthorityConfiguration: Hashable, Sendable {
     public var parameters: String
     /// Paths of the tables that tell countries from addresses, as Debian's `tor-geoipdb` has them.
     public var countryTables: [String]
+    /// Paths of the tables that tell autonomous systems from addresses; none is usual.
+    public var systemTables: [String]
     /// Where the authority answers its operator.
     public var control: ControlSocket
 
@@ -45,12 +47,10 @@ public struct AuthorityConfiguration: Hashable, Sendable {
         let directory = document.section("directory")
         let network = directory.requiredPath("network")
         let parameters = directory.requiredPath("parameters")
-        let country = document.section("country")
-        countryTables = country.value(
-            "tables",
-            .list(.text(limit: 4096), limit: 8),
-            default: Self.defaultCountryTables
-        )
+        let places = document.section("places")
+        let paths = ValueKind.list(.text(limit: 4096), limit: 8)
+        countryTables = places.value("countries", paths, default: Self.defaultCountryTables)
+        systemTables = places.value("systems", paths, default: [])
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
         try document.finish()
         guard let stateFolder, let key, let addresses, let network, let parameters else {

@@ -22,8 +22,6 @@ public struct ClientConfiguration: Hashable, Sendable {
         /// File of the account's key, such as a relay's `identity.key` on the same machine; `nil` for
         /// the client's own, `account.key` in its state folder.
         public var account: String?
-        /// Time from one purchase ahead to the next, on average.
-        public var refill: TimeSpan
     }
 
     /// How circuits come to be.
@@ -36,12 +34,14 @@ public struct ClientConfiguration: Hashable, Sendable {
 
     /// How paths are chosen and built.
     public struct Path: Hashable, Sendable {
-        /// Country of the exit, two capitals; `nil` for any.
-        public var exitCountry: String?
+        /// Countries the exit may stand in, two capitals each; empty for any.
+        public var exitCountries: [String]
         /// How circuits are built.
         public var build: Build
         /// Relays never to use.
         public var excluded: [Bytes32]
+        /// Countries none of whose relays is to be used, two capitals each.
+        public var excludedCountries: [String]
     }
 
     /// The tunnel interface.
@@ -65,9 +65,18 @@ public struct ClientConfiguration: Hashable, Sendable {
 
         let path = document.section("path")
         self.path = Path(
-            exitCountry: path.optional("exit_country", .country),
+            exitCountries: path.value(
+                "exit_countries",
+                .list(.country, limit: 256),
+                default: []
+            ),
             build: path.value("build", .choice(Build.self), default: .pipelined),
-            excluded: path.value("exclude", .list(.bytes32, limit: 256), default: [])
+            excluded: path.value("exclude", .list(.bytes32, limit: 256), default: []),
+            excludedCountries: path.value(
+                "exclude_countries",
+                .list(.country, limit: 256),
+                default: []
+            )
         )
 
         let tunnel = document.section("tunnel")
@@ -75,15 +84,7 @@ public struct ClientConfiguration: Hashable, Sendable {
             mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
             name: tunnel.value("name", .interface, default: "umbel0")
         )
-        let payment = document.section("payment")
-        self.payment = Payment(
-            account: payment.optionalPath("account"),
-            refill: payment.value(
-                "refill",
-                .duration(.seconds(5)...TimeSpan.seconds(7 * 86_400)),
-                default: .seconds(7_200)
-            )
-        )
+        payment = Payment(account: document.section("payment").optionalPath("account"))
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
 
         try document.finish()

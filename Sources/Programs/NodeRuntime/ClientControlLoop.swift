@@ -23,6 +23,8 @@ enum ClientControlMessage: Sendable {
     case close(TunnelID)
     /// Ping a hop of the circuit a tunnel uses; the notice names the token.
     case ping(TunnelID, HopIndex, token: UInt64)
+    /// Measure the round trip to an exit; the notice names the token.
+    case measure(NodeID, token: UInt64)
     /// The network to work by from now on.
     case view(NetworkView)
     /// Why there is no network to work by.
@@ -46,6 +48,8 @@ struct ClientSnapshot: Sendable {
     var statements: RelayStatements?
     /// The round trips to exits it had circuits to.
     var exitTrips: [NodeID: TimeSpan]
+    /// How long the last circuit to each of these exits took to build.
+    var exitBuilds: [NodeID: TimeSpan]
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
@@ -167,6 +171,9 @@ struct ClientControlLoop: ~Copyable {
             control?.close(tunnel, now: now)
         case .ping(let tunnel, let hop, let token):
             ping(tunnel, hop: hop, token: token, now: now)
+        case .measure(let exit, let token):
+            guard control != nil else { return news(.notice(.pong(token: token, .third, nil))) }
+            control?.measure(exit: exit, token: token, now: now, wall: wall)
         case .view(let view):
             take(view, now: now, wall: wall)
         case .noView(let reason):
@@ -185,6 +192,7 @@ struct ClientControlLoop: ~Copyable {
                     circuits: control?.circuitReports() ?? [],
                     statements: control?.statements,
                     exitTrips: control?.exitTrips ?? [:],
+                    exitBuilds: control?.exitBuilds ?? [:],
                     now: now,
                     directoryProblem: problem
                 )
@@ -237,6 +245,10 @@ struct ClientControlLoop: ~Copyable {
                 hasAsked = true
                 continue
             }
+            if case .wallet(let said) = notice {
+                payments.note(said)
+                continue
+            }
             if case .mintAnswer(let circuit, let hop, let part) = notice {
                 payments.take(part, of: circuit, from: hop)
                 hasAnswers = true
@@ -256,7 +268,7 @@ struct ClientControlLoop: ~Copyable {
         landmarks.v4 = view.relays.lazy.compactMap(\.addresses.v4).first
         landmarks.v6 = view.relays.lazy.compactMap(\.addresses.v6).first
         if control == nil {
-            control = makeControl(view: view, wall: wall)
+            control = makeControl(view: view, now: now, wall: wall)
             lookAround(now: now)
         } else {
             control?.setView(view, now: now, wall: wall)
@@ -287,16 +299,26 @@ struct ClientControlLoop: ~Copyable {
         prefixBitCount: 10
     )
 
-    private mutating func makeControl(view: NetworkView, wall: WallTime) -> ClientControl {
+    private mutating func makeControl(
+        view: NetworkView,
+        now: Instant,
+        wall: WallTime
+    ) -> ClientControl {
         let guards = StateFolder.read("\(stateFolder)/guards.state")
             .flatMap { try? GuardSample(parsing: $0) }
         let middles = StateFolder.read("\(stateFolder)/middles.state")
             .flatMap { try? MiddleSet(parsing: $0) }
+        // What cannot be read is begun anew: it is this machine's own opinion, and no money.
+        let reputation =
+            (try? RelayReputation(payments.storedRecords)) ?? RelayReputation()
         return ClientControl(
             view: view,
             guards: guards ?? GuardSample(),
             middles: middles ?? MiddleSet(),
             settings: settings,
+            wallet: payments.takeWallet(),
+            reputation: reputation,
+            now: now,
             wall: wall,
             random: random.split()
         )

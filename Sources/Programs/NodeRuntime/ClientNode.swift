@@ -59,6 +59,11 @@ public actor ClientNode: ClientService {
     /// Whether the kernel holds back what does not go through the tunnel.
     private var isLocked = false
     private var isMachineInterfaceGone = false
+    private var kernelWatch: KernelWatch?
+    /// Whether the kernel's rules may have changed since they were looked at.
+    private var isKernelChanged = true
+    /// When they were looked at last.
+    private var lookedAt = Instant.zero
     /// Why the machine's rules are not what they should be; `nil` where they are.
     private var machineProblem: String?
     private var nextTunnel: UInt64 = 1
@@ -84,6 +89,7 @@ public actor ClientNode: ClientService {
         await node.findLock()
         await node.directory.begin()
         Task { await node.follow(news) }
+        await node.watchKernel()
         Task { [weak node] in
             while !Task.isCancelled {
                 try await Task.sleep(for: Self.watchInterval)
@@ -92,6 +98,17 @@ public actor ClientNode: ClientService {
             }
         }
         return node
+    }
+
+    /// Has the kernel tell of changes of its rules; where it does not, they are looked at each second.
+    private func watchKernel() {
+        do throws(IOError) {
+            kernelWatch = try KernelWatch.start { [weak self] in
+                Task { await self?.kernelChanged() }
+            }
+        } catch {
+            logger.warning("\(error): the machine's rules are looked at every second instead")
+        }
     }
 
     private init(
@@ -149,6 +166,10 @@ public actor ClientNode: ClientService {
             case .pipelined: .pipelined
             case .telescoped: .telescoped
             }
+        settings.exclusions.relays = Set(configuration.path.excluded.map { NodeID($0) })
+        settings.exclusions.countries = Set(
+            configuration.path.excludedCountries.compactMap { CountryCode($0) }
+        )
         let wallet = try WalletFiles(
             folder: configuration.stateFolder,
             account: configuration.payment.account
@@ -156,10 +177,8 @@ public actor ClientNode: ClientService {
         let payments = try ClientPayments(
             wallet,
             network: root.network,
-            refillMean: configuration.payment.refill,
             logger: logger,
-            random: try RandomGenerator.seeded(),
-            now: MonotonicClock.now()
+            random: try RandomGenerator.seeded()
         ) { control.insist(.payments($0)) }
         self.wallet = wallet
         let plane = ClientControlLoop(
@@ -277,7 +296,46 @@ public actor ClientNode: ClientService {
 
     /// The relays of the network, the heaviest first.
     public func relays() async -> RelayListReport {
-        await directory.relays(exitTrips: snapshot()?.exitTrips ?? [:])
+        await directory.relays(snapshot())
+    }
+
+    /// Measures round trips to the heaviest exits over circuits made for it.
+    public func measureExits(
+        _ request: ExitSurveyRequest
+    ) async throws(Failure) -> RelayListReport {
+        if let directoryProblem {
+            throw Failure(
+                "no exit can be measured",
+                why: directoryProblem,
+                hint: "umbel status",
+                exit: .temporary
+            )
+        }
+        let exits = await directory.exits(in: request.countries).prefix(request.count)
+        await withDiscardingTaskGroup { group in
+            for exit in exits {
+                group.addTask { _ = await self.measure(exit) }
+            }
+        }
+        return await relays()
+    }
+
+    private func measure(_ exit: NodeID) async -> TimeSpan? {
+        await answered { .measure(exit, token: $0) }
+    }
+
+    /// Waits for the pong that answers the message made of a token; `nil` where none comes.
+    private func answered(
+        _ message: (UInt64) -> ClientControlMessage
+    ) async -> TimeSpan? {
+        let token = nextToken
+        nextToken += 1
+        return await withCheckedContinuation { continuation in
+            pings[token] = continuation
+            if !control.post(message(token)) {
+                pings.removeValue(forKey: token)?.resume(returning: nil)
+            }
+        }
     }
 
     /// The circuits right now.
@@ -491,21 +549,19 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func constraints(exit country: String?) throws(Failure) -> PathConstraints {
+    private func constraints(exit countries: [String]?) throws(Failure) -> PathConstraints {
         var wanted = PathConstraints()
-        wanted.excluded = Set(configuration.path.excluded.map { NodeID($0) })
-        guard let text = country ?? configuration.path.exitCountry, text != "auto" else {
-            return wanted
+        for text in countries ?? configuration.path.exitCountries {
+            guard let code = CountryCode(text) else {
+                throw Failure(
+                    "there is no country \(text)",
+                    why: "a country is two letters",
+                    hint: "umbel up --exit DE",
+                    exit: .usage
+                )
+            }
+            wanted.exitCountries.insert(code)
         }
-        guard let code = CountryCode(text) else {
-            throw Failure(
-                "there is no country \(text)",
-                why: "a country is two letters",
-                hint: "umbel up --exit DE",
-                exit: .usage
-            )
-        }
-        wanted.exitCountry = code
         return wanted
     }
 
@@ -601,11 +657,27 @@ public actor ClientNode: ClientService {
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
         guard !isBusy, mending == nil, let machine, let tunnel = tunnels[machine] else { return }
+        let now = MonotonicClock.now()
+        guard isKernelChanged || kernelWatch == nil || now >= lookedAt + Self.longestTrust else {
+            return
+        }
+        isKernelChanged = false
+        lookedAt = now
         let mending = Task { await mend(tunnel) }
         self.mending = mending
         await mending.value
         self.mending = nil
     }
+
+    /// Looks at once, or with the next second where it has just looked: each look runs programs.
+    private func kernelChanged() async {
+        isKernelChanged = true
+        guard MonotonicClock.now() >= lookedAt + .seconds(1) else { return }
+        await lookAfter()
+    }
+
+    /// Time after which the rules are looked at though the kernel told of no change.
+    private static let longestTrust: TimeSpan = .seconds(60)
 
     private func mend(_ tunnel: Tunnel) async {
         do {
@@ -620,10 +692,16 @@ public actor ClientNode: ClientService {
             }
             noteMachineProblem(nil)
         } catch let failure as Failure {
-            noteMachineProblem("\(failure.what): \(failure.why)")
+            noteUnmended("\(failure.what): \(failure.why)")
         } catch {
-            noteMachineProblem("\(error)")
+            noteUnmended("\(error)")
         }
+    }
+
+    /// Tries again with the next look.
+    private func noteUnmended(_ problem: String) {
+        isKernelChanged = true
+        noteMachineProblem(problem)
     }
 
     private func noteMachineProblem(_ problem: String?) {
@@ -651,10 +729,9 @@ public actor ClientNode: ClientService {
                 changed()
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
-            case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer):
+            case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
+                .notice(.wallet):
                 break
-            case .notice(.wallet(let notice)):
-                logger.info("wallet: \(notice)")
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):
@@ -664,20 +741,18 @@ public actor ClientNode: ClientService {
                 guard let id = tunnels.first(where: { $0.value.core == core })?.key else {
                     continue
                 }
-                if id == machine { isMachineInterfaceGone = true } else { close(id) }
+                if id == machine {
+                    isMachineInterfaceGone = true
+                    isKernelChanged = true
+                } else {
+                    close(id)
+                }
             }
         }
     }
 
     private func ping(_ tunnel: ClientCore.TunnelID, hop: HopIndex) async -> TimeSpan? {
-        let token = nextToken
-        nextToken += 1
-        return await withCheckedContinuation { continuation in
-            pings[token] = continuation
-            if !control.post(.ping(tunnel, hop, token: token)) {
-                pings.removeValue(forKey: token)?.resume(returning: nil)
-            }
-        }
+        await answered { .ping(tunnel, hop, token: $0) }
     }
 
     private func snapshot() async -> ClientSnapshot? {

@@ -7,9 +7,6 @@ import NodeConfiguration
 /// between. All of it outlives the daemon; whichever runs later can give it back. One change is
 /// through before the next begins, and runs to its end whatever becomes of who asked for it.
 actor MachineNetwork {
-    /// Looks between two checks of the routes, which cost more than one of the lock.
-    private static let routeCheckInterval = 5
-
     /// What a look at the kernel found.
     enum Finding: Hashable, Sendable {
         /// All is as it was left.
@@ -24,7 +21,6 @@ actor MachineNetwork {
     private let runner = CommandRunner()
     /// The lock's rules as the kernel lists them; `nil` while this daemon has not locked.
     private var standing: String?
-    private var looks = 0
     private var last: Task<Void, Never>?
 
     /// The machine as `configuration` wants it.
@@ -84,15 +80,12 @@ actor MachineNetwork {
 
     private func mendNow() async throws(HostNetworkError) -> Finding {
         guard let standing else { return .intact }
-        looks &+= 1
         if try await ClientLock.table.listing(with: runner) != standing {
             try await lock.apply(with: runner)
             self.standing = try await ClientLock.table.listing(with: runner)
             return .mended("the firewall's rules")
         }
-        guard looks % Self.routeCheckInterval == 0, try await !routing.isInPlace() else {
-            return .intact
-        }
+        guard try await !routing.isInPlace() else { return .intact }
         try await routing.apply()
         return .mended("the routes")
     }

@@ -15,8 +15,8 @@ enum RelayControlMessage: Sendable {
     case directory(NetworkView, DirectoryShelf)
     /// Use these circuit keys from now on, the newest first.
     case circuitKeys([XWing.PrivateKey])
-    /// A mint has answered a request that was handed on, or has not.
-    case mintOutcome(UInt64, RelayControl.MintOutcome)
+    /// Something about money.
+    case payments(RelayPayments.Message)
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
     /// End, and say so once everything is stored.
@@ -39,7 +39,7 @@ struct RelayControlLoop: ~Copyable {
     let mailbox: Mailbox<RelayControlMessage>
     let wakeup: Wakeup
     let shards: [Mailbox<RelayLoopMessage>]
-    let forwarder: MintForwarder
+    var payments: RelayPayments
     let logger: Logger
 
     /// Runs until it is told to stop.
@@ -64,16 +64,17 @@ struct RelayControlLoop: ~Copyable {
                     control.finish(outcome, now: now, wall: wall)
                 case .directory(let view, let shelf):
                     control.setView(view, now: now)
-                    forwarder.note(view)
+                    payments.setView(view)
                     control.setShelf(shelf)
                 case .circuitKeys(let keys):
                     control.setCircuitKeys(keys)
-                case .mintOutcome(let token, let outcome):
-                    control.finishMintRequest(token, outcome, now: now)
+                case .payments(let message):
+                    payments.handle(message, with: &control, now: now, wall: wall)
                 case .counts(let answer):
                     answer(counts())
                 case .stop(let done):
                     pool.stop()
+                    payments.stop()
                     memory.store(control.replayMarks, logger: logger)
                     done()
                     return
@@ -95,10 +96,7 @@ struct RelayControlLoop: ~Copyable {
                 // As many as events, links and circuits call for; a lost one is never made good.
                 shard.insist(.commands(commands))
             }
-            while let request = control.nextMintRequest() {
-                let mailbox = mailbox
-                forwarder.forward(request) { mailbox.insist(.mintOutcome(request.token, $0)) }
-            }
+            payments.drain(&control)
             var jobs: [RelayJob] = []
             while let job = control.nextJob() { jobs.append(job) }
             guard let job = pool.submit(jobs) else { return }

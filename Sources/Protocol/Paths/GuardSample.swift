@@ -46,14 +46,19 @@ public struct GuardSample: Sendable {
         using generator: inout RandomGenerator
     ) {
         let weights = RelayWeights(view.relays)
-        update(to: view, weights: weights, at: date, using: &generator)
+        update(to: view, weights: weights, at: date, using: &generator) { _ in true }
     }
+
+    /// The same with weights at hand; draws none that `mayUse`, given its index, refuses.
+    ///
+    /// One drawn before it was refused stays, and another is drawn in its stead.
 
     mutating func update(
         to view: NetworkView,
         weights: RelayWeights,
         at date: WallTime,
-        using generator: inout RandomGenerator
+        using generator: inout RandomGenerator,
+        where mayUse: (Int) -> Bool
     ) {
         let parameters = view.parameters
         for index in members.indices {
@@ -67,14 +72,16 @@ public struct GuardSample: Sendable {
         members.removeAll { Self.isOver($0, parameters, at: date) }
         renumber()
         let relays = view.relays
-        var listedCount = members.count { $0.unlistedSince == nil }
+        var listedCount = members.count { member in
+            member.unlistedSince == nil && view.index(of: member.id).map(mayUse) ?? false
+        }
         while listedCount < parameters.guardSampleMinimum,
             members.count < parameters.guardSampleMaximum,
             let chosen = weights.choose(
                 for: .guardRelay,
                 using: &generator,
                 where: { index in
-                    relays[index].flags.contains(.guardCapable)
+                    relays[index].flags.contains(.guardCapable) && mayUse(index)
                         && !members.contains { $0.id == relays[index].id }
                 }
             )

@@ -29,27 +29,32 @@ public struct MiddleSet: Sendable {
         using generator: inout RandomGenerator
     ) {
         let weights = RelayWeights(view.relays)
-        update(to: view, weights: weights, at: date, using: &generator)
+        update(to: view, weights: weights, at: date, using: &generator) { _ in true }
     }
+
+    /// The same with weights at hand; drops, and draws none, that `mayUse`, given its index, refuses.
 
     mutating func update(
         to view: NetworkView,
         weights: RelayWeights,
         at date: WallTime,
-        using generator: inout RandomGenerator
+        using generator: inout RandomGenerator,
+        where mayUse: (Int) -> Bool
     ) {
         let longest = date + UInt64(view.parameters.middleMaximumSeconds)
         for index in members.indices {
             // A clock that was ahead once must not keep a middle for ever.
             members[index].expires = min(members[index].expires, longest)
         }
-        members.removeAll { $0.expires <= date || view.index(of: $0.id) == nil }
+        members.removeAll { member in
+            member.expires <= date || !(view.index(of: member.id).map(mayUse) ?? false)
+        }
         let relays = view.relays
         while members.count < view.parameters.middleSetCount,
             let chosen = weights.choose(
                 for: .middle,
                 using: &generator,
-                where: { !contains(relays[$0].id) }
+                where: { mayUse($0) && !contains(relays[$0].id) }
             )
         {
             add(relays[chosen].id, view.parameters, at: date, using: &generator)

@@ -2,11 +2,11 @@ public import Wire
 
 /// What a circuit is wanted for.
 public struct PathConstraints: Hashable, Sendable {
-    /// The country the exit must stand in; `nil` for any.
-    public var exitCountry: CountryCode?
+    /// The countries the exit may stand in; empty for any.
+    public var exitCountries: Set<CountryCode> = []
     /// The one relay that must be the exit; `nil` for any.
     public var exit: NodeID?
-    /// Relays not to be used at all.
+    /// Relays not to be used this time; see ``RelayExclusions`` for never.
     public var excluded: Set<NodeID> = []
     /// Whether the exit must carry IPv6.
     public var needsIPv6 = false
@@ -40,7 +40,10 @@ extension PathConstraints: CustomStringConvertible {
     public var description: String {
         var text = ""
         if let exit { text += " \(exit)" }
-        if let exitCountry { text += " in \(exitCountry)" }
+        if !exitCountries.isEmpty {
+            let names = exitCountries.sorted().map(\.description)
+            text += " in \(names.joined(separator: " or "))"
+        }
         if needsIPv6 { text += " with IPv6" }
         if !ports.isEmpty {
             let names = ports.map { "\($0.transport) \($0.number)" }

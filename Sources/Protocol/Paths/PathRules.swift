@@ -12,6 +12,7 @@ struct PathRules: Sendable {
         var system: UInt32
         var country: CountryCode?
         var keyExpiryMinute: UInt32
+        var isExcluded: Bool
         var v4: IPAddress?
         var v6: IPAddress?
         // First addresses of the subnets that count; `nil` without address or without rule.
@@ -23,7 +24,7 @@ struct PathRules: Sendable {
     private let countriesDiffer: Bool
 
     /// Takes what matters out of `view`.
-    init(_ view: NetworkView) {
+    init(_ view: NetworkView, excluding exclusions: RelayExclusions) {
         let parameters = view.parameters
         countriesDiffer = parameters.guardExitCountriesDiffer
         let prefixV4 = Int(min(parameters.subnetPrefixV4, 32))
@@ -35,6 +36,7 @@ struct PathRules: Sendable {
                 system: relay.autonomousSystem,
                 country: relay.country,
                 keyExpiryMinute: relay.circuitKeyExpiryMinute,
+                isExcluded: exclusions.contains(relay),
                 v4: v4,
                 v6: v6,
                 subnetV4: prefixV4 == 0
@@ -48,6 +50,11 @@ struct PathRules: Sendable {
     /// Whether the circuit key of the relay at `index` is used at `date` no longer.
     func isKeyExpired(_ index: Int, at date: WallTime) -> Bool {
         traits[index].keyExpiryMinute <= date.minute
+    }
+
+    /// Whether the client's owner wants the relay at `index` in no circuit.
+    func isExcluded(_ index: Int) -> Bool {
+        traits[index].isExcluded
     }
 
     /// Whether the relay at `index` has an address of a kind this machine reaches.

@@ -42,7 +42,11 @@ extension PathSelector {
     ) -> PathRule? {
         let relay = view.relays[index]
         if let exit = wanted.exit, exit != relay.id { return .otherExit }
-        if let country = wanted.exitCountry, country != relay.country { return .otherCountry }
+        if !wanted.exitCountries.isEmpty {
+            guard let country = relay.country, wanted.exitCountries.contains(country) else {
+                return .otherCountry
+            }
+        }
         if wanted.needsIPv6, !relay.flags.contains(.exitsIPv6) { return .noIPv6 }
         for port in wanted.ports
         where !relay.policy.mayAccept(port: port.number, transport: port.transport) {
@@ -67,6 +71,7 @@ extension PathSelector {
         _ wanted: PathConstraints,
         _ date: WallTime
     ) -> PathRule? {
+        if rules.isExcluded(index) { return .excluded }
         if !wanted.excluded.isEmpty, wanted.excluded.contains(view.relays[index].id) {
             return .excluded
         }

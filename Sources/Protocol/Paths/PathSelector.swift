@@ -13,6 +13,8 @@ public struct PathSelector: Sendable {
     public private(set) var guards: GuardSample
     /// The middles, to store when they change.
     public private(set) var middles: MiddleSet
+    /// Relays in no path.
+    public let exclusions: RelayExclusions
     var failures = FailureTable()
     private(set) var weights: RelayWeights
     private(set) var rules: PathRules
@@ -26,14 +28,16 @@ public struct PathSelector: Sendable {
         view: NetworkView,
         guards: GuardSample = GuardSample(),
         middles: MiddleSet = MiddleSet(),
+        excluding exclusions: RelayExclusions = RelayExclusions(),
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
         self.view = view
         self.guards = guards
         self.middles = middles
+        self.exclusions = exclusions
         weights = RelayWeights([])
-        rules = PathRules(view)
+        rules = PathRules(view, excluding: exclusions)
         exits = []
         middleIndexes = []
         update(to: view, at: date, using: &generator)
@@ -48,10 +52,11 @@ public struct PathSelector: Sendable {
         self.view = view
         draw = nil
         weights = RelayWeights(view.relays)
-        rules = PathRules(view)
+        rules = PathRules(view, excluding: exclusions)
         exits = view.relays.indices.filter { view.relays[$0].flags.contains(.exit) }
-        guards.update(to: view, weights: weights, at: date, using: &generator)
-        middles.update(to: view, weights: weights, at: date, using: &generator)
+        let mayUse = { [rules] (index: Int) in !rules.isExcluded(index) }
+        guards.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
+        middles.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
         middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
     }
 

@@ -9,7 +9,7 @@ public import Wire
 /// remembered here, with its receipt. Put ``records`` on disk before a receipt leaves. Spec: §A.10.
 public struct GrantRail: SettlementRail, Sendable {
     /// The table of receipts on disk.
-    public static let table: UInt8 = 30
+    public static let table: UInt8 = 31
 
     /// One who signs grants.
     public struct Admin: Sendable {

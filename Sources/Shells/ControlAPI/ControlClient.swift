@@ -109,6 +109,14 @@ public struct ControlClient: Sendable {
         try await send(.GET, "/v1/relays")
     }
 
+    /// Measures round trips to exits.
+    public func measureExits(
+        _ request: ExitSurveyRequest
+    ) async throws(Failure) -> RelayListReport {
+        // Circuits to exits that do not answer are given up after some seconds.
+        try await send(.POST, "/v1/exits/measure", request, within: Self.timeout * 4)
+    }
+
     /// The circuits of a client's daemon.
     public func circuits() async throws(Failure) -> CircuitsReport {
         try await send(.GET, "/v1/circuits")

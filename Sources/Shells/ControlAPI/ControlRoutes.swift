@@ -83,6 +83,18 @@ enum ControlRoutes {
             }
             return try ReportCoding.response(await service.ping(ping))
         }
+        router.post("v1/exits/measure") { request, _ in
+            let survey = try await body(ExitSurveyRequest.self, of: request)
+            guard (1...ExitSurveyRequest.countLimit).contains(survey.count) else {
+                throw Failure(
+                    "cannot measure \(survey.count) exits",
+                    why: "a request measures 1 to \(ExitSurveyRequest.countLimit)",
+                    hint: "ask for fewer with --count",
+                    exit: .usage
+                )
+            }
+            return try ReportCoding.response(await service.measureExits(survey))
+        }
         router.post("v1/up") { request, _ in
             try ReportCoding.response(await service.up(body(UpRequest.self, of: request)))
         }

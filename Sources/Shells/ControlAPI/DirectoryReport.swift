@@ -127,6 +127,23 @@ public struct AuthorityStatusReport: Codable, Hashable, Sendable {
     }
 }
 
+/// Asks for round trips to exits: `POST /v1/exits/measure`.
+public struct ExitSurveyRequest: Codable, Hashable, Sendable {
+    /// The most exits one request may ask for.
+    public static let countLimit = 32
+
+    /// Countries they stand in, two letters each; empty for any.
+    public var countries: [String]
+    /// How many, the heaviest first: 1 to ``countLimit``.
+    public var count: Int
+
+    /// Makes a request from its parts.
+    public init(countries: [String] = [], count: Int) {
+        self.countries = countries
+        self.count = count
+    }
+}
+
 /// A relay as `umbel relays` and `umbel exits` list it: `GET /v1/relays`.
 public struct RelayListReport: Codable, Hashable, Sendable {
     /// One relay.
@@ -148,10 +165,14 @@ public struct RelayListReport: Codable, Hashable, Sendable {
         /// The round trip through this client's circuits to it as their exit, in milliseconds; `nil`
         /// where there was none.
         public var roundTripMilliseconds: Double?
+        /// How long the last circuit to it as exit took to build, in milliseconds; `nil` where
+        /// there was none.
+        public var buildMilliseconds: Double?
 
         private enum CodingKeys: String, CodingKey {
             case nickname, id, country, flags, addresses, weight, family
             case roundTripMilliseconds = "round_trip_ms"
+            case buildMilliseconds = "build_ms"
         }
 
         /// Makes a relay from its parts.
@@ -163,9 +184,11 @@ public struct RelayListReport: Codable, Hashable, Sendable {
             addresses: [String],
             weight: UInt32,
             family: String,
-            roundTripMilliseconds: Double? = nil
+            roundTripMilliseconds: Double? = nil,
+            buildMilliseconds: Double? = nil
         ) {
             self.roundTripMilliseconds = roundTripMilliseconds
+            self.buildMilliseconds = buildMilliseconds
             self.nickname = nickname
             self.id = id
             self.country = country

@@ -34,6 +34,10 @@ public protocol ClientService: Sendable {
     /// The relays of the network, the heaviest first.
     func relays() async -> RelayListReport
 
+    /// Measures round trips to exits, which the list then tells; `request.count` is within its
+    /// bound.
+    func measureExits(_ request: ExitSurveyRequest) async throws(Failure) -> RelayListReport
+
     /// Closes a tunnel; without effect where it is closed already.
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure)
 }

@@ -11,11 +11,12 @@ public struct TunnelID: RawRepresentable, Codable, Hashable, Sendable {
 
 /// Asks for the machine's traffic to be connected: `POST /v1/up`.
 public struct UpRequest: Codable, Hashable, Sendable {
-    /// Country to leave the network in, two letters; `nil` for what the configuration says.
-    public var exit: String?
+    /// Countries to leave the network in, two letters each; `nil` for what the configuration says,
+    /// empty for any.
+    public var exit: [String]?
 
     /// Makes a request for this exit.
-    public init(exit: String? = nil) {
+    public init(exit: [String]? = nil) {
         self.exit = exit
     }
 }
@@ -24,11 +25,12 @@ public struct UpRequest: Codable, Hashable, Sendable {
 public struct TunnelRequest: Codable, Hashable, Sendable {
     /// The process; the tunnel's interface is put into its network namespace.
     public var pid: Int32
-    /// Country to leave the network in, two letters; `nil` for what the configuration says.
-    public var exit: String?
+    /// Countries to leave the network in, two letters each; `nil` for what the configuration says,
+    /// empty for any.
+    public var exit: [String]?
 
     /// Makes a request from its parts.
-    public init(pid: Int32, exit: String? = nil) {
+    public init(pid: Int32, exit: [String]? = nil) {
         self.pid = pid
         self.exit = exit
     }

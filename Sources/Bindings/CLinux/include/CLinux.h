@@ -45,6 +45,16 @@ int clinux_poll_control(
 int clinux_poll_wait(
     int poller, clinux_event *events, uint32_t capacity, int64_t nanoseconds, bool is_precise);
 
+// MARK: netlink
+
+enum { CLINUX_NETLINK_ROUTE, CLINUX_NETLINK_FIREWALL };
+
+/// A socket that is readable after a change of interfaces, addresses, routes and their rules, or of
+/// the firewall's.
+int clinux_netlink_listen(int kind);
+/// Takes all notifications there are; that some were lost is as good as one.
+void clinux_netlink_drain(int fd);
+
 // MARK: eventfd, entropy, threads, namespaces
 
 int clinux_wakeup_create(void);

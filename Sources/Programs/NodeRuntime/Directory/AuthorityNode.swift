@@ -77,7 +77,7 @@ public actor AuthorityNode: AuthorityService {
             root: root,
             key: key,
             parameters: parameters,
-            countries: Self.countries(configuration.countryTables, logger: logger),
+            places: Self.places(configuration, logger: logger),
             memory: try files.memory(),
             document: files.document,
             mintKeys: network.mints.map(\.key),
@@ -114,20 +114,32 @@ public actor AuthorityNode: AuthorityService {
         CivilTime(milliseconds: WallClock.microsecondsSince1970() / 1_000)
     }
 
-    private static func countries(_ paths: [String], logger: Logger) -> CountryTable {
-        var table = CountryTable()
-        for path in paths {
-            guard let bytes = StateFolder.read(path) else { continue }
-            if let line = table.add(String(decoding: bytes, as: UTF8.self)) {
-                logger.warning("\(path):\(line): not a range of addresses; passed over")
+    private static func places(
+        _ configuration: AuthorityConfiguration,
+        logger: Logger
+    ) -> PlaceTable {
+        var places = PlaceTable()
+        func read(_ paths: [String], add: (String) -> Int?) {
+            for path in paths {
+                guard let bytes = StateFolder.read(path) else { continue }
+                if let line = add(String(decoding: bytes, as: UTF8.self)) {
+                    logger.warning("\(path):\(line): not a range of addresses; passed over")
+                }
             }
         }
-        if table.count == 0 {
+        read(configuration.countryTables) { places.countries.add($0) }
+        read(configuration.systemTables) { places.systems.add($0) }
+        if places.countries.count == 0 {
+            let paths = configuration.countryTables.joined(separator: ", ")
             logger.warning(
-                "no relay's country is known: none of \(paths.joined(separator: ", ")) is there (apt install tor-geoipdb)"
+                "no relay's country is known: none of \(paths) is there (apt install tor-geoipdb)"
             )
         }
-        return table
+        if places.systems.count == 0, !configuration.systemTables.isEmpty {
+            let paths = configuration.systemTables.joined(separator: ", ")
+            logger.warning("no autonomous system is known: nothing is in \(paths)")
+        }
+        return places
     }
 
     private static func startProbes(

@@ -110,8 +110,21 @@ final class ClientDirectory: Sendable {
         await keeper.report()
     }
 
+    /// The exits that stand in one of `countries`, or anywhere where there is none, the heaviest
+    /// first.
+    func exits(in countries: [String]) async -> [NodeID] {
+        let wanted = Set(countries.compactMap { CountryCode($0) })
+        let relays = await keeper.document?.consensus.relays ?? []
+        return relays.filter { relay in
+            relay.flags.contains(.exit)
+                && (wanted.isEmpty || relay.country.map { wanted.contains($0) } ?? false)
+        }
+        .sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }
+        .map(\.id)
+    }
+
     /// The relays of the network, the heaviest first.
-    func relays(exitTrips: [NodeID: TimeSpan]) async -> RelayListReport {
+    func relays(_ snapshot: ClientSnapshot?) async -> RelayListReport {
         let relays = await keeper.document?.consensus.relays ?? []
         return RelayListReport(
             relays: relays.sorted { ($1.weight, $0.id) < ($0.weight, $1.id) }.map { relay in
@@ -123,7 +136,8 @@ final class ClientDirectory: Sendable {
                     addresses: relay.addresses.all.map { "\($0)" },
                     weight: relay.weight,
                     family: relay.family.map { "\($0)" } ?? "",
-                    roundTripMilliseconds: exitTrips[relay.id]?.milliseconds
+                    roundTripMilliseconds: snapshot?.exitTrips[relay.id]?.milliseconds,
+                    buildMilliseconds: snapshot?.exitBuilds[relay.id]?.milliseconds
                 )
             }
         )

@@ -286,7 +286,6 @@ extension ClientNode: WalletService {
         }
         let begun: (relays: [NodeID], Standing) = try await wallet { wallet, look in
             let relays = Self.relays(request.relay, denomination, look)
-            if let payees = look.payees { wallet.setCandidates(payees.candidates) }
             for relay in relays { wallet.want(denomination, for: relay) }
             return (relays, Self.standing(of: &wallet, look))
         }
@@ -329,7 +328,7 @@ extension ClientNode: WalletService {
     ) -> [NodeID] {
         guard let name else {
             guard let payees = look.payees else { return [] }
-            return denomination == .large ? payees.guards : payees.candidates
+            return denomination == .large ? payees.guards : payees.others
         }
         return (look.view?.relays ?? []).filter {
             $0.nickname == name || (name.count >= 8 && $0.id.rawValue.hex.hasPrefix(name))

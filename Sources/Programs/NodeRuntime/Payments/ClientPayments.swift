@@ -9,15 +9,15 @@ import Store
 import Tickets
 import Wire
 
-/// What a client's control thread has for money: the wallet's disk, its questions to mints, and when
-/// it buys ahead.
+/// What a client's control thread has for money: the wallet's disk, its questions to mints, and those
+/// who look at it.
+///
+/// The wallet itself lives in the ``ClientControl`` once there is one, and waits here until then.
 struct ClientPayments: ~Copyable {
     /// What the control thread hears of it.
     enum Message: Sendable {
         /// A list of records was written, or could not be.
         case stored(StoreError?)
-        /// Key work is done.
-        case worked(WalletWork.Outcome)
         /// Look at the wallet or give it an order.
         case wallet(@Sendable (inout Wallet, WalletLook) -> Void)
     }
@@ -30,7 +30,7 @@ struct ClientPayments: ~Copyable {
         var tickets: TicketNetwork?
         var view: NetworkView?
         /// Relays the client's circuits may take.
-        var payees: RefillSchedule.Payees?
+        var payees: Payees?
         /// What the wallet said, the newest last, each with its number.
         var notices: [(number: UInt64, notice: Wallet.Notice)]
         /// Why the wallet cannot be written; `nil` where it can.
@@ -39,11 +39,10 @@ struct ClientPayments: ~Copyable {
 
     private static let noticesKept = 32
 
-    private var wallet: Wallet
-    private var errands: MintErrands
-    private var records: RecordQueue
-    private var refill: RefillSchedule
-    private let workers: WorkerPool<WalletWork>
+    private var waiting: Wallet?
+    private let records: [StoredRecord]
+    private var errands = MintErrands()
+    private var queue: RecordQueue
     private let logger: Logger
     private var tickets: TicketNetwork?
     private var view: NetworkView?
@@ -57,42 +56,36 @@ struct ClientPayments: ~Copyable {
     init(
         _ files: WalletFiles,
         network: NetworkID,
-        refillMean: TimeSpan,
         logger: Logger,
         random: consuming RandomGenerator,
-        now: Instant,
         tell: @escaping @Sendable (Message) -> Void
     ) throws {
-        var random = random
-        let stored = try files.store.records()
-        let records = try RecordQueue(files.store) { tell(.stored($0)) }
-        let workers = try WorkerPool<WalletWork>(name: "umbel-wallet", count: 1) {
-            tell(.worked($0.run()))
-        }
+        let records = try files.store.records()
+        let queue = try RecordQueue(files.store, failure: .retries) { tell(.stored($0)) }
         let wallet = try Wallet(
             network: network,
             key: files.key,
-            records: stored,
-            random: random.split()
+            records: records,
+            random: random
         )
         // Nothing fails from here on: a value that cannot be copied is made at once or not at all.
-        self.wallet = wallet
-        errands = MintErrands()
+        waiting = consume wallet
         self.records = records
-        self.workers = workers
+        self.queue = queue
         self.logger = logger
-        refill = RefillSchedule(mean: refillMean, random: random.split(), now: now)
     }
+
+    /// Takes the wallet out, for the control plane that begins.
+    mutating func takeWallet() -> Wallet? {
+        waiting.take()
+    }
+
+    /// What was on the disk at the start.
+    var storedRecords: [StoredRecord] { records }
 
     /// When ``tend(with:now:wall:)`` has something to do.
     var nextDeadline: Instant {
-        var deadline = min(wallet.nextDeadline, errands.nextDeadline)
-        deadline = min(deadline, records.nextDeadline)
-        return isPaying ? min(deadline, refill.nextRefill) : deadline
-    }
-
-    private var isPaying: Bool {
-        tickets != nil && view?.parameters.paymentsRequired == true
+        min(errands.nextDeadline, queue.nextDeadline)
     }
 
     /// Takes a newer view of the network.
@@ -101,7 +94,6 @@ struct ClientPayments: ~Copyable {
         guard let tickets = TicketNetwork(view.consensus, known: tickets) else { return }
         self.tickets = tickets
         errands.setTickets(tickets)
-        wallet.setTickets(tickets)
     }
 
     /// Takes what came of something.
@@ -113,11 +105,10 @@ struct ClientPayments: ~Copyable {
     ) {
         switch message {
         case .stored(let error):
-            if let number = records.finish(error, now: now) {
-                wallet.stored(number, now: now, at: wall)
+            if let outcome = queue.finish(error, now: now) {
+                control?.stored(outcome.number, isDone: outcome.isDone, now: now, wall: wall)
             }
             tellProblem()
-        case .worked(let outcome): wallet.finish(outcome, now: now, at: wall)
         case .wallet(let body):
             let look = WalletLook(
                 now: now,
@@ -126,10 +117,17 @@ struct ClientPayments: ~Copyable {
                 view: view,
                 payees: payees(control),
                 notices: notices,
-                problem: records.problem
+                problem: queue.problem
             )
-            body(&wallet, look)
-            wallet.advance(to: now, at: wall)
+            if var wallet = waiting.take() {
+                body(&wallet, look)
+                waiting = consume wallet
+            } else {
+                _ = control?.withWallet(now: now, wall: wall) { wallet in
+                    body(&wallet, look)
+                    wallet.advance(to: now, at: wall)
+                }
+            }
         }
     }
 
@@ -138,77 +136,55 @@ struct ClientPayments: ~Copyable {
         errands.take(part, of: circuit, from: hop)
     }
 
-    /// Does what is due, until nothing is left to do at once.
+    /// Does what is due and what the control plane asks for, until nothing is left to do at once.
     mutating func tend(with control: inout ClientControl?, now: Instant, wall: WallTime) {
-        records.advance(to: now)
-        if isPaying, refill.isDue(now: now), let payees = payees(control) {
-            wallet.setCandidates(payees.candidates)
-            for (denomination, relay) in payees.wanted
-            where !wallet.has(denomination, for: relay, at: wall) {
-                wallet.want(denomination, for: relay)
-            }
-        }
-        if wallet.nextDeadline <= now { wallet.advance(to: now, at: wall) }
+        queue.advance(to: now)
         repeat {
-            drain(now: now)
             errands.tend(with: &control, now: now, wall: wall)
             while let (number, reply) = errands.nextFinished() {
-                if let reply {
-                    wallet.receive(reply, to: number, now: now, at: wall)
-                } else {
-                    wallet.failed(number, now: now)
-                }
+                control?.answered(number, reply, now: now, wall: wall)
             }
-        } while drain(now: now)
+        } while drain(&control, now: now)
     }
 
-    /// Does the wallet's steps; gives whether there were any.
-    @discardableResult
-    private mutating func drain(now: Instant) -> Bool {
+    /// Takes the control plane's errands; gives whether there were any.
+    private mutating func drain(_ control: inout ClientControl?, now: Instant) -> Bool {
         var isChanged = false
-        while let step = wallet.nextStep() {
+        while let errand = control?.nextErrand() {
             isChanged = true
-            switch step {
-            case .store(let number, let writes): records.add(number, writes)
-            case .work(let work): workers.delegate(work)
+            switch errand {
+            case .store(let number, let writes): queue.add(number, writes)
             case .ask(let number, let mint, let request):
                 errands.begin(number, mint: mint, request, now: now)
-            case .notice(let notice): note(notice)
             }
         }
         return isChanged
     }
 
-    private func payees(_ control: borrowing ClientControl?) -> RefillSchedule.Payees? {
+    private func payees(_ control: borrowing ClientControl?) -> Payees? {
         guard let view else { return nil }
         switch control {
         case .some(let control):
-            return RefillSchedule.Payees(
-                guards: control.paths.guards,
-                middles: control.paths.middles,
-                view: view
-            )
+            return Payees(guards: control.paths.guards, middles: control.paths.middles, view: view)
         case .none: return nil
         }
     }
 
-    private mutating func note(_ notice: Wallet.Notice) {
+    /// Takes what the wallet says unasked.
+    mutating func note(_ notice: Wallet.Notice) {
         noticeCount += 1
         if notices.count >= Self.noticesKept { notices.removeFirst() }
         notices.append((noticeCount, notice))
         switch notice {
-        case .tagged(let mint):
-            logger.critical("mint \(mint) signs with a key it did not publish: not taken")
-        case .locked:
-            logger.critical("another order of this account stands: the wallet was copied")
-        case .poor(let balance): logger.notice("the account has \(balance) ticks: too little")
-        case .bought, .reclaimed, .transferred: break
+        case .tagged, .locked: logger.critical("\(notice)")
+        case .poor: logger.notice("\(notice)")
+        case .bought, .reclaimed, .transferred: logger.info("\(notice)")
         }
     }
 
     private mutating func tellProblem() {
-        guard records.problem != toldProblem else { return }
-        toldProblem = records.problem
+        guard queue.problem != toldProblem else { return }
+        toldProblem = queue.problem
         if let toldProblem {
             logger.critical("the wallet cannot be written: \(toldProblem)")
         } else {
@@ -216,9 +192,8 @@ struct ClientPayments: ~Copyable {
         }
     }
 
-    /// Lets the threads end after what they have.
+    /// Lets the thread end after what it has.
     func stop() {
-        records.stop()
-        workers.stop()
+        queue.stop()
     }
 }

@@ -13,7 +13,7 @@ import Wire
 /// and let go when nothing was for ``idleLimit``. Spec: §A.8.
 struct MintErrands: Sendable {
     /// The name of the circuit's tunnel among the client's.
-    static let tunnel = ClientCore.TunnelID(rawValue: .max)
+    static let tunnel = ClientCore.TunnelID(rawValue: .max - 1)
     private static let silenceLimit: TimeSpan = .seconds(12)
     private static let idleLimit: TimeSpan = .seconds(20)
     private static let waitingLimit = 128

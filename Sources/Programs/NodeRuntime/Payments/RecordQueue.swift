@@ -2,19 +2,35 @@ import Base
 import EventLoop
 import Store
 
-/// Writes records one list after the other on a thread of its own; what fails is written again.
+/// Writes records one list after the other on a thread of its own.
 ///
 /// Order is kept: what came later never overtakes what has failed. Bound: the lists that wait, of
 /// which the machines that make them have few, for they wait for the outcome.
 struct RecordQueue: Sendable {
     private static let retry: TimeSpan = .seconds(1)
 
+    /// What becomes of a list that could not be written.
+    enum Failure: Sendable {
+        /// It is written again until it is on the disk.
+        case retries
+        /// It is forgotten: its machine brings what is in it again.
+        case forgets
+    }
+
+    /// What came of a list.
+    struct Outcome: Sendable {
+        var number: UInt64
+        var isDone: Bool
+    }
+
     private struct Item: Sendable {
         var number: UInt64
         var writes: [RecordWrite]
+        var hasFailed = false
     }
 
     private let writer: WorkerPool<[RecordWrite]>
+    private let failure: Failure
     private var items: [Item] = []
     private var isWriting = false
     private var retryAt: Instant?
@@ -26,8 +42,10 @@ struct RecordQueue: Sendable {
     /// - Throws: ``IOError`` where there is no room for a thread.
     init(
         _ store: RecordStore,
+        failure: Failure,
         done: @escaping @Sendable (StoreError?) -> Void
     ) throws(IOError) {
+        self.failure = failure
         writer = try WorkerPool(name: "umbel-records", count: 1) { writes in
             do throws(StoreError) {
                 try store.apply(writes)
@@ -44,18 +62,28 @@ struct RecordQueue: Sendable {
         start()
     }
 
-    /// Takes the outcome of the list at the head; gives its number once it is on disk.
-    mutating func finish(_ error: StoreError?, now: Instant) -> UInt64? {
+    /// Takes the outcome of the list at the head; gives what its machine is to be told.
+    ///
+    /// A list that is written again is told of twice: that it failed, and that it is there.
+    mutating func finish(_ error: StoreError?, now: Instant) -> Outcome? {
         isWriting = false
+        guard let head = items.first else { return nil }
         guard let error else {
             problem = nil
-            let number = items.isEmpty ? nil : items.removeFirst().number
+            items.removeFirst()
             start()
-            return number
+            return Outcome(number: head.number, isDone: true)
         }
         problem = "\(error)"
-        retryAt = now + Self.retry
-        return nil
+        switch failure {
+        case .forgets:
+            items.removeFirst()
+            start()
+        case .retries:
+            items[0].hasFailed = true
+            retryAt = now + Self.retry
+        }
+        return head.hasFailed ? nil : Outcome(number: head.number, isDone: false)
     }
 
     /// When ``advance(to:)`` has something to do.

@@ -210,7 +210,7 @@ struct DaemonLauncher {
                     ("parameters", TOMLText.quoted(parameters)),
                 ]
             )
-            + TOMLText.section("\n[country]", [("tables", TOMLText.list(countries))])
+            + TOMLText.section("\n[places]", [("countries", TOMLText.list(countries))])
             + controlSection(folder)
     }
 
@@ -292,7 +292,6 @@ struct DaemonLauncher {
                 "\n[tunnel]",
                 [("mtu", "1280"), ("name", TOMLText.quoted("umbel0"))]
             )
-            + TOMLText.section("\n[payment]", [("refill", TOMLText.quoted("30s"))])
             + controlSection(folder)
     }
 

@@ -72,14 +72,14 @@ struct DirectoryBench {
     /// - Throws: ``LabError`` when the authorities come to no document.
     mutating func run() throws {
         let before = Self.heapByteCount()
-        var countries = CountryTable()
-        countries.add(relays.countries)
+        var places = PlaceTable()
+        places.countries.add(relays.countries)
         authorities = keys.map { key in
             AuthorityControl(
                 root: root,
                 key: key,
                 parameters: parameters,
-                countries: countries,
+                places: places,
                 seed: .zero,
                 now: CivilTime(milliseconds: now)
             )

@@ -7,7 +7,8 @@ struct MeasureCommand: ParsableCommand {
         commandName: "measure",
         abstract: "Measure the cores on one processor, fed from memory.",
         subcommands: [
-            MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureDirectoryCommand.self,
+            MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
+            MeasureDirectoryCommand.self,
         ]
     )
 }

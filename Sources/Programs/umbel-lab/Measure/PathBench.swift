@@ -22,10 +22,10 @@ struct PathBench: ~Copyable {
 
     /// Segments of a super-packet: as many as a train of datagrams has.
     static let segmentCount = 47
-    /// Super-packets of a batch.
-    static let packetsOfBatch = 4
+    /// Super-packets of a batch, at most what the arena's receive slots hold.
+    var packetsOfBatch = 4
     /// Cells of a batch.
-    static let cellsOfBatch = segmentCount * packetsOfBatch
+    private var cellsOfBatch: Int { Self.segmentCount * packetsOfBatch }
 
     private static let tunnel = TunnelID(rawValue: 1)
     private static let lease = LeaseID(rawValue: 1)
@@ -77,7 +77,7 @@ struct PathBench: ~Copyable {
         var moved = 0
         while moved < cells {
             if isForward { forward() } else { backward() }
-            moved += Self.cellsOfBatch
+            moved += cellsOfBatch
         }
         return moved
     }
@@ -87,14 +87,14 @@ struct PathBench: ~Copyable {
     private mutating func forward() {
         carryToExit(now: MonotonicClock.now())
         let packets = exit.tunnelWrites?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
-        precondition(packets == Self.cellsOfBatch, "\(packets) packets left the exit")
+        precondition(packets == cellsOfBatch, "\(packets) packets left the exit")
         exit.clearOutput()
     }
 
     /// Moves a batch from the client to the exit's output.
     private mutating func carryToExit(now: Instant) {
         let packet = forwardPacket
-        for _ in 0..<Self.packetsOfBatch {
+        for _ in 0..<packetsOfBatch {
             with(.client) { bench, bytes in
                 bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
                 let begun = bench.begin(.client)
@@ -116,7 +116,7 @@ struct PathBench: ~Copyable {
     private mutating func backward() {
         let now = MonotonicClock.now()
         let packet = backwardPacket
-        for _ in 0..<Self.packetsOfBatch {
+        for _ in 0..<packetsOfBatch {
             with(.exit) { bench, bytes in
                 bytes.copy(packet, to: ArenaLayout.tunnelInput.lowerBound)
                 let begun = bench.begin(.exit)
@@ -130,7 +130,7 @@ struct PathBench: ~Copyable {
         pass(from: .guardRelay, to: .client, now: now)
         let packets =
             client.tunnelWrites(of: Self.tunnel)?.writes.reduce(0) { $0 + $1.packetCount } ?? 0
-        precondition(packets == Self.cellsOfBatch, "\(packets) packets reached the client")
+        precondition(packets == cellsOfBatch, "\(packets) packets reached the client")
         client.clearOutput()
     }
 
@@ -138,20 +138,27 @@ struct PathBench: ~Copyable {
     private mutating func pass(from source: Place, to target: Place, now: Instant) {
         takeOutput(of: source)
         let count = outgoing.count
-        precondition(count == Self.cellsOfBatch, "\(count) cells left \(source)")
-        for index in 0..<count {
-            let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
-            let place = slot + index % Self.segmentCount * Datagram.byteCount
-            let start = Int(outgoing[index])
-            arenas[target.rawValue].replaceSubrange(
-                place..<place + Datagram.byteCount,
-                with: arenas[source.rawValue][start..<start + Datagram.byteCount]
-            )
+        precondition(count == cellsOfBatch, "\(count) cells left \(source)")
+        // Out of the bench while it is read: nothing is to count its references cell by cell.
+        var sent: [UInt8] = []
+        swap(&sent, &arenas[source.rawValue])
+        with(target) { bench, bytes in
+            let datagrams = unsafe sent.span.bytes
+            for index in 0..<count {
+                let slot = index / Self.segmentCount * ArenaLayout.receiveSlotByteCount
+                let place = slot + index % Self.segmentCount * Datagram.byteCount
+                let start = Int(bench.outgoing[index])
+                bytes.copy(
+                    datagrams.extracting(start..<start + Datagram.byteCount),
+                    to: place
+                )
+            }
         }
+        swap(&sent, &arenas[source.rawValue])
         let address = Self.address(source)
         with(target) { bench, bytes in
             let begun = bench.begin(target)
-            for slot in 0..<Self.packetsOfBatch {
+            for slot in 0..<bench.packetsOfBatch {
                 let run = DatagramRun(
                     source: address,
                     offset: slot * ArenaLayout.receiveSlotByteCount,

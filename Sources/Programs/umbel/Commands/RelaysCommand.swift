@@ -26,14 +26,26 @@ struct ExitsCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var selection: RelaySelection
+    @Flag(help: "Measure the round trips to the heaviest of them first, over circuits made for it.")
+    var measure = false
+    @Option(help: "How many to measure.")
+    var count = 8
     @OptionGroup var format: FormatOptions
     @OptionGroup var socket: SocketOptions
 
     func run() async throws {
-        let report = try await socket.client.relays()
+        let report =
+            measure
+            ? try await socket.client.measureExits(
+                ExitSurveyRequest(countries: selection.country?.codes ?? [], count: count)
+            )
+            : try await socket.client.relays()
         let exits = selection.chosen(from: report.relays).filter { $0.flags.contains("exit") }
         try RelayTable.print(exits, format, "no such exit")
-        guard !format.json, let best = Self.suggestion(of: exits) else { return }
+        guard !format.json, !exits.isEmpty else { return }
+        guard let best = Self.suggestion(of: exits) else {
+            return Output.note("none was measured: umbel exits --measure")
+        }
         Output.note(Self.text(best))
     }
 
@@ -59,20 +71,13 @@ struct ExitsCommand: AsyncParsableCommand {
 
 /// Which relays to list.
 struct RelaySelection: ParsableArguments {
-    @Option(help: "Only those of this country, two letters.")
-    var country: String?
-
-    func validate() throws {
-        guard let country else { return }
-        guard country.utf8.count == 2, country.allSatisfy({ $0.isASCII && $0.isLetter }) else {
-            throw ValidationError("A country is two letters, such as DE.")
-        }
-    }
+    @Option(help: "Only those of these countries, such as DE or DE,NL.")
+    var country: CountryList?
 
     /// The relays of `all` that are asked for.
     func chosen(from all: [RelayListReport.Relay]) -> [RelayListReport.Relay] {
-        guard let country = country?.uppercased() else { return all }
-        return all.filter { $0.country == country }
+        guard let country, !country.codes.isEmpty else { return all }
+        return all.filter { country.codes.contains($0.country) }
     }
 }
 

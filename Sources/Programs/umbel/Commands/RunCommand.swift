@@ -37,7 +37,7 @@ struct RunCommand: AsyncParsableCommand {
         let grant: TunnelGrant
         do {
             grant = try await client.openTunnel(
-                TunnelRequest(pid: process.pid, exit: exit.country)
+                TunnelRequest(pid: process.pid, exit: exit.countries)
             )
         } catch {
             process.abandon()

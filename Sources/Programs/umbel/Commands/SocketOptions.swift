@@ -35,22 +35,13 @@ struct FormatOptions: ParsableArguments {
 struct ExitOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Country to leave the network in, two letters, or auto for any.",
+            "Countries to leave the network in, such as DE or DE,NL, or auto for any.",
             discussion: "Default: what the daemon's configuration says.",
-            valueName: "country"
+            valueName: "countries"
         )
     )
-    var exit: String?
+    var exit: CountryList?
 
-    func validate() throws {
-        guard let exit else { return }
-        let isCountry =
-            exit.utf8.count == 2 && exit.utf8.allSatisfy { (0x61...0x7a).contains($0 | 0x20) }
-        guard isCountry || exit == "auto" else {
-            throw ValidationError("\(exit) is no country: give two letters, such as DE, or auto.")
-        }
-    }
-
-    /// The country in capitals, or `auto`.
-    var country: String? { exit.map { $0 == "auto" ? $0 : $0.uppercased() } }
+    /// The countries; empty for any, `nil` for what the configuration says.
+    var countries: [String]? { exit?.codes }
 }

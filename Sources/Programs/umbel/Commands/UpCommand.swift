@@ -16,7 +16,7 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = socket.client
-        var report = try await client.up(UpRequest(exit: exit.country))
+        var report = try await client.up(UpRequest(exit: exit.countries))
         if wait, report.state != .connected {
             report = try await ConnectionWait(client: client).result()
         }
