@@ -2,8 +2,30 @@ public import Base
 import CryptoPrimitives
 public import Wire
 
-/// Money for other accounts. Spec: §A.4.
+/// Orders a person gives. Spec: §A.4.
 extension Wallet {
+    /// Begins to buy a batch of vouchers for these relays, whether or not there are some;
+    /// ``sequence`` has grown once they are here.
+    ///
+    /// - Returns: false while another order is on its way, where the account is locked, or before the
+    ///   mints' keys are known.
+    public mutating func buy(
+        _ denomination: Denomination,
+        for relays: [NodeID],
+        at wall: WallTime
+    ) -> Bool {
+        guard let tickets, !relays.isEmpty, purchase == nil, draft == nil, !isLocked else {
+            return false
+        }
+        let epoch = tickets.epoch(at: wall)
+        let set = tickets.designated(epoch: epoch, version: tickets.setVersion)
+        guard set.allSatisfy({ tickets.key(of: $0, epoch: epoch, denomination) != nil }) else {
+            return false
+        }
+        startOrder(denomination, relays, epoch: epoch, in: tickets)
+        return true
+    }
+
     /// Begins to give `amount` to the account `to`; a ``Notice/transferred(_:to:)`` says that it
     /// stands.
     ///
