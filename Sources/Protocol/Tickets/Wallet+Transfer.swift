@@ -66,7 +66,7 @@ extension Wallet {
         certificates[sequence] = certificate
         let key = NumberKey.key(sequence)
         sequence += 1
-        balances = [:]
+        noteCost(of: purchase)
         self.purchase = nil
         resetReplies()
         stage = .keeping(
@@ -80,6 +80,12 @@ extension Wallet {
             ask(mint, .certificate, .certificates([certificate]))
         }
         steps.append(.notice(.transferred(amount, to: to)))
+    }
+
+    /// Takes what an order cost off what the mints said before it.
+    mutating func noteCost(of purchase: Purchase) {
+        guard case .order(let order) = purchase.payment else { return }
+        balances = balances.mapValues { $0 - order.cost }
     }
 
     /// Takes the number of the next order from the mints, where this wallet is an older copy.

@@ -764,7 +764,7 @@ public struct Wallet: ~Copyable {
             vouchers[voucher.content.name] = voucher
             writes.append(write(voucher))
         }
-        balances = [:]
+        noteCost(of: purchase)
         self.purchase = nil
         resetReplies()
         writes.append(standing)

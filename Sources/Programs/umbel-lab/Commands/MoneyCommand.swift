@@ -124,6 +124,8 @@ struct LabBooks {
     private var mints: [(name: String, report: Mint)] = []
     private var wallets: [(name: String, report: Tickets)] = []
     private var relays: [(name: String, report: Earnings)] = []
+    /// Hosts of clients and relays that do not run: what they have is not in the sums.
+    private var absent: [String] = []
     /// What all say together.
     private(set) var sums = Sums()
 
@@ -132,8 +134,12 @@ struct LabBooks {
     /// - Throws: ``LabError`` where there are no mints, or one does not answer.
     init(_ manifest: Manifest) throws(LabError) {
         for host in manifest.hosts {
-            for program in host.programs where program.process?.state == .running {
-                guard let socket = program.socket else { continue }
+            for program in host.programs {
+                guard let socket = program.socket, let process = program.process else { continue }
+                guard process.state == .running else {
+                    if ["daemon", "relay"].contains(program.title) { absent.append(host.name) }
+                    continue
+                }
                 let probe = ControlProbe(socket: socket)
                 switch program.title {
                 case "mint": mints.append((host.name, try Self.ask(probe, "/v1/check", host.name)))
@@ -229,6 +235,14 @@ struct LabBooks {
                 "\(sums.deposited) ticks were deposited and \(sums.mintsReclaimed) reclaimed,"
                     + " \(sums.issued) issued"
             )
+        }
+        guard absent.isEmpty else {
+            if isStill {
+                findings.append(
+                    "\(absent.joined(separator: ", ")) do not run: their books are not counted"
+                )
+            }
+            return findings
         }
         if sums.served > sums.spent {
             findings.append("relays served \(sums.served) ticks, clients spent \(sums.spent)")

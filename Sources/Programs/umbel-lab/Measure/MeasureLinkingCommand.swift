@@ -15,6 +15,8 @@ struct MeasureLinkingCommand: ParsableCommand {
 
     @Option(help: "Users in the model.")
     var users = 10_000
+    @Option(help: "Relays in the model.")
+    var relays = 300
     @Option(help: "Guesses of each kind.")
     var samples = 2_000
     @Option(help: "Where the drawing of chances begins.")
@@ -23,8 +25,12 @@ struct MeasureLinkingCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard (2...100_000).contains(users), (1...100_000).contains(samples) else {
-            throw ValidationError("--users is 2 to 100,000, --samples 1 to 100,000")
+        guard (2...100_000).contains(users), (1...100_000).contains(samples),
+            (3...10_000).contains(relays)
+        else {
+            throw ValidationError(
+                "--users is 2 to 100,000, --samples 1 to 100,000, --relays 3 to 10,000"
+            )
         }
     }
 
@@ -60,6 +66,7 @@ struct MeasureLinkingCommand: ParsableCommand {
         for buying in LinkingBench.Buying.allCases {
             var settings = LinkingBench.Settings()
             settings.users = users
+            settings.relays = relays
             settings.samples = samples
             settings.seed = seed
             settings.buying = buying
