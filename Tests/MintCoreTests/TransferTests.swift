@@ -109,4 +109,15 @@ struct TransferTests {
         try world.settle()
         #expect(hasMoved(world, Credits(ticks: 3)))
     }
+
+    @Test("a person may buy for a relay there are vouchers for already")
+    func buyAgain() throws {
+        let world = try world(seed: 7)
+        for round in 1...2 {
+            #expect(world.wallet { $0.buy(.trial, for: [world.relay], at: world.wall) })
+            #expect(!world.wallet { $0.buy(.trial, for: [world.relay], at: world.wall) })
+            #expect(try world.run { world.wallet { $0.sequence } == UInt64(round) })
+            #expect(world.wallet { $0.owned.count } == 16 * round)
+        }
+    }
 }

@@ -2,8 +2,30 @@ public import Base
 import CryptoPrimitives
 public import Wire
 
-/// Money for other accounts. Spec: §A.4.
+/// Orders a person gives. Spec: §A.4.
 extension Wallet {
+    /// Begins to buy a batch of vouchers for these relays, whether or not there are some;
+    /// ``sequence`` has grown once they are here.
+    ///
+    /// - Returns: false while another order is on its way, where the account is locked, or before the
+    ///   mints' keys are known.
+    public mutating func buy(
+        _ denomination: Denomination,
+        for relays: [NodeID],
+        at wall: WallTime
+    ) -> Bool {
+        guard let tickets, !relays.isEmpty, purchase == nil, draft == nil, !isLocked else {
+            return false
+        }
+        let epoch = tickets.epoch(at: wall)
+        let set = tickets.designated(epoch: epoch, version: tickets.setVersion)
+        guard set.allSatisfy({ tickets.key(of: $0, epoch: epoch, denomination) != nil }) else {
+            return false
+        }
+        startOrder(denomination, relays, epoch: epoch, in: tickets)
+        return true
+    }
+
     /// Begins to give `amount` to the account `to`; a ``Notice/transferred(_:to:)`` says that it
     /// stands.
     ///
@@ -44,7 +66,7 @@ extension Wallet {
         certificates[sequence] = certificate
         let key = NumberKey.key(sequence)
         sequence += 1
-        balances = [:]
+        noteCost(of: purchase)
         self.purchase = nil
         resetReplies()
         stage = .keeping(
@@ -58,6 +80,12 @@ extension Wallet {
             ask(mint, .certificate, .certificates([certificate]))
         }
         steps.append(.notice(.transferred(amount, to: to)))
+    }
+
+    /// Takes what an order cost off what the mints said before it.
+    mutating func noteCost(of purchase: Purchase) {
+        guard case .order(let order) = purchase.payment else { return }
+        balances = balances.mapValues { $0 - order.cost }
     }
 
     /// Takes the number of the next order from the mints, where this wallet is an older copy.

@@ -270,9 +270,10 @@ public struct Wallet: ~Copyable {
         pick(denomination, for: relay, at: wall) != nil
     }
 
-    /// Takes a voucher to show to its relay, and asks for another where it was the last.
+    /// Takes a voucher to show to its relay; asks for one where there is none.
     ///
-    /// It is never given out again. What ``Step/store(_:_:)`` bears under the number must be on disk
+    /// Another one is not bought because this was the last: the mints would see when it is shown. It
+    /// is never given out again. What ``Step/store(_:_:)`` bears under the number must be on disk
     /// before it is shown.
     public mutating func take(
         _ denomination: Denomination,
@@ -289,9 +290,7 @@ public struct Wallet: ~Copyable {
         voucher.spent = 1
         voucher.isAtGuard = isAtGuard
         vouchers[name] = voucher
-        let number = store([write(voucher)])
-        if pick(denomination, for: relay, at: wall) == nil { want(denomination, for: relay) }
-        return (voucher, number)
+        return (voucher, store([write(voucher)]))
     }
 
     func pick(
@@ -393,7 +392,7 @@ public struct Wallet: ~Copyable {
         }
     }
 
-    private mutating func startOrder(
+    mutating func startOrder(
         _ denomination: Denomination,
         _ wanted: [NodeID],
         epoch: UInt32,
@@ -765,7 +764,7 @@ public struct Wallet: ~Copyable {
             vouchers[voucher.content.name] = voucher
             writes.append(write(voucher))
         }
-        balances = [:]
+        noteCost(of: purchase)
         self.purchase = nil
         resetReplies()
         writes.append(standing)

@@ -64,6 +64,11 @@ public struct ControlClient: Sendable {
         try await send(.GET, "/v1/status")
     }
 
+    /// Whether a mint's books agree with each other.
+    public func mintCheck() async throws(Failure) -> MintCheckReport {
+        try await order(.GET, "/v1/check")
+    }
+
     /// What a relay earned.
     public func earnings() async throws(Failure) -> EarningsReport {
         try await send(.GET, "/v1/earnings")

@@ -25,6 +25,7 @@ enum ControlRoutes {
     /// What a mint answers.
     static func add(_ service: some MintService, to router: Router<ControlContext>) {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+        router.get("v1/check") { _, _ in try ReportCoding.response(await service.check()) }
     }
 
     /// What a relay answers of money.

@@ -102,3 +102,25 @@ public struct MintStatusReport: Codable, Hashable, Sendable {
         case gossipWaiting = "gossip_waiting"
     }
 }
+
+/// Whether a mint's books agree with each other: `GET /v1/check` at a mint's socket.
+public struct MintCheckReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// Whether the accounts are what grants, deposits, orders and certificates make of them.
+    public var isConsistent: Bool
+    /// The mint's state at the same moment.
+    public var status: MintStatusReport
+
+    /// Makes a report in the current schema.
+    public init(isConsistent: Bool, status: MintStatusReport) {
+        schema = reportSchema
+        self.isConsistent = isConsistent
+        self.status = status
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, status
+        case isConsistent = "consistent"
+    }
+}

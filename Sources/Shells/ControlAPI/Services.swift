@@ -58,6 +58,9 @@ public protocol AuthorityService: Sendable {
 public protocol MintService: Sendable {
     /// The state right now.
     func status() async -> MintStatusReport
+
+    /// Whether its books agree with each other; looks at all of them.
+    func check() async throws(Failure) -> MintCheckReport
 }
 
 /// What a client's daemon does with money.

@@ -284,25 +284,11 @@ extension ClientNode: WalletService {
                 exit: .usage
             )
         }
-        let begun: (relays: [NodeID], Standing) = try await wallet { wallet, look in
-            let relays = Self.relays(request.relay, denomination, look)
-            for relay in relays { wallet.want(denomination, for: relay) }
-            return (relays, Self.standing(of: &wallet, look))
-        }
-        guard begun.1.hasMints else { throw Self.noMints }
-        guard !begun.relays.isEmpty else {
-            throw Failure(
-                "there is no relay \(request.relay ?? "to pay")",
-                why: "the consensus lists none by this name, or there is no consensus yet",
-                hint: "umbel relays",
-                exit: .failed
-            )
-        }
-        let first = begun.1.noticeCount
+        let begun = try await begin(request, denomination)
         let bought = try await wait(atMost: Self.orderLimit) { standing throws(Failure) in
-            for notice in standing.after(first) {
+            if standing.sequence > begun.sequence { return true }
+            for notice in standing.after(begun.noticeCount) {
                 switch notice {
-                case .bought(_, denomination): return true
                 case .poor(let balance): throw Self.poor(balance)
                 case .locked: throw Self.locked
                 case .tagged(let mint):
@@ -319,6 +305,35 @@ extension ClientNode: WalletService {
         }
         guard bought == true else { throw Self.slow("the purchase") }
         return try await tickets()
+    }
+
+    /// Begins a purchase, once no other is on its way; gives how things stood then.
+    private func begin(
+        _ request: BuyRequest,
+        _ denomination: Denomination
+    ) async throws(Failure) -> Standing {
+        let end = MonotonicClock.now() + Self.orderLimit
+        while true {
+            let (relays, isBegun, standing) = try await wallet { wallet, look in
+                let relays = Self.relays(request.relay, denomination, look)
+                let standing = Self.standing(of: &wallet, look)
+                let isBegun = wallet.buy(denomination, for: relays, at: look.wall)
+                return (relays, isBegun, standing)
+            }
+            guard standing.hasMints else { throw Self.noMints }
+            guard !relays.isEmpty else {
+                throw Failure(
+                    "there is no relay \(request.relay ?? "to pay")",
+                    why: "the consensus lists none by this name, or there is no consensus yet",
+                    hint: "umbel relays",
+                    exit: .failed
+                )
+            }
+            guard !standing.isLocked else { throw Self.locked }
+            if isBegun { return standing }
+            guard MonotonicClock.now() < end else { throw Self.slow("another order") }
+            try? await Task.sleep(for: Self.look)
+        }
     }
 
     private static func relays(

@@ -357,6 +357,24 @@ public actor MintNode: MintService {
     }
 }
 
+extension MintNode {
+    /// Whether its books agree with each other.
+    public func check() async throws(Failure) -> MintCheckReport {
+        guard let tickets else {
+            throw Failure(
+                "the books cannot be checked",
+                why: "no consensus says yet what is burnt at deposits",
+                hint: "umbel status --socket SOCKET",
+                exit: .temporary
+            )
+        }
+        return MintCheckReport(
+            isConsistent: control.ledger.isConsistent(in: tickets),
+            status: await status()
+        )
+    }
+}
+
 extension MintNode: DirectoryService {
     /// What whoever sends a sealed request is answered.
     public nonisolated func answer(_ request: DirectoryRequest) async -> DirectoryAnswer {

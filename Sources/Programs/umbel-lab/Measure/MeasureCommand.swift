@@ -9,6 +9,7 @@ struct MeasureCommand: ParsableCommand {
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
+            MeasureLinkingCommand.self,
         ]
     )
 }

@@ -14,7 +14,7 @@ struct MintCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mint",
         abstract: "Keep accounts and sign vouchers.",
-        subcommands: [MintRunCommand.self, MintKeygenCommand.self]
+        subcommands: [MintRunCommand.self, MintKeygenCommand.self, MintCheckCommand.self]
     )
 }
 
@@ -105,5 +105,32 @@ struct MintRunCommand: AsyncParsableCommand {
         let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
         await node.stop()
         try failure.map { throw $0 }
+    }
+}
+
+/// `umbel mint check`.
+struct MintCheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Check the books of the mint behind --socket: every account anew from its rows.",
+        discussion: "The exit status is 1 where they do not agree."
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.mintCheck()
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(PaymentText.full(report.status, terminal: .output))
+            Output.print(
+                report.isConsistent
+                    ? "good: the accounts are what grants, deposits and orders make of them"
+                    : "THE ACCOUNTS ARE NOT WHAT THEIR ROWS MAKE OF THEM: end the mint"
+            )
+        }
+        if !report.isConsistent { throw ExitCode(ExitStatus.failed.rawValue) }
     }
 }
