@@ -70,7 +70,7 @@ let package = Package(
         .library(name: "TestSupport", targets: ["TestSupport"])
     ],
     dependencies: [
-        // X-Wing, X25519; AES-GCM where neither C library serves.
+        // X-Wing, X25519, blind RSA, HPKE; AES-GCM where neither C library serves.
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         // Queues taken from the front.
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
@@ -94,6 +94,8 @@ let package = Package(
             url: "https://github.com/swift-server/swift-service-lifecycle.git",
             from: "2.13.0"
         ),
+        // Ledgers and wallets on disk: SQLite with one connection.
+        .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
         // Configuration files.
         .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
         // Topologies of the lab.
@@ -121,6 +123,7 @@ let package = Package(
             [
                 "Base", "CSodium",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
             ] + packetCrypto
         ),
         module("Primitives", "Wire", ["Base"]),
@@ -132,6 +135,7 @@ let package = Package(
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
+        module("Protocol", "Tickets", ["Base", "CryptoPrimitives", "Wire"]),
 
         // Nodes: whole nodes as values
         module(
@@ -139,7 +143,7 @@ let package = Package(
             "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", deque,
+                "Directory", "Tickets", deque,
             ]
         ),
         module(
@@ -147,20 +151,21 @@ let package = Package(
             "ClientCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", deque,
+                "Directory", "Paths", "Tickets", deque,
             ]
         ),
 
         module(
             "Nodes",
             "AuthorityCore",
-            ["Base", "CryptoPrimitives", "Wire", "Directory", deque]
+            ["Base", "CryptoPrimitives", "Wire", "Directory", "Tickets", deque]
         ),
+        module("Nodes", "MintCore", ["Base", "CryptoPrimitives", "Wire", "Tickets"]),
         tests(
             of: "RelayCore",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "TestSupport",
+                "Tickets", "TestSupport",
             ]
         ),
 
@@ -169,7 +174,7 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "RelayCore", "ClientCore",
+                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
             ],
             path: "Sources/Simulation",
             swiftSettings: coreSettings
@@ -178,7 +183,7 @@ let package = Package(
             of: "Simulation",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "RelayCore", "ClientCore",
+                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
             ]
         ),
 
@@ -186,6 +191,7 @@ let package = Package(
         module("Shells", "EventLoop", ["Base", "CLinux"]),
         module("Shells", "UDPTransport", ["Base", "CLinux", "EventLoop"]),
         module("Shells", "TunDevice", ["Base", "CLinux", "EventLoop"]),
+        module("Shells", "Store", ["Base", .product(name: "GRDB", package: "GRDB.swift")]),
         module(
             "Shells",
             "HostNetwork",
@@ -234,7 +240,7 @@ let package = Package(
                 "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
-                "NodeConfiguration",
+                "NodeConfiguration", "MintCore", "Tickets", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -242,7 +248,7 @@ let package = Package(
             name: "umbel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
-                "HostNetwork", "NodeConfiguration", "NodeRuntime",
+                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -254,8 +260,8 @@ let package = Package(
             name: "umbel-lab",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "AuthorityCore", "ClientCore", "RelayCore", "EventLoop",
-                "HostNetwork", "Simulation", "CLinux",
+                "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
+                "EventLoop", "HostNetwork", "Simulation", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -300,8 +306,24 @@ let package = Package(
         tests(of: "CryptoPrimitives", ["Base"], resources: [.copy("Vectors")]),
         tests(of: "Flows", ["Base", "Wire"]),
         tests(of: "Directory", ["Base", "CryptoPrimitives", "Wire"]),
-        tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+        tests(of: "AuthorityCore", ["Base", "CryptoPrimitives", "Directory", "Tickets", "Wire"]),
         tests(of: "Paths", ["Base", "CryptoPrimitives", "Directory", "Wire"]),
+        tests(
+            of: "Tickets",
+            ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
+            resources: [.copy("Vectors")]
+        ),
+        // Under SQLite: a disk that fails and loses power on demand.
+        .target(
+            name: "CCrashVFS",
+            path: "Tests/CCrashVFS",
+            linkerSettings: [.linkedLibrary("sqlite3")]
+        ),
+        tests(
+            of: "MintCore",
+            ["Base", "CryptoPrimitives", "Wire", "Tickets", "Store", "CCrashVFS", "TestSupport"]
+        ),
+        tests(of: "Store", ["Base", "CCrashVFS"]),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),
@@ -314,7 +336,7 @@ let package = Package(
             of: "NodeRuntime",
             [
                 "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
-                "ClientCore", "EventLoop", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
+                "ClientCore", "ControlAPI", "EventLoop", "Store", "Tickets", "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
                 "NamespaceSupport", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]

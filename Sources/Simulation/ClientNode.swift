@@ -6,6 +6,7 @@ public import Directory
 import Flows
 import Links
 public import Paths
+public import Tickets
 import Wire
 
 /// A client of a world.
@@ -22,9 +23,14 @@ public final class ClientNode: Node {
     public private(set) var hosts: [ClientHost] = []
     /// What its control plane told, with the time.
     public private(set) var notices: [(time: Instant, notice: ClientControl.Notice)] = []
+    private let accountKey: Ed25519.SigningKey
+    private let settings: ClientControl.Settings
     private var outcomes: [ClientJob.Outcome] = []
     private var toControl: [ClientEvent] = []
     private var toShard: [ClientCommand] = []
+
+    /// Whether it keeps its money from now on, and uses its circuits all the same.
+    public var stopsPaying = false
 
     /// Notices kept at most.
     public static let noticeLimit = 10_000
@@ -42,9 +48,14 @@ public final class ClientNode: Node {
             ip: IPAddress(high: 0x2001_0db8_0001_0000, low: UInt64(number)),
             port: 50_000
         )
+        self.settings = settings
+        accountKey = Ed25519.SigningKey(seed: Self.accountSeed(number))
+        let wallet = Self.wallet(accountKey, records: [], world: world)
         control = ClientControl(
             view: view,
             settings: settings,
+            wallet: wallet,
+            now: world.now,
             wall: world.wall,
             random: world.splitRandom()
         )
@@ -54,6 +65,99 @@ public final class ClientNode: Node {
             now: world.now
         )
         super.init(index: index, world: world)
+        if let pay = world.settings.pay {
+            world.mints?.grant(pay.grantTicks, to: accountKey.publicKey, at: world.wall)
+            settle()
+        }
+    }
+
+    private static func accountSeed(_ number: UInt32) -> Secret {
+        var bytes = [UInt8](repeating: 17, count: 32)
+        bytes[0] = UInt8(truncatingIfNeeded: number)
+        return Secret(copying: bytes)
+    }
+
+    private static func wallet(
+        _ key: Ed25519.SigningKey,
+        records: [StoredRecord],
+        world: World
+    ) -> Wallet? {
+        guard world.settings.pay != nil else { return nil }
+        do throws(WireError) {
+            return try Wallet(
+                network: world.roster.network,
+                key: key,
+                records: records,
+                random: world.splitRandom()
+            )
+        } catch {
+            preconditionFailure("a wallet cannot be read: \(error)")
+        }
+    }
+
+    /// Begins anew with what is on its disk, and its guards; tunnels and circuits are gone.
+    public func restart() {
+        incarnation += 1
+        let paths = control.paths
+        let reputation: RelayReputation
+        do throws(WireError) {
+            reputation = try RelayReputation(disk.records)
+        } catch {
+            preconditionFailure("what it saw of relays cannot be read: \(error)")
+        }
+        control = ClientControl(
+            view: world.view,
+            guards: paths.guards,
+            middles: paths.middles,
+            settings: settings,
+            wallet: Self.wallet(accountKey, records: disk.records, world: world),
+            reputation: reputation,
+            now: world.now,
+            wall: wall,
+            random: world.splitRandom()
+        )
+        shard = ClientShard(
+            timing: world.settings.timing,
+            random: world.splitRandom(),
+            now: world.now
+        )
+        outcomes = []
+        toControl = []
+        toShard = []
+        wakePlanned = .distantFuture
+        settle()
+    }
+
+    /// Opens the tunnel whose circuit carries questions to mints and nothing else.
+    public func openErrands() {
+        control.openErrands(TunnelID(rawValue: 1_000), now: world.now, wall: wall)
+        settle()
+    }
+
+    /// The name of its account.
+    public var account: Bytes32 {
+        accountKey.publicKey
+    }
+
+    /// Looks at its wallet.
+    ///
+    /// - Precondition: the world pays.
+    public func wallet<R>(_ body: (inout Wallet) -> R) -> R {
+        defer { settle() }
+        guard let result = control.withWallet(now: world.now, wall: wall, body) else {
+            preconditionFailure("the client has a wallet")
+        }
+        return result
+    }
+
+    override func stored(_ number: UInt64, isDone: Bool) {
+        control.stored(number, isDone: isDone, now: world.now, wall: wall)
+        settle()
+    }
+
+    override func answered(_ number: UInt64, _ reply: MintReply?) {
+        control.answered(number, reply, now: world.now, wall: wall)
+        settle()
     }
 
     /// Opens a tunnel with a TUN device of its own.
@@ -229,6 +333,7 @@ public final class ClientNode: Node {
                 outcomes.append(job.run())
                 planJob()
             }
+            while let errand = control.nextErrand() { run(errand) }
             while let notice = control.nextNotice() {
                 guard notices.count < Self.noticeLimit else { continue }
                 notices.append((world.now, notice))
@@ -255,8 +360,21 @@ public final class ClientNode: Node {
 
     private func perform(_ command: ClientCommand) {
         world.trace.add(2, UInt64(index), command.traceCode)
+        let command = stopsPaying ? Self.withoutPay(command) : command
         if shard.remainingCapacity < World.reserve { flush() }
         world.arena.withBytes { shard.perform(command, bytes: &$0, now: world.now) }
+    }
+
+    /// The command with an echo in the place of pay.
+    private static func withoutPay(_ command: ClientCommand) -> ClientCommand {
+        guard case .sendControl(let id, let hop, let body) = command,
+            var record = try? ControlRecord(parsing: body), (3...5).contains(record.type)
+        else { return command }
+        let echo = ControlMessage.echo(isAnswer: false, nonce: 0)
+        record.type = echo.type
+        record.goesOn = false
+        record.message = echo.encoded
+        return .sendControl(id, hop, record.encoded)
     }
 
     private func flush() {

@@ -1,4 +1,6 @@
 import Base
+import Tickets
+import Wire
 
 /// A relay or client of a world: its cores, and what drives them.
 public class Node {
@@ -28,6 +30,13 @@ public class Node {
     /// Datagrams it received.
     public internal(set) var receivedDatagrams: UInt64 = 0
 
+    /// Whether its disk takes nothing any more.
+    public var hasFullDisk: Bool {
+        get { disk.isFull }
+        set { disk.isFull = newValue }
+    }
+
+    var disk = Disk()
     var backlog: [Delivery] = []
     var wakePlanned: Instant = .distantFuture
     private var workerFreeAt: Instant = .zero
@@ -54,6 +63,29 @@ public class Node {
     func wake() {}
     func finishJob() {}
     func openMailbox(isForControl: Bool, count: Int) {}
+    func stored(_ number: UInt64, isDone: Bool) {}
+    func answered(_ number: UInt64, _ reply: MintReply?) {}
+
+    /// Does what a core asks of disk and mints; the outcome comes after its time.
+    func run(_ errand: TicketErrand) {
+        let settings = world.settings.pay ?? PaySettings()
+        let began = incarnation
+        switch errand {
+        case .store(let number, let writes):
+            world.at(world.now + settings.diskTime) { [unowned self] in
+                guard incarnation == began, condition != .down else { return }
+                stored(number, isDone: disk.apply(writes))
+            }
+        case .ask(let number, let mint, let request):
+            world.at(world.now + settings.mintLatency) { [unowned self] in
+                let reply = world.mints?.ask(Int(mint), request, at: world.wall)
+                world.at(world.now + settings.mintLatency) { [unowned self] in
+                    guard incarnation == began, condition != .down else { return }
+                    answered(number, reply)
+                }
+            }
+        }
+    }
 
     /// When the result of a job begun now is there: one worker, in order.
     func planJob() {

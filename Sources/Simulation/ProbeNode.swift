@@ -20,7 +20,11 @@ public final class ProbeNode: Node {
     override init(index: Int, world: World) {
         // 198.19.255.0/24.
         address = SocketAddress(ip: IPAddress(v4: 0xc613_ff01), port: 50_001)
-        control = ProbeControl(network: world.view.network, random: world.splitRandom())
+        control = ProbeControl(
+            network: world.view.network,
+            authority: ProbeControl.Authority(index: 0, key: world.roster.authorities[0]),
+            random: world.splitRandom()
+        )
         shard = ClientShard(
             timing: world.settings.timing,
             random: world.splitRandom(),
@@ -49,7 +53,11 @@ public final class ProbeNode: Node {
         let token = nextToken
         nextToken += 1
         control.begin(
-            ProbeControl.Plan(path: path, measurement: measurement),
+            ProbeControl.Plan(
+                path: path,
+                measurement: measurement,
+                showsPass: world.settings.pay != nil
+            ),
             token: token,
             now: world.now,
             minute: wall.minute

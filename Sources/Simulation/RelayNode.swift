@@ -4,6 +4,7 @@ public import Directory
 import Flows
 import Links
 public import RelayCore
+import Tickets
 import Wire
 
 /// A relay of a world.
@@ -14,6 +15,10 @@ public final class RelayNode: Node {
     public private(set) var control: RelayControl
     /// Whether it acknowledges what asks for addresses, and gives none.
     public var givesNoAddresses = false
+    /// Cells of a paid circuit after which it destroys it; `nil` for never.
+    public var destroysAfter: UInt64?
+    /// Circuits it destroyed so.
+    public private(set) var destroyedCount = 0
     private var seats: [Seat]
     // Whose output lies in the arena, which all of them share here.
     private var busySeat = 0
@@ -49,10 +54,11 @@ public final class RelayNode: Node {
         self.member = member
         self.view = view
         self.exit = exit
-        control = Self.control(of: member, world: world, wall: world.wall, exit: exit)
+        control = Self.control(of: member, world: world, wall: world.wall, exit: exit, book: [])
         seats = Self.seats(world: world, exit: exit)
         super.init(index: index, world: world)
-        control.setView(view)
+        control.setAuthorities(world.roster.authorityKeys)
+        control.setView(view, now: world.now)
         planWake(at: nextDeadline)
     }
 
@@ -60,9 +66,16 @@ public final class RelayNode: Node {
         of member: RelayRoster.Member,
         world: World,
         wall: WallTime,
-        exit: ExitSettings?
+        exit: ExitSettings?,
+        book records: [StoredRecord]
     ) -> RelayControl {
-        RelayControl(
+        let book: VoucherBook
+        do throws(WireError) {
+            book = try VoucherBook(records)
+        } catch {
+            preconditionFailure("a relay's book cannot be read: \(error)")
+        }
+        return RelayControl(
             identity: RelayControl.Identity(
                 network: world.roster.network,
                 signingKey: member.signingKey,
@@ -74,6 +87,7 @@ public final class RelayNode: Node {
             ),
             shardCount: world.settings.shardCount,
             exit: exit,
+            book: book,
             now: world.now,
             wall: wall,
             random: world.splitRandom()
@@ -116,16 +130,23 @@ public final class RelayNode: Node {
     /// The relay gets to know a newer consensus.
     public func setView(_ view: NetworkView) {
         self.view = view
-        control.setView(view)
+        control.setView(view, now: world.now)
         settle()
     }
 
     /// Begins anew with the same keys and nothing else.
     func restart() {
         incarnation += 1
-        control = Self.control(of: member, world: world, wall: wall, exit: exit)
+        control = Self.control(
+            of: member,
+            world: world,
+            wall: wall,
+            exit: exit,
+            book: disk.records
+        )
+        control.setAuthorities(world.roster.authorityKeys)
         seats = Self.seats(world: world, exit: exit)
-        control.setView(view)
+        control.setView(view, now: world.now)
         outcomes = []
         toControl = []
         toShards = []
@@ -178,11 +199,21 @@ public final class RelayNode: Node {
 
     override func wake() {
         noteWake()
-        control.advance(to: world.now)
+        control.advance(to: world.now, wall: wall)
         for index in seats.indices {
             let seat = seat(index)
             world.arena.withBytes { seat.shard.advance(to: world.now, bytes: &$0) }
         }
+        settle()
+    }
+
+    override func stored(_ number: UInt64, isDone: Bool) {
+        control.stored(number, isDone: isDone, now: world.now, wall: wall)
+        settle()
+    }
+
+    override func answered(_ number: UInt64, _ reply: MintReply?) {
+        control.answered(number, reply, now: world.now, wall: wall)
         settle()
     }
 
@@ -227,6 +258,7 @@ public final class RelayNode: Node {
                 outcomes.append(job.run())
                 planJob()
             }
+            while let errand = control.nextErrand() { run(errand) }
             if world.settings.mailboxTime > .zero {
                 toShards += errands
                 planMailbox(isForControl: false, count: errands.count)
@@ -245,6 +277,12 @@ public final class RelayNode: Node {
     private func perform(_ event: RelayEvent, of shard: Int) {
         world.trace.add(1, UInt64(index), event.traceCode)
         control.receive(heard(event), from: shard, now: world.now, wall: wall)
+        if let limit = destroysAfter, case .counted(let id, let counts) = event,
+            counts.used >= limit
+        {
+            destroyedCount += 1
+            control.receive(.idle(id), from: shard, now: world.now, wall: wall)
+        }
     }
 
     /// The event as the control plane is to hear it.

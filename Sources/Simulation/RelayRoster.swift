@@ -26,7 +26,16 @@ public struct RelayRoster: Sendable {
     public let network: NetworkID
     /// The relays: guards first, then those between, then exits.
     public let members: [Member]
-    private let authorities: [Ed25519.SigningKey]
+    let authorities: [Ed25519.SigningKey]
+
+    /// The keys of the authorities, by index.
+    var authorityKeys: [UInt8: Bytes32] {
+        var keys: [UInt8: Bytes32] = [:]
+        for (index, key) in authorities.enumerated() {
+            keys[UInt8(truncatingIfNeeded: index)] = key.publicKey
+        }
+        return keys
+    }
 
     /// Makes relays of each kind, all with keys from `random`.
     public init(
@@ -73,7 +82,8 @@ public struct RelayRoster: Sendable {
     public func view(
         at time: WallTime,
         absent: Set<Int> = [],
-        parameters: NetworkParameters = Self.parameters
+        parameters: NetworkParameters = Self.parameters,
+        mints: MintSection = MintSection()
     ) throws -> NetworkView {
         var descriptors: [SignedDescriptor] = []
         for (index, member) in members.enumerated() where !absent.contains(index) {
@@ -101,7 +111,9 @@ public struct RelayRoster: Sendable {
                 )
             }
         )
-        var document = try ConsensusDocument(body: outcome.body)
+        var consensus = try Consensus(parsing: outcome.body)
+        consensus.mints = mints
+        var document = try ConsensusDocument(body: try consensus.encoded())
         for index in 0..<3 {
             document = try document.adding(
                 document.signature(by: UInt8(index), with: authorities[index])

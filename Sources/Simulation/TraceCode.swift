@@ -3,6 +3,7 @@ import Circuits
 import ClientCore
 import Links
 import RelayCore
+import Tickets
 import Wire
 
 // What of an event, command or outcome goes into the trace: its kind and whom it concerns.
@@ -36,6 +37,8 @@ extension RelayEvent {
         case .control(let id, let bytes, let isEarly):
             7 << 56 | UInt64(bytes.count) << 33 | (isEarly ? 1 << 32 : 0) | UInt64(id.rawValue)
         case .idle(let id): 10 << 56 | UInt64(id.rawValue)
+        case .counted(let id, let counts):
+            11 << 56 | (counts.used & 0xff_ffff) << 32 | UInt64(id.rawValue)
         }
     }
 }
@@ -68,6 +71,9 @@ extension RelayCommand {
         case .releaseLease(let id): 15 << 56 | UInt64(id.rawValue)
         case .placeLease(let lease, let shard):
             16 << 56 | UInt64(shard) << 32 | UInt64(lease)
+        case .allow(let id, let allowance):
+            17 << 56 | (allowance.cellLimit & 0xff_ffff) << 32 | UInt64(id.rawValue)
+        case .count(let id): 18 << 56 | UInt64(id.rawValue)
         }
     }
 }
@@ -88,6 +94,8 @@ extension RelayJob.Outcome {
         case .dialer(let result): 1 << 56 | result.traceCode
         case .responded(_, let result): 2 << 56 | ((try? result.get()) == nil ? 0 : 1)
         case .created(_, _, let result): 3 << 56 | ((try? result.get()) == nil ? 0 : 1)
+        case .verified(let id, _, let isValid):
+            4 << 56 | (isValid ? 1 << 32 : 0) | UInt64(id.rawValue)
         }
     }
 }
@@ -99,6 +107,12 @@ extension ClientJob.Outcome {
         case .built(let id, _): 2 << 56 | UInt64(id.rawValue)
         case .finished(let id, let work, _):
             3 << 56 | UInt64(work.hop.rawValue) << 32 | UInt64(id.rawValue)
+        case .wallet(let outcome):
+            switch outcome {
+            case .blinded(let vouchers, _, _): 4 << 56 | UInt64(vouchers.count)
+            case .finalized(let vouchers, _): 5 << 56 | UInt64(vouchers?.count ?? 0)
+            case .failed: 6 << 56
+            }
         }
     }
 }
@@ -118,6 +132,9 @@ extension ClientEvent {
         case .leaseUnused(let id): 8 << 56 | UInt64(id.rawValue)
         case .measured(let id, let kilobits):
             9 << 56 | UInt64(kilobits ?? 0) << 16 | UInt64(id.rawValue)
+        case .counted(let id, let counts):
+            10 << 56 | (counts.total & 0xff_ffff) << 32 | UInt64(id.rawValue)
+        case .unpaid(let id): 11 << 56 | UInt64(id.rawValue)
         }
     }
 }
@@ -156,6 +173,7 @@ extension ClientCommand {
         case .setCurrent(let tunnel, let lease):
             15 << 56 | UInt64(tunnel.rawValue & 0xff_ffff) << 32 | UInt64(lease?.rawValue ?? 0)
         case .endLease(let lease): 16 << 56 | UInt64(lease.rawValue)
+        case .countCells(let id, let step): 18 << 56 | UInt64(step) << 32 | UInt64(id.rawValue)
         }
     }
 }

@@ -41,6 +41,8 @@ public struct WorldSettings: Sendable {
     public var usesV6 = false
     /// What clients are set to.
     public var client = ClientControl.Settings()
+    /// How relays are paid; `nil` where they carry everything.
+    public var pay: PaySettings?
 
     /// A small network without faults.
     public init(seed: UInt64) {
@@ -61,6 +63,8 @@ public final class World {
     public let roster: RelayRoster
     /// The network as the first consensus shows it.
     public let view: NetworkView
+    /// The mints, where relays are paid.
+    public let mints: Mints?
     /// The ways between nodes.
     public var network: Network
     /// All nodes: relays first, then clients.
@@ -101,7 +105,21 @@ public final class World {
             listensOnV6: settings.usesV6,
             random: &random
         )
-        view = try roster.view(at: WallTime(seconds: 1_800_000_000))
+        let began = WallTime(seconds: 1_800_000_000)
+        var parameters = RelayRoster.parameters
+        if let pay = settings.pay {
+            parameters.paymentsRequired = true
+            parameters.mintCount = UInt32(pay.mintCount)
+            parameters.ticketEpochSeconds = pay.epochSeconds
+            parameters.depositSeconds = pay.depositSeconds
+            let made = try Mints(pay, network: roster.network, wall: began)
+            mints = made
+            view = try roster.view(at: began, parameters: parameters, mints: made.section)
+            made.setNetwork(view.consensus)
+        } else {
+            mints = nil
+            view = try roster.view(at: began)
+        }
         network = Network(quality: settings.quality, random: random.split())
         self.random = random
         started = now
@@ -160,6 +178,11 @@ public final class World {
         clients.append(client)
         learn(client.addresses(), of: client.index)
         return client
+    }
+
+    /// Gives a client's account so many ticks.
+    public func grant(_ ticks: UInt64, to client: ClientNode) {
+        mints?.grant(ticks, to: client.account, at: wall)
     }
 
     /// Adds an authority's prober.

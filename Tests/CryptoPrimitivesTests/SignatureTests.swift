@@ -79,9 +79,9 @@ struct SignatureTests {
         #expect(
             SignatureLabel.link.bytes == [UInt8]("umbel/1/link".utf8) + [0, 0, 0, 0]
         )
-        #expect(SignatureLabel.allCases.count == 7)
+        #expect(SignatureLabel.allCases.count == 9)
         for label in SignatureLabel.allCases { #expect(label.bytes.count == 16) }
-        #expect(Set(SignatureLabel.allCases.map(\.bytes)).count == 7)
+        #expect(Set(SignatureLabel.allCases.map(\.bytes)).count == 9)
     }
 
     @Test("a signature holds for its label and network only")

@@ -35,10 +35,80 @@ struct RoleConfigurationTests {
         )
         let example = try ClientConfiguration(file: examples + "/client.toml")
         #expect(example.path == least.path)
+        #expect(example.payment == least.payment)
+        #expect(example.payment.account == nil)
         #expect(example.tunnel == least.tunnel)
         #expect(example.control == least.control)
         #expect(example.tunnel.mtu == 1280)
         #expect(example.path.build == .pipelined)
+    }
+
+    @Test("The mint's example shows the defaults")
+    func mintExample() throws {
+        let folder = try ScratchFolder()
+        let least = try MintConfiguration(
+            file: folder.write(
+                "mint.toml",
+                """
+                [node]
+                state = "/s"
+                key = "/k"
+                [listen]
+                addresses = ["192.0.2.1:7001"]
+                [directory]
+                network = "/n"
+                """
+            )
+        )
+        let example = try MintConfiguration(file: examples + "/mint.toml")
+        #expect(example.control == least.control)
+        #expect(example.parameters == nil)
+        #expect(example.listenAddresses.map(\.port) == [7001, 7001])
+        #expect(example.key == examples + "/mint.key")
+        #expect(throws: ConfigurationError.self) {
+            try MintConfiguration(
+                file: folder.write("mint.toml", "[listen]\naddresses = []\n[mints]\n")
+            )
+        }
+    }
+
+    @Test("Mints and admins are numbered from 0, each with its key, and enough admins must sign")
+    func bodies() throws {
+        let folder = try ScratchFolder()
+        func body(_ title: String, _ index: Int, _ digit: String) -> String {
+            """
+
+            [[\(title)]]
+            index = \(index)
+            name = "n\(digit)"
+            key = "\(String(repeating: digit, count: 64))"
+
+            """
+        }
+        func network(_ text: String, top: String = "") throws -> NetworkConfiguration {
+            let head = "network_id = \"\(String(repeating: "0", count: 64))\"\nthreshold = 1\n"
+            let authority = body("authority", 0, "1")
+            return try NetworkConfiguration(
+                file: folder.write("network.toml", head + top + authority + text)
+            )
+        }
+        let none = try network("")
+        #expect(none.mints.isEmpty && none.admins.isEmpty)
+        let mints = body("mint", 1, "3") + body("mint", 0, "2")
+        let admins = body("admin", 0, "4") + body("admin", 1, "5") + body("admin", 2, "6")
+        let both = try network(mints + admins)
+        #expect(both.mints.map(\.name) == ["n2", "n3"])
+        #expect(both.grantThreshold == 3)
+        #expect(try network(mints + admins, top: "grant_threshold = 2\n").grantThreshold == 2)
+        for wrong in [
+            body("mint", 1, "2"), body("mint", 0, "2") + body("mint", 0, "3"),
+            body("mint", 0, "2") + body("mint", 1, "2"),
+        ] {
+            #expect(throws: ConfigurationError.self) { try network(wrong) }
+        }
+        #expect(throws: ConfigurationError.self) {
+            try network(admins, top: "grant_threshold = 4\n")
+        }
     }
 
     @Test("The trust root's example has four authorities, three of which sign")

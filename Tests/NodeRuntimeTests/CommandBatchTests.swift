@@ -5,6 +5,7 @@ import EventLoop
 import Foundation
 import Logging
 import RelayCore
+import Store
 import Testing
 import Wire
 
@@ -40,6 +41,10 @@ struct CommandBatchTests {
             mailbox: mailbox,
             wakeup: controlWakeup,
             shards: [shard],
+            payments: try RelayPayments(
+                try RecordStore(path: "\(folder)/vouchers.sqlite"),
+                logger: Logger(label: "test")
+            ) { _ in },
             logger: Logger(label: "test")
         )
         // Circuits it does not know: it answers each with a command to forget it.

@@ -48,7 +48,7 @@ struct ExtendRefusalTests {
                 wall: Self.wall,
                 random: random.split()
             )
-            relay.setView(view)
+            relay.setView(view, now: Self.now)
             let hop: HopIndex = isMiddle ? .second : .first
             let link = try Self.openLink(
                 to: &relay,

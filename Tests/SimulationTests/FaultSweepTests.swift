@@ -25,6 +25,8 @@ struct FaultSweepTests {
         settings.usesV4 = !settings.usesV6 || draws.chance(50)
         if draws.chance(20) { settings.client.method = .telescoped }
         if draws.chance(40) { settings.shardCount = Int(2 + draws.next(below: 4)) }
+        // What loses more than is borne is left again and again.
+        if draws.chance(25), settings.quality.loss <= 200 { settings.pay = PaySettings() }
         let world = try World(settings)
         let (client, host) = try world.connectedClient(within: .seconds(60))
         var download = Stream.Settings()

@@ -92,6 +92,10 @@ public struct AuthorityControl: Sendable {
         public var measurements: UInt64 = 0
         /// Measurements over which nothing came back.
         public var failedMeasurements: UInt64 = 0
+        /// Announcements of mints taken.
+        public var announcements: UInt64 = 0
+        /// Announcements of mints refused.
+        public var refusedAnnouncements: UInt64 = 0
     }
 
     private static let testLimit = 64
@@ -111,6 +115,8 @@ public struct AuthorityControl: Sendable {
     private var memory: AuthorityMemory
     /// The relays this authority knows of.
     public private(set) var register: RelayRegister
+    /// The mints this authority knows of.
+    public private(set) var mints: MintRegister
     private var known: KnownDirectory
     private var actions = Deque<Action>()
     /// What was counted.
@@ -139,6 +145,7 @@ public struct AuthorityControl: Sendable {
     ///
     /// - Parameters:
     ///   - document: the newest document it had, if any; judged like any other.
+    ///   - mintKeys: the mints of the network, by index.
     ///   - seed: what relays a test or measurement goes through is drawn from; secret.
     /// - Precondition: `key` is that of an authority of `root`.
     public init(
@@ -148,6 +155,7 @@ public struct AuthorityControl: Sendable {
         places: PlaceTable,
         memory: AuthorityMemory = AuthorityMemory(),
         document: ConsensusDocument? = nil,
+        mintKeys: [Bytes32] = [],
         seed: Bytes32,
         now: CivilTime
     ) {
@@ -165,6 +173,7 @@ public struct AuthorityControl: Sendable {
             toleratedFaultCount: root.toleratedFaultCount
         )
         register = RelayRegister(network: root.network, parameters: parameters)
+        mints = MintRegister(network: root.network, keys: mintKeys)
         known = KnownDirectory(root: root)
         isFounding = true
         voting = schedule.founding(after: now)
@@ -318,6 +327,30 @@ public struct AuthorityControl: Sendable {
         }
     }
 
+    // MARK: Mints
+
+    /// Takes what should be a mint's announcement; gives whether it says something new.
+    ///
+    /// - Throws: ``MintRegister/Refusal``.
+    public mutating func receive(
+        announcement bytes: [UInt8],
+        now: CivilTime
+    ) throws(MintRegister.Refusal) -> Bool {
+        do throws(MintRegister.Refusal) {
+            let isNew = try mints.receive(bytes, at: now.wall)
+            if isNew { counters.announcements += 1 }
+            return isNew
+        } catch {
+            counters.refusedAnnouncements += 1
+            throw error
+        }
+    }
+
+    /// Takes over the announcements it had before a restart.
+    public mutating func restore(mints section: MintSection, now: CivilTime) {
+        mints.restore(section, at: now.wall)
+    }
+
     // MARK: Authorities
 
     /// Takes a vote another authority sent or passed on.
@@ -450,7 +483,8 @@ public struct AuthorityControl: Sendable {
             author: own,
             parameters: parameters,
             log: memory.log.encoded(),
-            entries: register.entries(at: voting.validAfter, places: places)
+            entries: register.entries(at: voting.validAfter, places: places),
+            mints: mints.section
         )
         guard let signed = try? SignedVote(signing: vote, with: key) else { return }
         memory.votedFor = voting.validAfter

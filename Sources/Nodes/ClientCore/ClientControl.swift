@@ -7,13 +7,15 @@ public import Flows
 public import Links
 import Onion
 public import Paths
+public import Tickets
 public import Wire
 
 /// The control plane of a client: guard links, circuits, leases and what keeps them alive.
 ///
 /// Sans-IO. Commands come by ``open(_:wanting:offload:now:wall:)``, ``close(_:now:)`` and
-/// ``ping(_:hop:token:now:)``; feed ``ClientEvent``s, results of ``ClientJob``s and time; drain
-/// ``nextCommand()``, ``nextJob()`` and ``nextNotice()`` after each call. `now` never goes back.
+/// ``ping(_:hop:token:now:)``; feed ``ClientEvent``s, results of ``ClientJob``s and
+/// ``TicketErrand``s, and time; drain ``nextCommand()``, ``nextJob()``, ``nextErrand()`` and
+/// ``nextNotice()`` after each call. `now` never goes back.
 /// Not thread-safe: owned by one task.
 ///
 /// For each open tunnel it keeps one current lease on a circuit, and a spare circuit to the same
@@ -50,8 +52,12 @@ public struct ClientControl: ~Copyable {
         case pathsChanged
         /// A hop handed a part of the directory over.
         case directoryPart(CircuitID, HopIndex, DirectoryPart)
+        /// A hop handed a part of a mint's answer over.
+        case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
+        /// Something about the wallet.
+        case wallet(Wallet.Notice)
     }
 
     /// How a tunnel stands.
@@ -83,6 +89,8 @@ public struct ClientControl: ~Copyable {
         var lease: LeaseID?
         /// When the exit was asked for addresses.
         var openingSince: Instant?
+        /// The exit's answer, while a hop has not taken its voucher yet.
+        var opened: ControlMessage.TunnelOpened?
         var buildTime: TimeSpan?
         var isProbed = false
         /// Whether another guard was looked for because this one's does not answer.
@@ -106,6 +114,8 @@ public struct ClientControl: ~Copyable {
     struct Tunnel {
         let id: TunnelID
         var wanted: PathConstraints
+        /// Whether its circuits carry questions to mints and nothing else.
+        var isForErrands = false
         var leases: [LeaseID: Lease] = [:]
         var current: LeaseID?
         var state = TunnelState.connecting(reason: nil)
@@ -141,6 +151,8 @@ public struct ClientControl: ~Copyable {
     private var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
+    private var errands: Deque<TicketErrand> = []
+    private var cashier: Cashier
     var notices: Deque<Notice> = []
 
     private var nextLink: UInt64 = 1
@@ -172,6 +184,9 @@ public struct ClientControl: ~Copyable {
         guards: GuardSample = GuardSample(),
         middles: MiddleSet = MiddleSet(),
         settings: Settings = Settings(),
+        wallet: consuming Wallet? = nil,
+        reputation: RelayReputation = RelayReputation(),
+        now: Instant = .zero,
         wall: WallTime,
         random: consuming RandomGenerator
     ) {
@@ -188,7 +203,20 @@ public struct ClientControl: ~Copyable {
             using: &random
         )
         dialer = LinkDialer(identity: nil, random: random.split())
+        cashier = Cashier(wallet: wallet, reputation: reputation, random: random.split())
         self.random = random
+        setNetwork(view, now: now)
+        drainCashier(now: now)
+    }
+
+    private mutating func setNetwork(_ view: NetworkView, now: Instant) {
+        cashier.setNetwork(view.consensus, now: now, wall: wall)
+        let count = Int(view.parameters.guardPrimaryCount)
+        cashier.setRelays(
+            guards: selector.guards.primaries(count: count),
+            middles: selector.middles.members.map(\.id),
+            exits: view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
+        )
     }
 
     // MARK: Outputs
@@ -203,6 +231,11 @@ public struct ClientControl: ~Copyable {
         jobs.popFirst()
     }
 
+    /// Takes the next errand.
+    public mutating func nextErrand() -> TicketErrand? {
+        errands.popFirst()
+    }
+
     /// Takes the next notice.
     public mutating func nextNotice() -> Notice? {
         notices.popFirst()
@@ -215,7 +248,7 @@ public struct ClientControl: ~Copyable {
 
     /// When ``advance(to:wall:)`` has something to do.
     public var nextDeadline: Instant {
-        var deadline = dialer.nextDeadline
+        var deadline = min(dialer.nextDeadline, cashier.nextDeadline)
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
             deadline = min(deadline, circuit.hedgeDue)
@@ -268,11 +301,12 @@ public struct ClientControl: ~Copyable {
 
     /// Closes a tunnel and its circuits.
     public mutating func close(_ id: TunnelID, now: Instant) {
-        guard tunnels.removeValue(forKey: id) != nil else { return }
+        guard let tunnel = tunnels.removeValue(forKey: id) else { return }
         for circuit in circuits.keys.sorted() where circuits[circuit]?.tunnel == id {
-            drop(circuit)
+            drop(circuit, isOrderly: true, now: now)
         }
-        commands.append(.removeTunnel(id))
+        drainCashier(now: now)
+        if !tunnel.isForErrands { commands.append(.removeTunnel(id)) }
         releaseLinks()
     }
 
@@ -315,6 +349,8 @@ public struct ClientControl: ~Copyable {
         guard let stage = circuits[id]?.stage, stage == .ready || stage == .active else {
             return false
         }
+        // What nobody pays for carries a few cells only.
+        beginPaying(id, now: now)
         say(.directoryAsk(ask), to: hop, over: id, now: now)
         return circuits[id] != nil
     }
@@ -343,6 +379,8 @@ public struct ClientControl: ~Copyable {
         selector.update(to: view, at: self.wall, using: &random)
         exitTrips = exitTrips.filter { view.index(of: $0.key) != nil }
         exitBuilds = exitBuilds.filter { view.index(of: $0.key) != nil }
+        setNetwork(view, now: now)
+        drainCashier(now: now)
         notices.append(.pathsChanged)
         maintain(now: now)
     }
@@ -388,12 +426,17 @@ public struct ClientControl: ~Copyable {
         case .exhausted(let id):
             fail(id, culprit: nil, reason: "its keys are used up", now: now)
         case .leaseUnused(let id):
-            endLease(id)
+            endLease(id, now: now)
+        case .counted(let id, let counts):
+            cashier.counted(id, counts, now: now, wall: wall)
+        case .unpaid(let id):
+            cashier.heardUnpaid(id, now: now)
         case .measured:
             // A client measures nothing this way.
             break
         }
         drainDialer(now: now)
+        drainCashier(now: now)
         maintain(now: now)
     }
 
@@ -415,9 +458,47 @@ public struct ClientControl: ~Copyable {
             step(id, now: now) { build throws(CircuitBuild.Failure) in
                 try build.finished(result, hop: work.hop)
             }
+        case .wallet(let outcome):
+            cashier.finish(outcome, now: now, wall: wall)
         }
         drainDialer(now: now)
+        drainCashier(now: now)
         maintain(now: now)
+    }
+
+    /// Learns whether what was to be stored under `number` is on disk.
+    public mutating func stored(_ number: UInt64, isDone: Bool, now: Instant, wall: WallTime) {
+        self.wall = wall
+        cashier.stored(number, isDone: isDone, now: now, wall: wall)
+        drainCashier(now: now)
+        maintain(now: now)
+    }
+
+    /// Takes a mint's answer to what was asked under `number`; `nil` where there was none.
+    public mutating func answered(
+        _ number: UInt64,
+        _ reply: MintReply?,
+        now: Instant,
+        wall: WallTime
+    ) {
+        self.wall = wall
+        cashier.answered(number, reply, now: now, wall: wall)
+        drainCashier(now: now)
+        maintain(now: now)
+    }
+
+    /// Looks at the wallet, or changes it; `nil` where there is none.
+    public mutating func withWallet<R>(
+        now: Instant,
+        wall: WallTime,
+        _ body: (inout Wallet) -> R
+    ) -> R? {
+        self.wall = wall
+        defer {
+            drainCashier(now: now)
+            maintain(now: now)
+        }
+        return cashier.withWallet(body)
     }
 
     /// Lets time pass: repetitions, retries, rotation.
@@ -440,9 +521,48 @@ public struct ClientControl: ~Copyable {
         where now >= ping.sent + Self.pingLimit {
             pings[nonce] = nil
             notices.append(.pong(token: ping.token, ping.hop, nil))
-            endSurvey(ping.circuit)
+            endSurvey(ping.circuit, now: now)
         }
+        if cashier.nextDeadline <= now { cashier.advance(to: now, wall: wall) }
+        drainCashier(now: now)
         maintain(now: now)
+    }
+
+    // MARK: Pay
+
+    /// Begins to pay for a circuit, where the network wants that.
+    private mutating func beginPaying(_ id: CircuitID, now: Instant) {
+        guard let circuit = circuits[id], tunnels[circuit.tunnel]?.isForErrands == false,
+            !cashier.pays(id), cashier.isRequired(at: wall)
+        else { return }
+        let relays = circuit.path.hops.map(\.id)
+        cashier.begin(id, relays, now: now, wall: wall)
+        let step = min(selector.view.parameters.tickCells, selector.view.parameters.exitTickCells)
+        commands.append(.countCells(id, every: max(1, step / 4)))
+        drainCashier(now: now)
+    }
+
+    /// Does what the cashier asks for.
+    private mutating func drainCashier(now: Instant) {
+        while let step = cashier.nextStep() {
+            switch step {
+            case .say(let id, let hop, .reportAsk):
+                guard let waiting = circuits[id]?.channels[hop.offset].waitingCount,
+                    waiting < Self.asksWaitingLimit
+                else { continue }
+                say(.reportAsk, to: hop, over: id, now: now)
+            case .say(let id, let hop, let message): say(message, to: hop, over: id, now: now)
+            case .fail(let id, let hop, let reason):
+                fail(id, culprit: hop.map(Self.position), reason: reason, now: now)
+            case .standing(let id):
+                guard let answer = circuits[id]?.opened else { continue }
+                circuits[id]?.opened = nil
+                finishOpened(answer, over: id, now: now)
+            case .work(let work): jobs.append(.wallet(work))
+            case .errand(let errand): errands.append(errand)
+            case .notice(let notice): notices.append(.wallet(notice))
+            }
+        }
     }
 
     // MARK: Links
@@ -539,7 +659,11 @@ public struct ClientControl: ~Copyable {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         var wanted = wanted
         wanted.excluded.formUnion(avoided(at: now))
-        let path = try selector.path(wanted, now: now, date: wall, using: &random)
+        let isForErrands = tunnels[tunnel]?.isForErrands ?? false
+        let path =
+            isForErrands
+            ? try selector.path(wanted, now: now, date: wall, using: &random)
+            : try payablePath(wanted, now: now)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
@@ -555,21 +679,54 @@ public struct ClientControl: ~Copyable {
         return id
     }
 
+    /// A path of relays there are vouchers for, and that gave what they were paid for, if there is one.
+    ///
+    /// Guards stay whatever is thought of them: who could make a client change them could choose them.
+    private mutating func payablePath(
+        _ wanted: PathConstraints,
+        now: Instant
+    ) throws(PathError) -> Path {
+        var preferred = wanted
+        var doubted = cashier.reputation.bad(at: wall)
+        if cashier.isRequired(at: wall) {
+            let others = selector.middles.members.map(\.id)
+            let exits = selector.view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
+            doubted.formUnion(cashier.unpayable(others + exits, at: wall))
+        }
+        for member in selector.guards.members { doubted.remove(member.id) }
+        if let exit = wanted.exit { doubted.remove(exit) }
+        guard !doubted.isEmpty else {
+            return try selector.path(wanted, now: now, date: wall, using: &random)
+        }
+        preferred.excluded.formUnion(doubted)
+        do throws(PathError) {
+            return try selector.path(preferred, now: now, date: wall, using: &random)
+        } catch {
+            return try selector.path(wanted, now: now, date: wall, using: &random)
+        }
+    }
+
     private mutating func begin(_ id: CircuitID, over link: LinkID, now: Instant) {
         guard let path = circuits[id]?.path else { return }
         circuits[id]?.stage = .waitingForKeys
         circuits[id]?.link = link
-        jobs.append(.build(id, work(for: path)))
+        let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
+        jobs.append(.build(id, work(for: path, isFirstContact: isForErrands)))
     }
 
-    private mutating func work(for path: Path) -> BuildWork {
+    private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
         var targets: [HopTarget] = []
         for hop in path.hops {
             targets.append(
                 HopTarget(network: network, relay: hop.id, publicKey: hop.circuitKey)
             )
         }
-        return BuildWork(targets: targets, minute: wall.minute, random: &random)
+        return BuildWork(
+            targets: targets,
+            minute: wall.minute,
+            isFirstContact: isFirstContact,
+            random: &random
+        )
     }
 
     private mutating func startBuild(
@@ -710,7 +867,7 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Conversations
 
-    private mutating func say(
+    mutating func say(
         _ message: ControlMessage,
         to hop: HopIndex,
         over id: CircuitID,
@@ -784,12 +941,19 @@ public struct ClientControl: ~Copyable {
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
             if hop == .third { noteTrip(over: id, since: ping.sent, now: now) }
             notices.append(.pong(token: ping.token, hop, now - ping.sent))
-            endSurvey(id)
+            endSurvey(id, now: now)
         case .directoryPart(let part):
             notices.append(.directoryPart(id, hop, part))
+        case .mintAnswer(let part):
+            notices.append(.mintAnswer(id, hop, part))
         case .close:
             fail(id, culprit: nil, reason: "hop \(hop.rawValue) closed the circuit", now: now)
-        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk:
+        case .payResult(let result):
+            cashier.receive(result, from: hop, of: id, now: now, wall: wall)
+        case .report(let report):
+            cashier.receive(report, from: hop, of: id, now: now, wall: wall)
+        case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
+            .payAttach, .reportAsk, .payPass, .mintAsk:
             let reason = "hop \(hop.rawValue) broke the protocol"
             fail(id, culprit: Self.position(of: hop), reason: reason, now: now)
         }
@@ -807,6 +971,7 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let exitTripLimit = 1_024
+    private static let asksWaitingLimit = 8
 
     private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
         guard let circuit = circuits[id],
@@ -823,7 +988,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Leases
 
     /// Brings every tunnel as near to what it should be as can be done now.
-    private mutating func maintain(now: Instant) {
+    mutating func maintain(now: Instant) {
         clock = max(clock, now)
         for id in tunnels.keys.sorted() {
             rotate(id, now: now)
@@ -832,10 +997,12 @@ public struct ClientControl: ~Copyable {
             startBeside(id, now: now)
         }
         drainDialer(now: now)
+        drainCashier(now: now)
     }
 
     /// Gives ready circuits to leases that lost theirs, or to new flows.
     private mutating func assign(_ id: TunnelID, now: Instant) {
+        guard tunnels[id]?.isForErrands == false else { return }
         for circuitID in circuits.keys.sorted() {
             guard let circuit = circuits[circuitID], circuit.tunnel == id, circuit.stage == .ready,
                 let tunnel = tunnels[id]
@@ -864,6 +1031,7 @@ public struct ClientControl: ~Copyable {
             families: 3,
             leaseSecret: lease?.secret ?? .zero
         )
+        beginPaying(id, now: now)
         say(.openTunnel(request), to: .third, over: id, now: now)
     }
 
@@ -883,6 +1051,22 @@ public struct ClientControl: ~Copyable {
         case .opened, .takenOver:
             break
         }
+        guard cashier.mayCarry(id) else {
+            circuits[id]?.opened = answer
+            return
+        }
+        finishOpened(answer, over: id, now: now)
+    }
+
+    /// Lets a circuit carry packets: its exit has given addresses, and every hop is paid.
+    private mutating func finishOpened(
+        _ answer: ControlMessage.TunnelOpened,
+        over id: CircuitID,
+        now: Instant
+    ) {
+        guard let circuit = circuits[id], circuit.stage == .opening,
+            tunnels[circuit.tunnel] != nil
+        else { return }
         circuits[id]?.stage = .active
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
@@ -900,7 +1084,7 @@ public struct ClientControl: ~Copyable {
             // A new lease; flows of one that could not be taken over end.
             let current = tunnels[circuit.tunnel]?.current
             let isNext = current == nil || current == circuit.lease
-            if let old = circuit.lease { endLease(old, keeping: id) }
+            if let old = circuit.lease { endLease(old, keeping: id, now: now) }
             let lease = LeaseID(rawValue: nextLease)
             nextLease += 1
             tunnels[circuit.tunnel]?.leases[lease] = Lease(
@@ -929,12 +1113,16 @@ public struct ClientControl: ~Copyable {
         }
     }
 
-    private mutating func endLease(_ id: LeaseID, keeping circuit: CircuitID? = nil) {
+    private mutating func endLease(
+        _ id: LeaseID,
+        keeping circuit: CircuitID? = nil,
+        now: Instant
+    ) {
         for tunnel in tunnels.keys.sorted() {
             guard let lease = tunnels[tunnel]?.leases.removeValue(forKey: id) else { continue }
             if tunnels[tunnel]?.current == id { tunnels[tunnel]?.current = nil }
             commands.append(.endLease(id))
-            if let used = lease.circuit, used != circuit { drop(used) }
+            if let used = lease.circuit, used != circuit { drop(used, isOrderly: true, now: now) }
         }
     }
 
@@ -960,7 +1148,7 @@ public struct ClientControl: ~Copyable {
         guard let tunnel = tunnels[id] else { return }
         let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
         for lease in lost where exitFailures[lease.exit, default: 0] >= Self.exitFailureLimit {
-            endLease(lease.id)
+            endLease(lease.id, now: now)
         }
         if now >= tunnel.retryAt { startNeeded(id, now: now) }
         startSpare(id, now: now)
@@ -1003,7 +1191,7 @@ public struct ClientControl: ~Copyable {
         let making = making(id).sorted { $0.id < $1.id }
         // What was begun for another exit is of no use as a spare.
         for circuit in making where circuit.path.exit.id != lease.exit && circuit.stage == .ready {
-            drop(circuit.id)
+            drop(circuit.id, isOrderly: true, now: now)
         }
         guard settings.keepsSpare, now >= tunnel.spareRetryAt,
             !making.contains(where: { $0.path.exit.id == lease.exit })
@@ -1055,7 +1243,7 @@ public struct ClientControl: ~Copyable {
                 }
             selector.noteFailure(of: relay, at: culprit, now: now)
         }
-        drop(id)
+        drop(id, isOrderly: false, now: now)
         guard let tunnel = tunnels[circuit.tunnel] else { return }
         if let lease = circuit.lease, tunnel.leases[lease] != nil {
             tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
@@ -1079,7 +1267,15 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Removes a circuit here, in the shard and at the guard.
-    mutating func drop(_ id: CircuitID) {
+    ///
+    /// - Parameter isOrderly: whether nothing is wrong with it; after a fault no hop is paid a class.
+    mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
+        for (hop, message) in cashier.end(id, isOrderly: isOrderly) {
+            guard (try? circuits[id]?.channels[hop.offset].send(message)) != nil else { continue }
+            while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
+                commands.append(.sendControl(id, hop, record))
+            }
+        }
         guard let circuit = circuits.removeValue(forKey: id) else { return }
         if let link = circuit.link, links[link] != nil, circuit.stage != .waitingForKeys {
             let reason = [DestroyReason.finished.rawValue]
@@ -1152,6 +1348,8 @@ extension ClientControl {
         public let roundTrips: [TimeSpan?]
         /// Whether new flows begin on it.
         public let isCurrent: Bool
+        /// What was paid for it; `nil` where nothing is.
+        public let pay: CircuitPayReport?
     }
 
     /// All circuits, the oldest first.
@@ -1167,7 +1365,8 @@ extension ClientControl {
                 buildTime: circuit.buildTime,
                 roundTrips: circuit.roundTrips,
                 isCurrent: circuit.lease != nil
-                    && tunnels[circuit.tunnel]?.current == circuit.lease
+                    && tunnels[circuit.tunnel]?.current == circuit.lease,
+                pay: cashier.report(of: circuit.id)
             )
         }
     }

@@ -1,6 +1,7 @@
 public import Circuits
 public import Links
 public import Onion
+public import Tickets
 
 /// Key work of a client: leaves the control plane, runs anywhere, comes back as ``Outcome``.
 public enum ClientJob: Sendable {
@@ -10,6 +11,8 @@ public enum ClientJob: Sendable {
     case build(CircuitID, BuildWork)
     /// Take a hop's answer.
     case finish(CircuitID, FinishWork)
+    /// Work of the wallet.
+    case wallet(WalletWork)
 
     /// What a job came to.
     public enum Outcome: Sendable {
@@ -19,6 +22,8 @@ public enum ClientJob: Sendable {
         case built(CircuitID, Result<[ClientHandshake], HandshakeError>)
         /// Of ``ClientJob/finish(_:_:)``.
         case finished(CircuitID, FinishWork, Result<FinishWork.Result, HandshakeError>)
+        /// Of ``ClientJob/wallet(_:)``.
+        case wallet(WalletWork.Outcome)
     }
 
     /// Does the work; tens to hundreds of microseconds.
@@ -38,6 +43,8 @@ public enum ClientJob: Sendable {
             } catch {
                 return .finished(id, work, .failure(error))
             }
+        case .wallet(let work):
+            return .wallet(work.run())
         }
     }
 }

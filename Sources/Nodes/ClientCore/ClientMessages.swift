@@ -61,6 +61,8 @@ public enum ClientCommand: Sendable {
     case sendControl(CircuitID, HopIndex, [UInt8])
     /// Let a hop send back at most so many cells, for at most so long, as fast as it goes.
     case measure(CircuitID, HopIndex, cells: Int, time: TimeSpan)
+    /// Report what is counted of a circuit, now and after every so many cells.
+    case countCells(CircuitID, every: UInt32)
     /// Forget a circuit.
     case removeCircuit(CircuitID)
     /// Take a TUN device.
@@ -95,11 +97,17 @@ public enum ClientEvent: Sendable {
     case exhausted(CircuitID)
     /// No flow is left on a lease that is not current.
     case leaseUnused(LeaseID)
+    /// What was counted of a circuit.
+    case counted(CircuitID, HopCounts)
+    /// A hop of a circuit drops cells for lack of pay.
+    case unpaid(CircuitID)
 
     /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
     public var isRepeated: Bool {
         switch self {
-        case .handshake, .created, .control, .silent, .exhausted, .leaseUnused: true
+        case .handshake, .created, .control, .silent, .exhausted, .leaseUnused, .counted,
+            .unpaid:
+            true
         case .link(let event): event.isRepeated
         case .destroyed, .measured: false
         }

@@ -27,6 +27,7 @@ public struct ClientShard: ~Copyable {
     private static let silenceLimit: TimeSpan = .seconds(1)
     private static let echoInterval: TimeSpan = .milliseconds(10)
     private static let echoReserve = 32
+    private static let unpaidInterval: TimeSpan = .milliseconds(100)
 
     struct Route {
         var slot: Int
@@ -64,6 +65,12 @@ public struct ClientShard: ~Copyable {
         var sentBytes: UInt64 = 0
         var receivedBytes: UInt64 = 0
         var echo: EchoStream?
+        var counts = HopCounts()
+        /// The count after which it is reported again.
+        var countMark: UInt64 = .max
+        var countStep: UInt64 = .max
+        /// When the control plane was last told that a hop wants pay.
+        var toldUnpaid: Instant = .zero
     }
 
     struct Tunnel: ~Copyable {
@@ -282,6 +289,10 @@ public struct ClientShard: ~Copyable {
             circuits[slot].echo = EchoStream(hop: hop, cellLimit: cells, time: time, now: now)
             if isNew { echoCircuits.append(slot) }
             nextEcho = now + Self.echoInterval
+        case .countCells(let id, let step):
+            guard let slot = slot(of: id) else { return }
+            circuits[slot].countStep = UInt64(max(1, step))
+            noteCounts(slot)
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             removeCircuit(slot)
@@ -389,7 +400,8 @@ public struct ClientShard: ~Copyable {
     ) {
         switch outcome {
         case .records(let hop, let flags):
-            noteAnswer(flags, slot: slot)
+            noteAnswer(flags, slot: slot, now: now)
+            count(hop, slot: slot)
             let isMarked = isQueueLong || flags.contains(.congestionExperienced)
             receiveRecords(
                 from: hop,
@@ -401,7 +413,7 @@ public struct ClientShard: ~Copyable {
                 now: now
             )
         case .nothing(let flags):
-            noteAnswer(flags, slot: slot)
+            noteAnswer(flags, slot: slot, now: now)
         case .dropped:
             counters.droppedCells += 1
         case .waiting(let position):
@@ -419,9 +431,26 @@ public struct ClientShard: ~Copyable {
     }
 
     /// Notes that hops live, and what the flags of their layers say.
-    private mutating func noteAnswer(_ flags: LayerHeader.Flags, slot: Int) {
+    private mutating func noteAnswer(_ flags: LayerHeader.Flags, slot: Int, now: Instant) {
         circuits[slot].unansweredSince = nil
         if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
+        if flags.contains(.unpaid), circuits[slot].countMark != .max,
+            now - circuits[slot].toldUnpaid >= Self.unpaidInterval
+        {
+            circuits[slot].toldUnpaid = now
+            note(.unpaid(circuits[slot].path.id))
+        }
+    }
+
+    /// Counts a cell for, or from, `hop`.
+    private mutating func count(_ hop: HopIndex, slot: Int) {
+        circuits[slot].counts.note(hop.offset)
+        if circuits[slot].counts.total >= circuits[slot].countMark { noteCounts(slot) }
+    }
+
+    private mutating func noteCounts(_ slot: Int) {
+        circuits[slot].countMark = circuits[slot].counts.total + circuits[slot].countStep
+        note(.counted(circuits[slot].path.id, circuits[slot].counts))
     }
 
     private mutating func releaseWaiting(
@@ -758,6 +787,7 @@ public struct ClientShard: ~Copyable {
         }
         let body = datagram + Datagram.bodyOffset
         let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
+        count(hop, slot: slot)
         if wantsAnswer, circuits[slot].unansweredSince == nil {
             circuits[slot].unansweredSince = now
         }

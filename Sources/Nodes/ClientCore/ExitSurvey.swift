@@ -28,15 +28,17 @@ extension ClientControl {
     /// The circuit `id` stands: where it is to measure its exit, asks for the echo.
     mutating func beginSurvey(_ id: CircuitID, now: Instant) {
         guard let token = circuits[id]?.survey else { return }
-        if !ping(id, hop: .third, token: token, now: now) { drop(id) }
+        if !ping(id, hop: .third, token: token, now: now) {
+            drop(id, isOrderly: true, now: now)
+        }
     }
 
     /// The echo of the circuit `id` came, or will not: it has done its part, if it was to measure.
-    mutating func endSurvey(_ id: CircuitID) {
+    mutating func endSurvey(_ id: CircuitID, now: Instant) {
         guard circuits[id]?.survey != nil else { return }
         // The answer is told already.
         circuits[id]?.survey = nil
-        drop(id)
+        drop(id, isOrderly: true, now: now)
     }
 
     /// Lets links go that nothing uses any longer.

@@ -41,14 +41,17 @@ public struct ProbeControl: ~Copyable {
         public let path: [Target]
         /// How much to measure over it; `nil` for an echo alone.
         public let measurement: Measurement?
+        /// Whether relays want pay, so that they are shown a pass.
+        public let showsPass: Bool
 
-        /// Takes both over.
+        /// Takes the three over.
         ///
         /// - Precondition: there are one to three relays.
-        public init(path: [Target], measurement: Measurement? = nil) {
+        public init(path: [Target], measurement: Measurement? = nil, showsPass: Bool = false) {
             precondition((1...3).contains(path.count), "a circuit has one to three hops")
             self.path = path
             self.measurement = measurement
+            self.showsPass = showsPass
         }
     }
 
@@ -63,6 +66,20 @@ public struct ProbeControl: ~Copyable {
         public init(cells: Int, time: TimeSpan) {
             self.cells = cells
             self.time = time
+        }
+    }
+
+    /// Who signs passes.
+    public struct Authority: Sendable {
+        /// Its index.
+        public let index: UInt8
+        /// Its signing key.
+        public let key: Ed25519.SigningKey
+
+        /// Takes both over.
+        public init(index: UInt8, key: Ed25519.SigningKey) {
+            self.index = index
+            self.key = key
         }
     }
 
@@ -110,6 +127,7 @@ public struct ProbeControl: ~Copyable {
     }
 
     private let network: NetworkID
+    private let authority: Authority?
     private var dialer: LinkDialer
     private var random: RandomGenerator
     private var probes: [Probe] = []
@@ -117,10 +135,15 @@ public struct ProbeControl: ~Copyable {
     private var results: [Outcome] = []
     private var next: UInt64 = 1
 
-    /// Makes a prober of relays of `network`.
-    public init(network: NetworkID, random: consuming RandomGenerator) {
+    /// Makes a prober of relays of `network`, who signs as `authority`.
+    public init(
+        network: NetworkID,
+        authority: Authority? = nil,
+        random: consuming RandomGenerator
+    ) {
         var random = random
         self.network = network
+        self.authority = authority
         dialer = LinkDialer(identity: nil, random: random.split())
         self.random = random
     }
@@ -205,7 +228,7 @@ public struct ProbeControl: ~Copyable {
                 end(probe.circuit, failure: "its link was lost")
             }
         case .measured(let id, let kilobits): end(id, failure: nil, kilobits: kilobits)
-        case .link, .silent, .exhausted, .leaseUnused: break
+        case .link, .silent, .exhausted, .leaseUnused, .counted, .unpaid: break
         }
         drainDialer(now: now)
     }
@@ -321,6 +344,15 @@ public struct ProbeControl: ~Copyable {
         commands.append(
             .setKeys(id, hop, forward: keys.forward, backward: keys.backward, start: start)
         )
+        if probes[index].plan.showsPass, let authority {
+            let pass = pass(
+                for: probes[index].target.relay,
+                as: authority,
+                probes[index].minute
+            )
+            say(.payPass(pass), to: hop, of: id, now: now)
+            guard probe(id) != nil else { return }
+        }
         if let next = hop.next, hop < probes[index].last {
             probes[index].hop = next
             return create(at: index, now: now)
@@ -328,6 +360,21 @@ public struct ProbeControl: ~Copyable {
         let nonce = random.next()
         probes[index].stage = .echoing(nonce: nonce)
         say(.echo(isAnswer: false, nonce: nonce), to: hop, of: id, now: now)
+    }
+
+    private mutating func pass(
+        for relay: NodeID,
+        as authority: Authority,
+        _ minute: UInt32
+    ) -> PayPass {
+        let nonce = Array(random.bytes32().bytes.prefix(16))
+        var pass = PayPass(authority: authority.index, minute: minute, nonce: nonce)
+        pass.signature = authority.key.sign(
+            pass.body(for: relay),
+            label: .pass,
+            network: network.rawValue
+        )
+        return pass
     }
 
     // MARK: Speaking to hops

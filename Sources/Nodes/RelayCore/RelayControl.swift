@@ -6,12 +6,14 @@ public import Directory
 import Flows
 import Links
 import Onion
+public import Tickets
 public import Wire
 
 /// The control plane of a relay: handshakes, extensions, conversations with clients.
 ///
-/// Sans-IO. Feed ``RelayEvent``s, results of ``RelayJob``s and time; drain ``nextCommand()`` and
-/// ``nextJob()`` after each call. `now` never goes back; `wall` only judges minutes and documents.
+/// Sans-IO. Feed ``RelayEvent``s, results of ``RelayJob``s and ``TicketErrand``s, and time; drain
+/// ``nextCommand()``, ``nextJob()`` and ``nextErrand()`` after each call. `now` never goes back;
+/// `wall` only judges minutes, epochs and documents.
 /// Not thread-safe: owned by one task.
 ///
 /// Bounds: the shard's links and circuits; ``createWorkLimit`` CREATEs in work; 64 extensions wait
@@ -22,6 +24,7 @@ public struct RelayControl: ~Copyable {
     private static let extendsWaitingLimit = 64
     private static let earlyWait: TimeSpan = .milliseconds(300)
     private static let createTryLimit = 5
+    private static let reportsWaitingLimit = 8
     /// Bytes of messages from clients that did not come whole yet, of all circuits together.
     public static let heldByteLimit = 16 << 20
 
@@ -87,6 +90,8 @@ public struct RelayControl: ~Copyable {
         let peer: LinkPeer
         let shard: Int
         let isInitiator: Bool
+        /// Where a client is; `nil` for a relay.
+        var source: IPAddress?
         var creates: TokenBucket
         var circuits: Set<CircuitID> = []
         /// Whether both ends have shown that they hold its keys.
@@ -136,6 +141,7 @@ public struct RelayControl: ~Copyable {
     private let shardCount: Int
     private var commands: Deque<ShardCommand> = []
     private var jobs: Deque<RelayJob> = []
+    private var errands: Deque<TicketErrand> = []
 
     private var nextLink: UInt64 = 1
     private var links: [LinkID: LinkState] = [:]
@@ -145,9 +151,10 @@ public struct RelayControl: ~Copyable {
     private var waitingForLink: [Neighbour: [CircuitID]] = [:]
     private var nextShard = 0
     private var leases: LeaseTable?
+    private var desk: PaymentDesk
 
     private var nextCircuit: UInt64 = 1
-    private var circuits: [CircuitID: CircuitState] = [:]
+    var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
@@ -158,8 +165,10 @@ public struct RelayControl: ~Copyable {
     private var timerPlaces: [CircuitID: Int] = [:]
     private var placeOwners: [CircuitID?] = []
     private var freePlaces: [Int] = []
+    /// Requests to mints on their way through this relay.
+    var mintErrands: MintForwarding
     /// What the control plane counted.
-    public private(set) var counters = Counters()
+    public internal(set) var counters = Counters()
 
     /// Counts of the control plane, for metrics and tests.
     public struct Counters: Sendable, Equatable {
@@ -177,6 +186,10 @@ public struct RelayControl: ~Copyable {
         public var violations: UInt64 = 0
         /// Extensions that failed.
         public var failedExtends: UInt64 = 0
+        /// Requests to mints handed on.
+        public var mintRequests: UInt64 = 0
+        /// Requests to mints refused for lack of budget.
+        public var busyMintRequests: UInt64 = 0
     }
 
     /// What a relay remembers of CREATEs its circuit key opened before this start.
@@ -206,6 +219,7 @@ public struct RelayControl: ~Copyable {
         shardCount: Int = 1,
         exit: ExitSettings? = nil,
         memory: ReplayMemory = .none,
+        book: VoucherBook = VoucherBook(),
         now: Instant,
         wall: WallTime,
         random: consuming RandomGenerator
@@ -227,6 +241,7 @@ public struct RelayControl: ~Copyable {
             random: random.split()
         )
         self.shardCount = shardCount
+        mintErrands = MintForwarding(now: now)
         if let exit {
             leases = LeaseTable(
                 pool: exit.pool,
@@ -241,6 +256,12 @@ public struct RelayControl: ~Copyable {
         if case .lost = memory { uncleanBootMinute = wall.minute } else { uncleanBootMinute = 0 }
         bootMinute = wall.minute
         self.wall = wall
+        desk = PaymentDesk(
+            relay: identity.relay,
+            network: identity.network,
+            book: book,
+            random: random.split()
+        )
         self.random = random
     }
 
@@ -272,6 +293,26 @@ public struct RelayControl: ~Copyable {
         jobs.popFirst()
     }
 
+    /// Takes the next errand.
+    public mutating func nextErrand() -> TicketErrand? {
+        errands.popFirst()
+    }
+
+    /// What was earned so far.
+    public var earnings: VoucherBook.Earnings {
+        desk.earnings
+    }
+
+    /// What was earned by the vouchers of each day since 1970, ascending.
+    public var earningsByDay: [(day: UInt32, earnings: VoucherBook.Earnings)] {
+        desk.earningsByDay
+    }
+
+    /// Whether vouchers cannot be put on disk now: none is taken until they can.
+    public var cannotStoreVouchers: Bool {
+        desk.cannotStore
+    }
+
     /// The marks of CREATEs, to store at a stop in order.
     public var replayMarks: CreateFilter {
         filter
@@ -279,7 +320,7 @@ public struct RelayControl: ~Copyable {
 
     /// When ``advance(to:)`` has something to do.
     public var nextDeadline: Instant {
-        let deadline = min(timers.nextDeadline, dialer.nextDeadline)
+        let deadline = min(timers.nextDeadline, dialer.nextDeadline, desk.nextDeadline)
         switch leases {
         case .some(let leases): return min(deadline, leases.nextDeadline ?? .distantFuture)
         case .none: return deadline
@@ -307,8 +348,14 @@ public struct RelayControl: ~Copyable {
     // MARK: Inputs
 
     /// Takes a newer view of the network.
-    public mutating func setView(_ view: NetworkView) {
+    public mutating func setView(_ view: NetworkView, now: Instant) {
         self.view = view
+        desk.setNetwork(view.consensus, now: now)
+    }
+
+    /// Takes the keys of the authorities, by index: circuits that measure show their passes.
+    public mutating func setAuthorities(_ keys: [UInt8: Bytes32]) {
+        desk.setAuthorities(keys)
     }
 
     /// Takes the documents it hands out over circuits.
@@ -358,8 +405,11 @@ public struct RelayControl: ~Copyable {
             receiveControl(id, record, isEarly: isEarly, now: now)
         case .idle(let id):
             destroy(id, reason: .finished, now: now)
+        case .counted(let id, let counts):
+            desk.counted(id, counts, now: now)
         }
         drainDialer(now: now)
+        drainDesk(now: now)
     }
 
     /// Takes the result of a job.
@@ -371,19 +421,64 @@ public struct RelayControl: ~Copyable {
             finishResponse(request, result, now: now)
         case .created(let key, let mark, let result):
             finishCreate(key, mark: mark, result, now: now, wall: wall)
+        case .verified(let id, let check, let isValid):
+            desk.finish(id, check, isValid: isValid)
         }
         drainDialer(now: now)
+        drainDesk(now: now)
+    }
+
+    /// Learns whether what was to be stored under `number` is on disk.
+    public mutating func stored(_ number: UInt64, isDone: Bool, now: Instant, wall: WallTime) {
+        self.wall = wall
+        desk.stored(number, isDone: isDone, now: now)
+        drainDesk(now: now)
+    }
+
+    /// Takes a mint's answer to what was asked under `number`; `nil` where there was none.
+    public mutating func answered(
+        _ number: UInt64,
+        _ reply: MintReply?,
+        now: Instant,
+        wall: WallTime
+    ) {
+        self.wall = wall
+        desk.answered(number, reply, now: now)
+        drainDesk(now: now)
     }
 
     /// Lets time pass: repetitions and what has waited for too long.
-    public mutating func advance(to now: Instant) {
+    public mutating func advance(to now: Instant, wall: WallTime) {
+        self.wall = wall
         dialer.advance(to: now)
         leases?.expire(now: now)
+        desk.advance(to: now, wall: wall)
         while let place = timers.popDue(now: now) {
             guard let id = placeOwners[place] else { continue }
             tend(id, now: now)
         }
         drainDialer(now: now)
+        drainDesk(now: now)
+    }
+
+    /// Does what the desk asks for.
+    private mutating func drainDesk(now: Instant) {
+        while let step = desk.nextStep() {
+            switch step {
+            case .say(let id, .report(let report)):
+                // The next one says the same and more: none waits for a client that does not hear.
+                guard let waiting = circuits[id]?.channel.waitingCount,
+                    waiting < Self.reportsWaitingLimit
+                else { continue }
+                say(.report(report), to: id, now: now)
+            case .say(let id, let message): say(message, to: id, now: now)
+            case .allow(let id, let allowance): tell(.allow(id, allowance), to: id)
+            case .count(let id): tell(.count(id), to: id)
+            case .violate(let id): violate(id, now: now)
+            case .verify(let id, let check): jobs.append(.verify(id, check))
+            case .errand(let errand): errands.append(errand)
+            }
+        }
     }
 
     // MARK: Links
@@ -448,6 +543,7 @@ public struct RelayControl: ~Copyable {
                 peer: peer,
                 shard: shard,
                 isInitiator: false,
+                source: peer == .client ? source.ip : nil,
                 creates: createBudget(for: peer, now: now)
             )
             let session = NewSession(
@@ -700,8 +796,14 @@ public struct RelayControl: ~Copyable {
             counters.violations += 1
             return refuse(key, .violation)
         }
+        let isContact = answer.message.isFirstContact
+        guard !isContact || admitsContact(over: link, now: now) else {
+            counters.busyCreates += 1
+            return refuse(key, .busy)
+        }
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
+        let allowance = desk.open(id, hop: hop, isContact: isContact, now: now, wall: wall)
         let created = answer.answer.encoded
         circuits[id] = CircuitState(
             id: id,
@@ -724,12 +826,22 @@ public struct RelayControl: ~Copyable {
                     hop: hop,
                     early: answer.early,
                     keys: answer.keys,
-                    start: UInt32(truncatingIfNeeded: random.next(below: 1 << 29))
+                    start: UInt32(truncatingIfNeeded: random.next(below: 1 << 29)),
+                    allowance: allowance
                 )
             ),
             to: id
         )
         tell(.sendCell(key.link, key.number, .created, created), to: key.link)
+    }
+
+    private mutating func admitsContact(over link: LinkState, now: Instant) -> Bool {
+        switch (link.peer, link.source) {
+        case (.relay(let relay), _): desk.admitsContact(from: .relay(relay), now: now)
+        case (.client, .some(let source)):
+            desk.admitsContact(from: .client(at: source), now: now)
+        case (.client, .none): false
+        }
     }
 
     private mutating func receiveCreated(_ key: RouteKey, _ body: [UInt8], now: Instant) {
@@ -790,7 +902,13 @@ public struct RelayControl: ~Copyable {
             forget(id, now: now)
         case .directoryAsk(let ask):
             say(.directoryPart(shelf.part(ask)), to: id, now: now)
-        case .echo, .extended, .tunnelOpened, .directoryPart:
+        case .payOpen(let open): desk.receive(open, over: id, wall: wall)
+        case .payTick(let place): desk.receive(place, over: id, now: now, wall: wall)
+        case .payAttach(let attach): desk.receive(attach, over: id, now: now, wall: wall)
+        case .payPass(let pass): desk.receive(pass, over: id, now: now, wall: wall)
+        case .reportAsk: desk.receiveReportAsk(over: id)
+        case .mintAsk(let ask): receive(ask, from: id, now: now)
+        case .echo, .extended, .tunnelOpened, .directoryPart, .payResult, .report, .mintAnswer:
             violate(id, now: now)
         }
     }
@@ -902,7 +1020,7 @@ public struct RelayControl: ~Copyable {
         pump(id, now: now)
     }
 
-    private mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
+    mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channel.send(message)
@@ -948,7 +1066,9 @@ public struct RelayControl: ~Copyable {
 
     private mutating func forget(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
+        desk.close(id)
         leases?.release(owner: id.rawValue, now: now)
+        mintErrands.forget(id)
         heldByteCount -= circuit.channel.heldByteCount
         byPrevious[circuit.previous] = nil
         leave(circuit.previous.link, id)
@@ -1027,6 +1147,7 @@ public struct RelayControl: ~Copyable {
             }
         }
         tell(.holdLease(id, lease), to: id)
+        desk.noteExit(id, now: now)
         return answer
     }
 

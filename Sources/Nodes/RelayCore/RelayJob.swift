@@ -2,6 +2,7 @@ public import Base
 public import Circuits
 public import Links
 public import Onion
+public import Tickets
 public import Wire
 
 /// Key work of a relay: leaves the control plane, runs anywhere, comes back as ``Outcome``.
@@ -20,6 +21,8 @@ public enum RelayJob: Sendable {
     case respond(LinkRequest, ResponseWork)
     /// Answer a CREATE.
     case create(LinkID, CircuitNumber, UInt64, CreateWork)
+    /// Verify a voucher shown over a circuit.
+    case verify(CircuitID, VoucherCheck)
 
     /// What a job came to.
     public enum Outcome: Sendable {
@@ -33,6 +36,8 @@ public enum RelayJob: Sendable {
             mark: UInt64,
             Result<CreateWork.Result, HandshakeError>
         )
+        /// Of ``RelayJob/verify(_:_:)``.
+        case verified(CircuitID, VoucherCheck, isValid: Bool)
     }
 
     /// Does the work; tens to hundreds of microseconds.
@@ -52,6 +57,13 @@ public enum RelayJob: Sendable {
                 return .created(key, mark: mark, .success(try work.run()))
             } catch {
                 return .created(key, mark: mark, .failure(error))
+            }
+        case .verify(let id, let check):
+            do throws(VoucherFault) {
+                try check.run()
+                return .verified(id, check, isValid: true)
+            } catch {
+                return .verified(id, check, isValid: false)
             }
         }
     }

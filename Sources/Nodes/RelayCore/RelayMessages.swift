@@ -37,6 +37,10 @@ public enum RelayCommand: Sendable {
     case releaseLease(CircuitID)
     /// Packets for this lease belong to that shard.
     case placeLease(UInt32, shard: Int)
+    /// Carry so much for a circuit.
+    case allow(CircuitID, CellAllowance)
+    /// Report what was counted of a circuit.
+    case count(CircuitID)
     /// Forget a circuit.
     case removeCircuit(CircuitID)
 }
@@ -57,6 +61,8 @@ public struct NewRelayCircuit: Sendable {
     public let keys: HandshakeKeys
     /// First backward counter.
     public let start: UInt32
+    /// What is carried for it; `nil` for everything.
+    public let allowance: CellAllowance?
 
     /// Puts a circuit together.
     public init(
@@ -66,7 +72,8 @@ public struct NewRelayCircuit: Sendable {
         hop: HopIndex,
         early: EarlyKeys?,
         keys: HandshakeKeys,
-        start: UInt32
+        start: UInt32,
+        allowance: CellAllowance? = nil
     ) {
         self.id = id
         self.link = link
@@ -75,6 +82,7 @@ public struct NewRelayCircuit: Sendable {
         self.early = early
         self.keys = keys
         self.start = start
+        self.allowance = allowance
     }
 }
 
@@ -98,11 +106,13 @@ public enum RelayEvent: Sendable {
     case control(CircuitID, [UInt8], isEarly: Bool)
     /// A circuit was idle for too long.
     case idle(CircuitID)
+    /// What was counted of a circuit: a tick is full, it was asked for, or nobody pays.
+    case counted(CircuitID, CellCounts)
 
     /// The circuit it speaks of, where that stands in the shard.
     var standingCircuit: CircuitID? {
         switch self {
-        case .nextLost(let id), .control(let id, _, _), .idle(let id): id
+        case .nextLost(let id), .control(let id, _, _), .idle(let id), .counted(let id, _): id
         case .link, .handshake, .create, .created, .destroyed, .refused: nil
         }
     }
@@ -112,7 +122,7 @@ public enum RelayEvent: Sendable {
     /// All other events tell of something that happens once, and must not be lost.
     public var isRepeated: Bool {
         switch self {
-        case .handshake, .create, .created, .refused, .control, .idle: true
+        case .handshake, .create, .created, .refused, .control, .idle, .counted: true
         case .link(let event): event.isRepeated
         case .destroyed, .nextLost: false
         }
@@ -186,6 +196,8 @@ public struct RelayCounters: Sendable, Equatable {
     public var signalDrops: UInt64 = 0
     /// Datagrams and packets that belonged to another shard.
     public var handedOver: UInt64 = 0
+    /// Cells dropped because nobody had paid for them.
+    public var unpaidCells: UInt64 = 0
 
     /// Nothing counted yet.
     public init() {}
@@ -201,6 +213,7 @@ public struct RelayCounters: Sendable, Equatable {
             \.forwardCells, \.backwardCells, \.deliveredCells, \.unknownCircuit, \.overflow,
             \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
             \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
+            \.unpaidCells,
         ]
     }
 }

@@ -39,6 +39,8 @@ public struct RelayShard: ~Copyable {
     private static let pendingLife: TimeSpan = .seconds(10)
     /// Idle circuits that carried nothing make room for others after this time.
     private static let unusedLife: TimeSpan = .seconds(10)
+    /// The shortest time between two events that tell of cells dropped for lack of pay.
+    private static let unpaidInterval: TimeSpan = .milliseconds(100)
     /// Slots looked at to make room for one circuit, so that a flood of CREATE costs little.
     private static let evictionSpan = 1_024
 
@@ -99,6 +101,9 @@ public struct RelayShard: ~Copyable {
         var signal = CongestionSignal()
         /// Whether the client is to hear of congestion towards the exit.
         var owesForwardMark = false
+        var meter = CellMeter()
+        /// When the control plane was last told of cells that nobody paid for.
+        var toldUnpaid: Instant = .zero
         var lastUsed: Instant
 
         init(previous: Route, now: Instant) {
@@ -335,6 +340,12 @@ public struct RelayShard: ~Copyable {
             releaseLease(slot, now: now)
         case .placeLease(let lease, let shard):
             exit?.note(lease, at: shard)
+        case .allow(let id, let allowance):
+            guard let slot = slot(of: id) else { return }
+            circuits[slot].meter.set(allowance)
+        case .count(let id):
+            guard let slot = slot(of: id) else { return }
+            note(.counted(id, circuits[slot].meter.counts))
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             remove(slot, now: now)
@@ -461,6 +472,7 @@ public struct RelayShard: ~Copyable {
         let judgement = judge(slot)
         guard judgement != .shed else {
             counters.shedCells += 1
+            circuits[slot].meter.noteShed()
             return
         }
         guard let outcome = circuits[slot].path?.openForward(&bytes, body: body, counter: counter)
@@ -493,15 +505,22 @@ public struct RelayShard: ~Copyable {
         isMarked: Bool,
         now: Instant
     ) {
+        if case .dropped(let reason) = outcome {
+            counters.drops[reason.rawValue] += 1
+            return
+        }
+        let verdict = circuits[slot].meter.takeForward()
+        if verdict != .carried { noteCounts(verdict, slot: slot, now: now) }
         switch outcome {
-        case .pass(let counter):
+        case .pass(let counter) where verdict != .refused:
             if isMarked {
                 circuits[slot].owesForwardMark = true
                 counters.markedCells += 1
             }
             pass(counter, &bytes, datagram: datagram, slot: slot, now: now)
         case .records(let isEarly):
-            counters.deliveredCells += 1
+            // Unpaid too: what is in it may be pay.
+            if verdict != .refused { counters.deliveredCells += 1 }
             receiveRecords(
                 &bytes,
                 body: datagram + Datagram.bodyOffset,
@@ -510,11 +529,20 @@ public struct RelayShard: ~Copyable {
                 isMarked: isMarked,
                 now: now
             )
-        case .nothing:
+        case .pass, .nothing, .dropped:
             return
-        case .dropped(let reason):
-            counters.drops[reason.rawValue] += 1
         }
+    }
+
+    /// Tells the control plane that a tick is full, or, now and then, that cells are not paid for.
+    private mutating func noteCounts(_ verdict: CellMeter.Verdict, slot: Int, now: Instant) {
+        if verdict == .refused {
+            counters.unpaidCells += 1
+            guard now - circuits[slot].toldUnpaid >= Self.unpaidInterval else { return }
+            circuits[slot].toldUnpaid = now
+        }
+        guard let id = circuits[slot].path?.id else { return }
+        note(.counted(id, circuits[slot].meter.counts))
     }
 
     private mutating func pass(
@@ -546,6 +574,7 @@ public struct RelayShard: ~Copyable {
         )
         if links.send(&bytes, datagram: datagram, link: next.slot, header: header, now: now) {
             circuits[slot].hasCarried = true
+            circuits[slot].meter.notePassed()
             counters.forwardCells += 1
         }
     }
@@ -559,16 +588,26 @@ public struct RelayShard: ~Copyable {
     ) {
         circuits[slot].lastUsed = now
         let judgement = judge(slot)
+        circuits[slot].meter.noteFromNext()
         guard judgement != .shed else {
             counters.shedCells += 1
+            circuits[slot].meter.noteShed()
             return
         }
+        guard isPaid(slot, now: now) else { return }
         var layer = LayerHeader(command: .forward, nextCounter: header.counter)
         if judgement == .mark {
             layer.flags = .congestionExperienced
             counters.markedCells += 1
         }
         sendBackward(&bytes, datagram: datagram, slot: slot, header: layer, now: now)
+    }
+
+    /// Counts a backward cell; false where nobody has paid for it.
+    private mutating func isPaid(_ slot: Int, now: Instant) -> Bool {
+        let verdict = circuits[slot].meter.takeBackward()
+        if verdict != .carried { noteCounts(verdict, slot: slot, now: now) }
+        return verdict != .refused
     }
 
     private mutating func sendBackward(
@@ -585,6 +624,7 @@ public struct RelayShard: ~Copyable {
             circuits[slot].owesForwardMark = false
             header.flags.insert(.forwardCongestion)
         }
+        if circuits[slot].meter.isRefusing { header.flags.insert(.unpaid) }
         guard isCurrent(previous), circuits[slot].path?.canSealBackward == true,
             let hop = circuits[slot].path?.hop,
             let counter = circuits[slot].path?.sealBackward(&bytes, body: body, header: header)
@@ -615,6 +655,8 @@ public struct RelayShard: ~Copyable {
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        let isUnpaid = circuits[slot].meter.isRefusing
+        let carriesPackets = circuits[slot].meter.carriesPackets && !isUnpaid
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
@@ -623,9 +665,10 @@ public struct RelayShard: ~Copyable {
                         counters.overflow += 1
                         continue
                     }
+                    guard !isUnpaid || circuits[slot].meter.takesControl() else { continue }
                     note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
                 case .packet(let range):
-                    guard !isEarly else { continue }
+                    guard !isEarly, carriesPackets else { continue }
                     receivePacket(
                         range,
                         slot: slot,
@@ -634,12 +677,14 @@ public struct RelayShard: ~Copyable {
                         now: now
                     )
                 case .probe(let range):
-                    guard !isEarly, bytes.byte(at: range.lowerBound) == 0 else { continue }
+                    guard !isEarly, carriesPackets, bytes.byte(at: range.lowerBound) == 0,
+                        isPaid(slot, now: now)
+                    else { continue }
                     bytes.storeBigEndian(UInt8(1), at: range.lowerBound)
                     // Sealed where it lies: nothing is left to read.
                     return echo(&bytes, body: body, slot: slot, isMarked: isMarked, now: now)
                 case .firstFragment, .furtherFragment:
-                    guard !isEarly else { continue }
+                    guard !isEarly, carriesPackets else { continue }
                     receiveFragment(
                         record,
                         slot: slot,
@@ -884,8 +929,9 @@ public struct RelayShard: ~Copyable {
         guard var open = circuits[slot].open else { return }
         circuits[slot].open = nil
         guard !open.fill.isEmpty else { return }
-        open.fill.close(in: &bytes)
         circuits[slot].lastUsed = now
+        guard isPaid(slot, now: now) else { return }
+        open.fill.close(in: &bytes)
         sendBackward(
             &bytes,
             datagram: open.datagram,
@@ -909,6 +955,7 @@ public struct RelayShard: ~Copyable {
             RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
             to: datagram + Datagram.bodyOffset
         )
+        circuits[slot].meter.countOwn()
         sendBackward(
             &bytes,
             datagram: datagram,
@@ -1024,6 +1071,7 @@ public struct RelayShard: ~Copyable {
             backward: new.keys.backward,
             start: new.start
         )
+        if let allowance = new.allowance { circuits[slot].meter.set(allowance) }
         circuits[slot].lastUsed = now
         releaseWaiting(slot, bytes: &bytes, now: now)
     }

@@ -8,4 +8,8 @@ public enum CryptoError: Error, Hashable, Sendable {
     case invalidCiphertext
     /// The agreement gave zeros, so the peer chose the result.
     case allZeroSharedSecret
+    /// Bytes are no private key of the algorithm.
+    case invalidPrivateKey
+    /// A signature, a sealed text or what should become one is not authentic.
+    case authenticationFailure
 }

@@ -20,6 +20,10 @@ public enum SignatureLabel: String, CaseIterable, Sendable {
     case ballot
     /// An operator's grant.
     case grant
+    /// A mint's announcement of its keys and totals.
+    case mint
+    /// An authority's word that a circuit only measures.
+    case pass
 
     /// The 16 bytes in front of what is signed.
     public var bytes: [UInt8] {

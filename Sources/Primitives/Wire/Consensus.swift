@@ -5,7 +5,7 @@ public import Base
 /// Layout (§E.2), big-endian: `version u8 = 1 | netid 32 | valid_after u32 | fresh_until u32 |
 /// valid_until u32 | parameters | mint section length u32 | prev_digest 32 | log_size u32 |
 /// log_root 32 | record count u32 | records`, times in seconds since 1970, records strictly
-/// ascending by relay_id. The mint section is empty in this version. One value has one encoding.
+/// ascending by relay_id. One value has one encoding.
 public struct Consensus: Hashable, Sendable {
     /// The network it is for.
     public var network: NetworkID
@@ -17,6 +17,8 @@ public struct Consensus: Hashable, Sendable {
     public var validUntil: WallTime
     /// The network's parameters.
     public var parameters: NetworkParameters
+    /// The mints, their keys and totals; empty where the network has none.
+    public var mints = MintSection()
     /// The digest of the document before this one; zero for the first.
     public var previousDigest: Bytes32
     /// Documents in the transparency log, this one not among them.
@@ -36,9 +38,11 @@ public struct Consensus: Hashable, Sendable {
         previousDigest: Bytes32,
         logSize: UInt32,
         logRoot: Bytes32,
-        relays: [RelayRecord]
+        relays: [RelayRecord],
+        mints: MintSection = MintSection()
     ) {
         self.network = network
+        self.mints = mints
         self.validAfter = validAfter
         self.freshUntil = freshUntil
         self.validUntil = validUntil
@@ -56,7 +60,7 @@ extension Consensus {
 
     /// The most bytes a body takes: about 207 MB.
     public static let maximumByteCount =
-        fixedByteCount + NetworkParameters.maximumByteCount
+        fixedByteCount + NetworkParameters.maximumByteCount + MintSection.maximumByteCount
         + maximumRelayCount * RelayRecord.maximumByteCount
 
     /// Reads a whole body.
@@ -81,10 +85,15 @@ extension Consensus {
         freshUntil = WallTime(seconds: UInt64(try reader.read(UInt32.self)))
         validUntil = WallTime(seconds: UInt64(try reader.read(UInt32.self)))
         parameters = try NetworkParameters(from: &reader)
-        let mintByteCount = try reader.read(UInt32.self)
-        guard mintByteCount == 0 else {
-            throw .tooLarge(field: "mint section", value: UInt64(mintByteCount), limit: 0)
+        let mintByteCount = Int(try reader.read(UInt32.self))
+        guard mintByteCount <= MintSection.maximumByteCount else {
+            throw .tooLarge(
+                field: "mint section",
+                value: UInt64(mintByteCount),
+                limit: UInt64(MintSection.maximumByteCount)
+            )
         }
+        mints = try MintSection(parsing: try reader.read(byteCount: mintByteCount))
         previousDigest = try reader.readBytes32()
         logSize = try reader.read()
         logRoot = try reader.readBytes32()
@@ -108,7 +117,9 @@ extension Consensus {
             writer.write(seconds)
         }
         try parameters.write(to: &writer)
-        writer.write(UInt32(0))
+        let mintBytes = try mints.encoded()
+        writer.write(UInt32(clamping: mintBytes.count))
+        writer.write(mintBytes)
         writer.write(previousDigest)
         writer.write(logSize)
         writer.write(logRoot)

@@ -51,6 +51,21 @@ extension NetworkParameters {
         Field(id: 22, name: "exit-tick-cells", range: 1...65_536, path: \.exitTickCells),
         Field(id: 23, name: "ticket-epoch-seconds", range: 60...year, path: \.ticketEpochSeconds),
         Field(id: 24, name: "burn-per-mille", range: 0...1_000, path: \.burnPerMille),
+        Field(id: 25, name: "mint-count", range: 1...10, isLater: true, path: \.mintCount),
+        Field(
+            id: 26,
+            name: "mint-set-version",
+            range: 0...3,
+            isLater: true,
+            path: \.mintSetVersion
+        ),
+        Field(
+            id: 27,
+            name: "deposit-seconds",
+            range: 5...month,
+            isLater: true,
+            path: \.depositSeconds
+        ),
         Field(id: 30, name: "datagram-bytes", range: 1_280...9_000, path: \.datagramByteCount),
         Field(id: 40, name: "guard-sample-minimum", range: 1...60, path: \.guardSampleMinimum),
         Field(id: 41, name: "guard-sample-maximum", range: 1...60, path: \.guardSampleMaximum),

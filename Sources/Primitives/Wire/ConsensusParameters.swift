@@ -31,6 +31,12 @@ public struct NetworkParameters: Hashable, Sendable {
     public var ticketEpochSeconds: UInt32 = 7 * 86_400
     /// Thousandths of a deposit that are burnt.
     public var burnPerMille: UInt32 = 20
+    /// Mints of the network, whether or not all of them are there; 3f + 1.
+    public var mintCount: UInt32 = 4
+    /// Version of the set of mints that sign the vouchers of this epoch.
+    public var mintSetVersion: UInt32 = 0
+    /// Seconds from one deposit of a relay to the next, on average.
+    public var depositSeconds: UInt32 = 86_400
     /// Bytes of every datagram.
     public var datagramByteCount: UInt32 = 1_392
     /// Guards a client samples, where there are that many.
@@ -111,6 +117,7 @@ public struct NetworkParameters: Hashable, Sendable {
         parameters.measureCells = 1_024
         parameters.measureMilliseconds = 500
         parameters.weightGrowthSeconds = 30
+        parameters.depositSeconds = 60
         parameters.subnetPrefixV4 = 24
         parameters.subnetPrefixV6 = 48
         return parameters

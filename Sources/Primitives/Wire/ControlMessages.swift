@@ -94,6 +94,24 @@ public enum ControlMessage: Equatable, Sendable {
     case directoryAsk(DirectoryAsk)
     /// A part of the directory.
     case directoryPart(DirectoryPart)
+    /// Shows a voucher.
+    case payOpen(PayOpen)
+    /// Answers a voucher or a pass.
+    case payResult(PayResult)
+    /// Pays further ticks of the newest voucher.
+    case payTick(ChainPlace)
+    /// Uses a voucher the hop knows on this circuit too.
+    case payAttach(PayAttach)
+    /// Asks a hop what it carried and was paid.
+    case reportAsk
+    /// What a hop carried and was paid.
+    case report(HopReport)
+    /// Shows an authority's pass.
+    case payPass(PayPass)
+    /// A part of a request for a mint.
+    case mintAsk(MintAsk)
+    /// A part of a mint's answer.
+    case mintAnswer(MintAnswerPart)
 
     /// How an extension went.
     public enum ExtendResult: Equatable, Sendable {
@@ -170,6 +188,12 @@ public enum ControlMessage: Equatable, Sendable {
         case .echo: 8
         case .close: 10
         case .directoryAsk, .directoryPart: 11
+        case .payOpen, .payResult: 3
+        case .payTick: 4
+        case .payAttach: 5
+        case .report, .reportAsk: 6
+        case .payPass: 13
+        case .mintAsk, .mintAnswer: 12
         }
     }
 
@@ -216,6 +240,15 @@ public enum ControlMessage: Equatable, Sendable {
         case 10: self = .close(reason: try reader.read())
         case 11 where fromClient: self = .directoryAsk(try DirectoryAsk(from: &reader))
         case 11: self = .directoryPart(try DirectoryPart(from: &reader))
+        case 3 where fromClient: self = .payOpen(try PayOpen(from: &reader))
+        case 3: self = .payResult(try PayResult(from: &reader))
+        case 4: self = .payTick(try ChainPlace(from: &reader))
+        case 5: self = .payAttach(try PayAttach(from: &reader))
+        case 6 where fromClient: self = .reportAsk
+        case 6: self = .report(try HopReport(from: &reader))
+        case 12 where fromClient: self = .mintAsk(try MintAsk(from: &reader))
+        case 12: self = .mintAnswer(try MintAnswerPart(from: &reader))
+        case 13: self = .payPass(try PayPass(from: &reader))
         default: throw .unknown(field: "CTRL type", value: UInt64(type))
         }
         try reader.finish()
@@ -248,6 +281,15 @@ public enum ControlMessage: Equatable, Sendable {
             writer.write(reason)
         case .directoryAsk(let ask): ask.write(to: &writer)
         case .directoryPart(let part): part.write(to: &writer)
+        case .payOpen(let open): open.write(to: &writer)
+        case .payResult(let result): result.write(to: &writer)
+        case .payTick(let place): place.write(to: &writer)
+        case .payAttach(let attach): attach.write(to: &writer)
+        case .reportAsk: break
+        case .report(let report): report.write(to: &writer)
+        case .payPass(let pass): pass.write(to: &writer)
+        case .mintAsk(let ask): ask.write(to: &writer)
+        case .mintAnswer(let part): part.write(to: &writer)
         }
         return writer.bytes
     }

@@ -3,8 +3,9 @@ public import Base
 /// What one authority says of the network for one interval: the body of a vote.
 ///
 /// Layout (§E.1), big-endian: `version u8 = 1 | netid 32 | valid_after u32 | author u8 | parameters |
-/// log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id. The
-/// log is the state of the author's log of documents. One value has one encoding.
+/// log length u16 | log | entry count u32 | entries`, entries strictly ascending by relay_id, and
+/// the mint section behind them where there is a mint. The log is the state of the author's log of
+/// documents. One value has one encoding.
 public struct DirectoryVote: Hashable, Sendable {
     /// The network it is for.
     public var network: NetworkID
@@ -14,6 +15,8 @@ public struct DirectoryVote: Hashable, Sendable {
     public var author: UInt8
     /// The parameters it wants.
     public var parameters: NetworkParameters
+    /// The newest announcements of mints it knows.
+    public var mints = MintSection()
     /// The state of its log of documents, as the log writes it; at most 1,068 bytes.
     public var log: [UInt8]
     /// The relays it would list, strictly ascending by identity; at most 100,000.
@@ -88,9 +91,11 @@ public struct DirectoryVote: Hashable, Sendable {
         author: UInt8,
         parameters: NetworkParameters,
         log: [UInt8],
-        entries: [Entry]
+        entries: [Entry],
+        mints: MintSection = MintSection()
     ) {
         self.network = network
+        self.mints = mints
         self.validAfter = validAfter
         self.author = author
         self.parameters = parameters
@@ -103,7 +108,7 @@ extension DirectoryVote {
     /// The most bytes a vote takes: about 8 MB.
     public static let maximumByteCount =
         1 + 32 + 4 + 1 + NetworkParameters.maximumByteCount + 2 + maximumLogByteCount + 4
-        + Consensus.maximumRelayCount * Entry.byteCount
+        + Consensus.maximumRelayCount * Entry.byteCount + MintSection.maximumByteCount
 
     /// The most bytes the state of a log takes: size, last digest and 32 hashes.
     public static let maximumLogByteCount = 4 + 32 + 32 * 32
@@ -155,7 +160,8 @@ extension DirectoryVote {
         entries = []
         entries.reserveCapacity(count)
         for _ in 0..<count { entries.append(try Entry(from: &reader)) }
-        try reader.finish()
+        // A network without mints has votes as the first version wrote them.
+        mints = try MintSection(parsing: reader.readRemaining())
         try validate()
     }
 
@@ -177,6 +183,7 @@ extension DirectoryVote {
         writer.write(log)
         writer.write(UInt32(truncatingIfNeeded: entries.count))
         for entry in entries { entry.write(to: &writer) }
+        writer.write(try mints.encoded())
         return writer.bytes
     }
 

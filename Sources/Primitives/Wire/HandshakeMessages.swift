@@ -26,6 +26,14 @@ public struct ClientMessage: Equatable, Sendable {
     /// Bit 0: first contact, nothing will be paid.
     public var flags: UInt16 = 0
 
+    /// The bit of ``flags`` that says so.
+    public static let firstContact: UInt16 = 1
+
+    /// Whether nothing will be paid for the circuit, which gets vouchers for others.
+    public var isFirstContact: Bool {
+        flags & Self.firstContact != 0
+    }
+
     /// A message for the hop at `hop`, sent in `minute`.
     public init(hop: UInt8, minute: UInt32) {
         self.hop = hop

@@ -29,6 +29,12 @@ public struct HopIndex: Hashable, Comparable, Sendable, BitwiseCopyable {
         Self(rawValue: rawValue + 1)
     }
 
+    /// The hop at a zero-based place; `nil` unless that is 0, 1 or 2.
+    public init?(offset: Int) {
+        guard (0...2).contains(offset) else { return nil }
+        self.init(known: UInt8(truncatingIfNeeded: offset + 1))
+    }
+
     /// Zero-based place, for arrays.
     public var offset: Int {
         Int(rawValue) - 1

@@ -12,8 +12,17 @@ public struct ClientConfiguration: Hashable, Sendable {
     public var path: Path
     /// The tunnel interface.
     public var tunnel: Tunnel
+    /// How relays are paid.
+    public var payment: Payment
     /// Where the daemon answers the command line.
     public var control: ControlSocket
+
+    /// How relays are paid.
+    public struct Payment: Hashable, Sendable {
+        /// File of the account's key, such as a relay's `identity.key` on the same machine; `nil` for
+        /// the client's own, `account.key` in its state folder.
+        public var account: String?
+    }
 
     /// How circuits come to be.
     public enum Build: String, CaseIterable, Sendable {
@@ -75,6 +84,7 @@ public struct ClientConfiguration: Hashable, Sendable {
             mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
             name: tunnel.value("name", .interface, default: "umbel0")
         )
+        payment = Payment(account: document.section("payment").optionalPath("account"))
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
 
         try document.finish()

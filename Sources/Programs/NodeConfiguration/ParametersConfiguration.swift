@@ -34,6 +34,28 @@ public struct ParametersConfiguration: Hashable, Sendable {
     public var measureTime: TimeSpan
     /// Time in which what a relay counts for may double.
     public var weightDoubling: TimeSpan
+    /// How relays are paid.
+    public var payment: Payment
+
+    /// How relays are paid.
+    public struct Payment: Hashable, Sendable {
+        /// Whether relays serve nobody who does not pay.
+        public var isRequired: Bool
+        /// Mints of the network, whether or not all of them are there.
+        public var mints: Int
+        /// Version of the set of mints that sign.
+        public var setVersion: Int
+        /// Length of an epoch of vouchers.
+        public var epoch: TimeSpan
+        /// Time from one deposit of a relay to the next, on average.
+        public var deposits: TimeSpan
+        /// Cells a tick pays at guard and middle.
+        public var tickCells: Int
+        /// Cells a tick pays at the exit.
+        public var exitTickCells: Int
+        /// Thousandths of a deposit that are burnt.
+        public var burn: Int
+    }
 
     /// Reads `file`, with the overrides of `environment`.
     ///
@@ -90,7 +112,31 @@ public struct ParametersConfiguration: Hashable, Sendable {
             default: .seconds(7 * 86_400)
         )
 
+        payment = Payment(document.section("payment"))
+
         try document.finish()
         self.file = file
+    }
+}
+
+extension ParametersConfiguration.Payment {
+    init(_ section: Section) {
+        let month = TimeSpan.seconds(30 * 86_400)
+        isRequired = section.value("required", .flag, default: false)
+        mints = section.value("mints", .integer(1...10), default: 4)
+        setVersion = section.value("set_version", .integer(0...3), default: 0)
+        epoch = section.value(
+            "epoch",
+            .duration(.seconds(60)...month),
+            default: .seconds(7 * 86_400)
+        )
+        deposits = section.value(
+            "deposits",
+            .duration(.seconds(5)...month),
+            default: .seconds(86_400)
+        )
+        tickCells = section.value("tick_cells", .integer(1...65_536), default: 256)
+        exitTickCells = section.value("exit_tick_cells", .integer(1...65_536), default: 128)
+        burn = section.value("burn_per_mille", .integer(0...1_000), default: 20)
     }
 }

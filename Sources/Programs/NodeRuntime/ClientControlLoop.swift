@@ -33,6 +33,8 @@ enum ClientControlMessage: Sendable {
     case avoid(NodeID)
     /// Ask a relay of a circuit for the directory.
     case fetch(DirectoryErrand)
+    /// Something about money.
+    case payments(ClientPayments.Message)
     /// Tell how things stand.
     case snapshot(@Sendable (ClientSnapshot) -> Void)
     /// End.
@@ -86,6 +88,7 @@ struct ClientControlLoop: ~Copyable {
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
     private var errands = DirectoryErrands()
+    private var payments: ClientPayments
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
@@ -97,10 +100,12 @@ struct ClientControlLoop: ~Copyable {
         wakeup: Wakeup,
         shard: Mailbox<ClientLoopMessage>,
         news: @escaping @Sendable (ClientNews) -> Void,
+        payments: consuming ClientPayments,
         logger: Logger,
         random: consuming RandomGenerator
     ) {
         self.control = nil
+        self.payments = payments
         self.settings = settings
         self.stateFolder = stateFolder
         self.pool = pool
@@ -133,6 +138,7 @@ struct ClientControlLoop: ~Copyable {
             for message in messages {
                 if case .stop = message {
                     drain()
+                    payments.stop()
                     pool.stop()
                     shard.insist(.stop)
                     return
@@ -142,9 +148,11 @@ struct ClientControlLoop: ~Copyable {
             if let deadline = control?.nextDeadline, deadline <= now {
                 control?.advance(to: now, wall: wall)
             }
+            payments.tend(with: &control, now: now, wall: wall)
             drain()
             guard messages.isEmpty else { continue }
-            let deadline = min(control?.nextDeadline ?? .distantFuture, nextLook)
+            let planned = min(control?.nextDeadline ?? .distantFuture, payments.nextDeadline)
+            let deadline = min(planned, nextLook)
             _ = try poller.wait(until: deadline, now: now)
         }
     }
@@ -176,6 +184,8 @@ struct ClientControlLoop: ~Copyable {
             control?.avoid(relay, now: now)
         case .fetch(let errand):
             errands.begin(errand, with: &control, now: now)
+        case .payments(let message):
+            payments.handle(message, with: &control, now: now, wall: wall)
         case .snapshot(let answer):
             answer(
                 ClientSnapshot(
@@ -227,6 +237,7 @@ struct ClientControlLoop: ~Copyable {
         }
         var isChanged = false
         var hasAsked = false
+        var hasAnswers = false
         while let notice = control?.nextNotice() {
             if case .pathsChanged = notice { isChanged = true }
             if case .directoryPart(let circuit, let hop, let part) = notice {
@@ -234,22 +245,35 @@ struct ClientControlLoop: ~Copyable {
                 hasAsked = true
                 continue
             }
+            if case .wallet(let said) = notice {
+                payments.note(said)
+                continue
+            }
+            if case .mintAnswer(let circuit, let hop, let part) = notice {
+                payments.take(part, of: circuit, from: hop)
+                hasAnswers = true
+                continue
+            }
             news(.notice(notice))
         }
         if isChanged { storePaths() }
+        if hasAnswers {
+            payments.tend(with: &control, now: MonotonicClock.now(), wall: WallClock.now())
+        }
         // What was asked for on the way is yet to leave.
-        if hasAsked { drain() }
+        if hasAsked || hasAnswers { drain() }
     }
 
     private mutating func take(_ view: NetworkView, now: Instant, wall: WallTime) {
         landmarks.v4 = view.relays.lazy.compactMap(\.addresses.v4).first
         landmarks.v6 = view.relays.lazy.compactMap(\.addresses.v6).first
         if control == nil {
-            control = makeControl(view: view, wall: wall)
+            control = makeControl(view: view, now: now, wall: wall)
             lookAround(now: now)
         } else {
             control?.setView(view, now: now, wall: wall)
         }
+        payments.setView(view)
         problem = nil
         news(.directory(problem: nil))
         openWaiting(now: now, wall: wall)
@@ -275,16 +299,26 @@ struct ClientControlLoop: ~Copyable {
         prefixBitCount: 10
     )
 
-    private mutating func makeControl(view: NetworkView, wall: WallTime) -> ClientControl {
+    private mutating func makeControl(
+        view: NetworkView,
+        now: Instant,
+        wall: WallTime
+    ) -> ClientControl {
         let guards = StateFolder.read("\(stateFolder)/guards.state")
             .flatMap { try? GuardSample(parsing: $0) }
         let middles = StateFolder.read("\(stateFolder)/middles.state")
             .flatMap { try? MiddleSet(parsing: $0) }
+        // What cannot be read is begun anew: it is this machine's own opinion, and no money.
+        let reputation =
+            (try? RelayReputation(payments.storedRecords)) ?? RelayReputation()
         return ClientControl(
             view: view,
             guards: guards ?? GuardSample(),
             middles: middles ?? MiddleSet(),
             settings: settings,
+            wallet: payments.takeWallet(),
+            reputation: reputation,
+            now: now,
             wall: wall,
             random: random.split()
         )

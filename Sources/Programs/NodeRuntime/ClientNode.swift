@@ -42,13 +42,14 @@ public actor ClientNode: ClientService {
     private static let farewellLimit: Duration = .seconds(1)
 
     private let configuration: ClientConfiguration
-    private let control: Mailbox<ClientControlMessage>
+    let control: Mailbox<ClientControlMessage>
     private let packets: Mailbox<ClientLoopMessage>
     private let failures: AsyncStream<String>
     private let packetsEnded: AsyncStream<Void>
     private let logger: Logger
+    let wallet: WalletFiles
     private let network: MachineNetwork
-    private let directory: ClientDirectory
+    let directory: ClientDirectory
 
     private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
     private var machine: ControlAPI.TunnelID?
@@ -169,6 +170,17 @@ public actor ClientNode: ClientService {
         settings.exclusions.countries = Set(
             configuration.path.excludedCountries.compactMap { CountryCode($0) }
         )
+        let wallet = try WalletFiles(
+            folder: configuration.stateFolder,
+            account: configuration.payment.account
+        )
+        let payments = try ClientPayments(
+            wallet,
+            network: root.network,
+            logger: logger,
+            random: try RandomGenerator.seeded()
+        ) { control.insist(.payments($0)) }
+        self.wallet = wallet
         let plane = ClientControlLoop(
             settings: settings,
             stateFolder: configuration.stateFolder,
@@ -177,6 +189,7 @@ public actor ClientNode: ClientService {
             wakeup: controlWakeup,
             shard: packets,
             news: tell,
+            payments: payments,
             logger: logger,
             random: try RandomGenerator.seeded()
         )
@@ -716,7 +729,8 @@ public actor ClientNode: ClientService {
                 changed()
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
-            case .notice(.pathsChanged), .notice(.directoryPart):
+            case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
+                .notice(.wallet):
                 break
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))
@@ -832,7 +846,9 @@ public actor ClientNode: ClientService {
                     id: hop.id.rawValue.hex,
                     country: hop.country.map { "\($0)" } ?? "??",
                     address: hop.addresses.all.first.map { "\($0)" } ?? "",
-                    roundTrip: circuit.roundTrips[index]?.milliseconds
+                    roundTrip: circuit.roundTrips[index]?.milliseconds,
+                    paidTicks: circuit.pay?.paidTicks[index],
+                    lacksVoucher: circuit.pay?.lacking.contains(hop.id)
                 )
             },
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
@@ -841,7 +857,8 @@ public actor ClientNode: ClientService {
             cellsBackward: traffic?.receivedCells ?? 0,
             bytesForward: traffic?.sentBytes ?? 0,
             bytesBackward: traffic?.receivedBytes ?? 0,
-            isolation: owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
+            isolation: circuit.tunnel == MintErrands.tunnel
+                ? "mints" : owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
             tunnel: owner?.key
         )
     }

@@ -75,12 +75,17 @@ public enum KeyFile {
     ///
     /// - Throws: ``ConfigurationError`` where it is missing, open to others, or no seed.
     public static func read(_ path: String) throws(ConfigurationError) -> Secret {
+        Secret(copying: try bytes(path))
+    }
+
+    /// The 32 bytes of the seed at `path`, to be sealed.
+    static func bytes(_ path: String) throws(ConfigurationError) -> [UInt8] {
         let text = String(decoding: try SecretFile.read(path), as: UTF8.self)
         guard let seed = [UInt8](hex: String(text.filter { !$0.isWhitespace })), seed.count == 32
         else {
             throw problem(path, why: "it does not hold 64 hexadecimal digits")
         }
-        return Secret(copying: seed)
+        return seed
     }
 
     /// Draws a seed and writes it to a new file at `path`; returns it.

@@ -15,6 +15,8 @@ enum RelayControlMessage: Sendable {
     case directory(NetworkView, DirectoryShelf)
     /// Use these circuit keys from now on, the newest first.
     case circuitKeys([XWing.PrivateKey])
+    /// Something about money.
+    case payments(RelayPayments.Message)
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
     /// End, and say so once everything is stored.
@@ -37,6 +39,7 @@ struct RelayControlLoop: ~Copyable {
     let mailbox: Mailbox<RelayControlMessage>
     let wakeup: Wakeup
     let shards: [Mailbox<RelayLoopMessage>]
+    var payments: RelayPayments
     let logger: Logger
 
     /// Runs until it is told to stop.
@@ -60,20 +63,24 @@ struct RelayControlLoop: ~Copyable {
                 case .outcome(let outcome):
                     control.finish(outcome, now: now, wall: wall)
                 case .directory(let view, let shelf):
-                    control.setView(view)
+                    control.setView(view, now: now)
+                    payments.setView(view)
                     control.setShelf(shelf)
                 case .circuitKeys(let keys):
                     control.setCircuitKeys(keys)
+                case .payments(let message):
+                    payments.handle(message, with: &control, now: now, wall: wall)
                 case .counts(let answer):
                     answer(counts())
                 case .stop(let done):
                     pool.stop()
+                    payments.stop()
                     memory.store(control.replayMarks, logger: logger)
                     done()
                     return
                 }
             }
-            if control.nextDeadline <= now { control.advance(to: now) }
+            if control.nextDeadline <= now { control.advance(to: now, wall: wall) }
             drain()
             guard messages.isEmpty else { continue }
             _ = try poller.wait(until: control.nextDeadline, now: now)
@@ -89,6 +96,7 @@ struct RelayControlLoop: ~Copyable {
                 // As many as events, links and circuits call for; a lost one is never made good.
                 shard.insist(.commands(commands))
             }
+            payments.drain(&control)
             var jobs: [RelayJob] = []
             while let job = control.nextJob() { jobs.append(job) }
             guard let job = pool.submit(jobs) else { return }

@@ -8,7 +8,9 @@ import HostNetwork
 public import Logging
 public import NodeConfiguration
 import RelayCore
+import Store
 import Synchronization
+import Tickets
 import UDPTransport
 import Wire
 
@@ -16,9 +18,9 @@ import Wire
 /// and a ``RelayShard``.
 public final class RelayNode: RelayService {
     private let configuration: RelayConfiguration
-    private let identity: NodeID
+    let identity: NodeID
     private let started: Instant
-    private let control: Mailbox<RelayControlMessage>
+    let control: Mailbox<RelayControlMessage>
     private let shards: [Mailbox<RelayLoopMessage>]
     private let firewall: ExitFirewall?
     private let directory: RelayDirectory
@@ -153,29 +155,42 @@ public final class RelayNode: RelayService {
         }
         let ring = try Self.ring(configuration, network, keys)
         let memory = ReplayFile(stateFolder: configuration.stateFolder)
-        let plane = RelayControlLoop(
-            control: RelayControl(
-                identity: RelayControl.Identity(
-                    network: root.network,
-                    signingKey: keys.identity,
-                    circuitKeys: ring?.keys ?? [keys.circuit]
-                ),
-                families: RelayControl.Families(
-                    v4: configuration.listenAddresses.contains { $0.ip.isV4 },
-                    v6: configuration.listenAddresses.contains { !$0.ip.isV4 }
-                ),
-                shardCount: shardCount,
-                exit: exit,
-                memory: try memory.take(),
-                now: started,
-                wall: WallClock.now(),
-                random: try RandomGenerator.seeded()
+        // One process, one connection: the command line never opens it.
+        let vouchers = try RecordStore(path: "\(configuration.stateFolder)/vouchers.sqlite")
+        let book = try VoucherBook(try vouchers.records())
+        let payments = try RelayPayments(vouchers, logger: logger) { control.insist(.payments($0)) }
+        var core = RelayControl(
+            identity: RelayControl.Identity(
+                network: root.network,
+                signingKey: keys.identity,
+                circuitKeys: ring?.keys ?? [keys.circuit]
             ),
+            families: RelayControl.Families(
+                v4: configuration.listenAddresses.contains { $0.ip.isV4 },
+                v6: configuration.listenAddresses.contains { !$0.ip.isV4 }
+            ),
+            shardCount: shardCount,
+            exit: exit,
+            memory: try memory.take(),
+            book: book,
+            now: started,
+            wall: WallClock.now(),
+            random: try RandomGenerator.seeded()
+        )
+        core.setAuthorities(
+            Dictionary(
+                root.authorities.map { ($0.index, $0.key) },
+                uniquingKeysWith: { first, _ in first }
+            )
+        )
+        let plane = RelayControlLoop(
+            control: core,
             memory: memory,
             pool: pool,
             mailbox: control,
             wakeup: controlWakeup,
             shards: shards,
+            payments: payments,
             logger: logger
         )
         directory = RelayDirectory(

@@ -51,12 +51,15 @@ final class WorkerPool<Job: Sendable>: Sendable {
     /// a circuit takes the time of each of its hops.
     func submit(_ jobs: [Job]) -> Job? {
         if jobs.count == 1, jobsInWork.value.load(ordering: .relaxed) == 0 { return jobs[0] }
-        for job in jobs {
-            jobsInWork.value.add(1, ordering: .relaxed)
-            let turn = turn.add(1, ordering: .relaxed).oldValue
-            mailboxes[turn % mailboxes.count].insist(.job(job))
-        }
+        for job in jobs { delegate(job) }
         return nil
+    }
+
+    /// Hands a job to a worker, however short it is: the caller does nothing else meanwhile.
+    func delegate(_ job: Job) {
+        jobsInWork.value.add(1, ordering: .relaxed)
+        let turn = turn.add(1, ordering: .relaxed).oldValue
+        mailboxes[turn % mailboxes.count].insist(.job(job))
     }
 
     /// Lets every worker end after what it has.

@@ -18,8 +18,9 @@ struct Umbel: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, DownCommand.self, RunCommand.self, StatusCommand.self,
             CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
+            AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
             DaemonCommand.self, RelayCommand.self,
-            KeygenCommand.self, AuthorityCommand.self, CheckConfigCommand.self,
+            KeygenCommand.self, AuthorityCommand.self, MintCommand.self, CheckConfigCommand.self,
             VersionCommand.self, CompletionsCommand.self,
         ]
     )

@@ -36,12 +36,21 @@ public struct BuildWork: Sendable {
     let targets: [HopTarget]
     let ephemerals: [Secret]
     let minute: UInt32
+    let isFirstContact: Bool
 
     /// Work for a circuit over three `targets`; `minute` is 0 where the clock is not trusted.
-    public init(targets: [HopTarget], minute: UInt32, random: inout RandomGenerator) {
+    ///
+    /// - Parameter isFirstContact: nothing will be paid, and it carries no packets (§A.5.9).
+    public init(
+        targets: [HopTarget],
+        minute: UInt32,
+        isFirstContact: Bool = false,
+        random: inout RandomGenerator
+    ) {
         precondition(targets.count == 3, "a circuit has three hops")
         self.targets = targets
         self.minute = minute
+        self.isFirstContact = isFirstContact
         var ephemerals: [Secret] = []
         for _ in targets { ephemerals.append(random.secret(byteCount: 32)) }
         self.ephemerals = ephemerals
@@ -51,10 +60,12 @@ public struct BuildWork: Sendable {
     public func run() throws(HandshakeError) -> [ClientHandshake] {
         var handshakes: [ClientHandshake] = []
         for (index, target) in targets.enumerated() {
-            let message = ClientMessage(hop: UInt8(index + 1), minute: minute).encoded
+            var message = ClientMessage(hop: UInt8(index + 1), minute: minute)
+            if isFirstContact { message.flags |= ClientMessage.firstContact }
+            let encoded = message.encoded
             handshakes.append(
                 try ClientHandshake.start(with: target.handshake, ephemeral: ephemerals[index]) {
-                    _ in message
+                    _ in encoded
                 }
             )
         }

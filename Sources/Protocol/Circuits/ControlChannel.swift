@@ -87,6 +87,11 @@ public struct ControlChannel: Sendable {
         }
     }
 
+    /// Pieces that the other end has not acknowledged.
+    public var waitingCount: Int {
+        outgoing.count
+    }
+
     /// When ``nextRecord(now:)`` has something to say.
     public var nextDeadline: Instant {
         var deadline = acknowledgeBy ?? .distantFuture

@@ -1,4 +1,5 @@
 public import Base
+import CryptoPrimitives
 public import Wire
 
 /// Makes the body of a consensus from votes: the same bytes for the same votes, in any order.
@@ -79,7 +80,8 @@ public struct VoteTally: Sendable {
                 previousDigest: log.lastDigest,
                 logSize: log.size,
                 logRoot: log.root,
-                relays: relays
+                relays: relays,
+                mints: mints()
             ).encoded()
         } catch { throw .malformed(error) }
     }
@@ -124,6 +126,26 @@ public struct VoteTally: Sendable {
         result.unknown = counts.filter { $0.value > root.authorities.count / 2 }.keys
             .sorted { $0.id < $1.id }
         return result
+    }
+
+    /// Of each mint the newest announcement more authorities name than may be bad: an honest one
+    /// has verified it.
+    private func mints() -> MintSection {
+        var chosen: [UInt8: (announcement: MintAnnouncement, digest: Bytes32)] = [:]
+        var counts: [MintAnnouncement: Int] = [:]
+        for vote in votes {
+            for announcement in vote.mints.announcements { counts[announcement, default: 0] += 1 }
+        }
+        for (announcement, count) in counts where count > root.toleratedFaultCount {
+            let digest = SHA256.digest(announcement.signature)
+            if let known = chosen[announcement.index],
+                (known.announcement.published, known.digest) > (announcement.published, digest)
+            {
+                continue
+            }
+            chosen[announcement.index] = (announcement, digest)
+        }
+        return MintSection(chosen.values.map(\.announcement))
     }
 
     /// The value in the middle, of an even count the lower of both.

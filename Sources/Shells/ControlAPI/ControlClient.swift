@@ -59,6 +59,56 @@ public struct ControlClient: Sendable {
         try await send(.GET, "/v1/status")
     }
 
+    /// The state of a mint.
+    public func mintStatus() async throws(Failure) -> MintStatusReport {
+        try await send(.GET, "/v1/status")
+    }
+
+    /// Whether a mint's books agree with each other.
+    public func mintCheck() async throws(Failure) -> MintCheckReport {
+        try await order(.GET, "/v1/check")
+    }
+
+    /// What a relay earned.
+    public func earnings() async throws(Failure) -> EarningsReport {
+        try await send(.GET, "/v1/earnings")
+    }
+
+    /// How a client's account stands; the mints are asked.
+    public func account() async throws(Failure) -> AccountReport {
+        try await order(.GET, "/v1/account")
+    }
+
+    /// Brings a grant to the mints.
+    public func submit(_ grant: GrantSubmission) async throws(Failure) -> AccountReport {
+        try await order(.POST, "/v1/account/grant", grant)
+    }
+
+    /// Gives money to another account.
+    public func transfer(_ request: TransferRequest) async throws(Failure) -> AccountReport {
+        try await order(.POST, "/v1/account/transfer", request)
+    }
+
+    /// A client's vouchers.
+    public func tickets() async throws(Failure) -> TicketsReport {
+        try await send(.GET, "/v1/tickets")
+    }
+
+    /// Buys vouchers.
+    public func buy(_ request: BuyRequest) async throws(Failure) -> TicketsReport {
+        try await order(.POST, "/v1/tickets/buy", request)
+    }
+
+    /// The wallet, sealed under a key.
+    public func backup(_ request: WalletBackup) async throws(Failure) -> WalletBackup {
+        try await order(.POST, "/v1/tickets/backup", request)
+    }
+
+    /// What the mints' totals say.
+    public func audit() async throws(Failure) -> AuditReport {
+        try await send(.GET, "/v1/tickets/audit")
+    }
+
     /// The relays a client's daemon knows.
     public func relays() async throws(Failure) -> RelayListReport {
         try await send(.GET, "/v1/relays")

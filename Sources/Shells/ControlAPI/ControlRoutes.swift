@@ -22,6 +22,42 @@ enum ControlRoutes {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
     }
 
+    /// What a mint answers.
+    static func add(_ service: some MintService, to router: Router<ControlContext>) {
+        router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+        router.get("v1/check") { _, _ in try ReportCoding.response(await service.check()) }
+    }
+
+    /// What a relay answers of money.
+    static func add(earnings service: some EarningsService, to router: Router<ControlContext>) {
+        router.get("v1/earnings") { _, _ in try ReportCoding.response(await service.earnings()) }
+    }
+
+    /// What a client's daemon answers of money.
+    static func add(wallet service: some WalletService, to router: Router<ControlContext>) {
+        router.get("v1/account") { _, _ in try ReportCoding.response(await service.account()) }
+        router.post("v1/account/grant") { request, _ in
+            try ReportCoding.response(
+                await service.submit(body(GrantSubmission.self, of: request))
+            )
+        }
+        router.post("v1/account/transfer") { request, _ in
+            try ReportCoding.response(
+                await service.transfer(body(TransferRequest.self, of: request))
+            )
+        }
+        router.get("v1/tickets") { _, _ in try ReportCoding.response(await service.tickets()) }
+        router.post("v1/tickets/buy") { request, _ in
+            try ReportCoding.response(await service.buy(body(BuyRequest.self, of: request)))
+        }
+        router.post("v1/tickets/backup") { request, _ in
+            try ReportCoding.response(await service.backup(body(WalletBackup.self, of: request)))
+        }
+        router.get("v1/tickets/audit") { _, _ in
+            try ReportCoding.response(await service.audit())
+        }
+    }
+
     /// What a client's daemon answers.
     static func add(_ service: some ClientService, to router: Router<ControlContext>) {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }

@@ -62,6 +62,47 @@ public struct ControlServer: Sendable {
         try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
     }
 
+    /// Serves a mint until the task is cancelled.
+    ///
+    /// - Parameter onReady: called once, when the socket takes connections.
+    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
+    public func serve(
+        _ service: some MintService,
+        onReady: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
+    }
+
+    /// Serves a client with its wallet until the task is cancelled.
+    ///
+    /// - Parameter onReady: called once, when the socket takes connections.
+    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
+    public func serve(
+        _ service: some ClientService,
+        wallet: some WalletService,
+        onReady: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        try await run(onReady: onReady) { router in
+            ControlRoutes.add(service, to: router)
+            ControlRoutes.add(wallet: wallet, to: router)
+        }
+    }
+
+    /// Serves a relay that earns until the task is cancelled.
+    ///
+    /// - Parameter onReady: called once, when the socket takes connections.
+    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
+    public func serve(
+        _ service: some RelayService,
+        earnings: some EarningsService,
+        onReady: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        try await run(onReady: onReady) { router in
+            ControlRoutes.add(service, to: router)
+            ControlRoutes.add(earnings: earnings, to: router)
+        }
+    }
+
     private func run(
         onReady: @escaping @Sendable () async -> Void,
         addRoutes: (Router<ControlContext>) -> Void

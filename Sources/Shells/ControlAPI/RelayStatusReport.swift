@@ -72,6 +72,8 @@ public struct NodeReport: Codable, Hashable, Sendable {
         case relay
         /// One that signs the directory.
         case authority
+        /// One that signs vouchers.
+        case mint
     }
 
     /// The layout's version, ``reportSchema``.

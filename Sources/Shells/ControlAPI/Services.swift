@@ -53,3 +53,42 @@ public protocol AuthorityService: Sendable {
     /// The state right now.
     func status() async -> AuthorityStatusReport
 }
+
+/// What a mint tells its operator.
+public protocol MintService: Sendable {
+    /// The state right now.
+    func status() async -> MintStatusReport
+
+    /// Whether its books agree with each other; looks at all of them.
+    func check() async throws(Failure) -> MintCheckReport
+}
+
+/// What a client's daemon does with money.
+public protocol WalletService: Sendable {
+    /// How the account stands, asked of the mints.
+    func account() async throws(Failure) -> AccountReport
+
+    /// The vouchers at hand.
+    func tickets() async throws(Failure) -> TicketsReport
+
+    /// Buys vouchers, and returns once they are on disk.
+    func buy(_ request: BuyRequest) async throws(Failure) -> TicketsReport
+
+    /// Brings a grant to the mints, and returns once enough have taken it.
+    func submit(_ grant: GrantSubmission) async throws(Failure) -> AccountReport
+
+    /// Gives money to another account, and returns once that stands.
+    func transfer(_ request: TransferRequest) async throws(Failure) -> AccountReport
+
+    /// The wallet, sealed under a key.
+    func backup(_ request: WalletBackup) async throws(Failure) -> WalletBackup
+
+    /// What the mints' totals in the consensus say.
+    func audit() async throws(Failure) -> AuditReport
+}
+
+/// What a relay tells its operator of money.
+public protocol EarningsService: Sendable {
+    /// What it earned.
+    func earnings() async throws(Failure) -> EarningsReport
+}

@@ -25,6 +25,10 @@ public enum DirectoryRequest: Hashable, Sendable {
     public enum Post: String, CaseIterable, Sendable {
         /// A relay's signed descriptor.
         case descriptor
+        /// A mint's signed announcement.
+        case announcement
+        /// A sealed request to a mint; answered with the sealed answer.
+        case request
         /// An authority's signed vote.
         case vote
         /// Authorities' signatures.

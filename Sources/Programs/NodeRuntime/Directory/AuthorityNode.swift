@@ -80,6 +80,7 @@ public actor AuthorityNode: AuthorityService {
             places: Self.places(configuration, logger: logger),
             memory: try files.memory(),
             document: files.document,
+            mintKeys: network.mints.map(\.key),
             seed: try Self.seed(),
             now: Self.now
         )
@@ -90,6 +91,7 @@ public actor AuthorityNode: AuthorityService {
                 logger.info("a descriptor of the last run is of no use: \(error)")
             }
         }
+        if let section = files.mints { control.restore(mints: section, now: Self.now) }
         if let history = files.history {
             do throws(WireError) {
                 try control.restore(history: history, now: Self.now)
@@ -97,7 +99,10 @@ public actor AuthorityNode: AuthorityService {
                 logger.warning("what relays carried before is not known: \(error)")
             }
         }
-        probes = try Self.startProbes(network: root.network) { [failed] in failed.yield($0) }
+        let authority = ProbeControl.Authority(index: own.index, key: key)
+        probes = try Self.startProbes(network: root.network, authority: authority) { [failed] in
+            failed.yield($0)
+        }
     }
 
     private static func seed() throws(EntropyError) -> Bytes32 {
@@ -139,13 +144,18 @@ public actor AuthorityNode: AuthorityService {
 
     private static func startProbes(
         network: NetworkID,
+        authority: ProbeControl.Authority,
         failed: @escaping @Sendable (String) -> Void
     ) throws -> Mailbox<ProbeMessage> {
         let wakeup = try Wakeup()
         let mailbox = Mailbox<ProbeMessage>(capacity: 1_024, wakeup: wakeup)
         let any = [IPAddress(v4: 0), IPAddress(high: 0, low: 0)]
         let loop = ProbeLoop(
-            control: ProbeControl(network: network, random: try RandomGenerator.seeded()),
+            control: ProbeControl(
+                network: network,
+                authority: authority,
+                random: try RandomGenerator.seeded()
+            ),
             shard: ClientShard(random: try RandomGenerator.seeded(), now: MonotonicClock.now()),
             sockets: try PacketSockets(
                 any.map { SocketAddress(ip: $0, port: 0) },
@@ -183,6 +193,7 @@ public actor AuthorityNode: AuthorityService {
     private func serve() async {
         var limits = DirectoryLimits(bodyByteCounts: [
             .descriptor: SignedDescriptor.maximumByteCount,
+            .announcement: MintAnnouncement.maximumByteCount,
             .vote: SignedVote.maximumByteCount,
             .signatures: SignatureNotice.maximumByteCount,
             .descriptors: 32 * ByteList.maximumCount,
@@ -293,7 +304,7 @@ public actor AuthorityNode: AuthorityService {
     private func test(_ descriptor: SignedDescriptor, onwardTo next: SignedDescriptor?) {
         let digest = descriptor.digest
         let path = [descriptor, next].compactMap(\.self).compactMap(ProbeControl.Target.init)
-        probe(ProbeControl.Plan(path: path)) { node, outcome in
+        probe(ProbeControl.Plan(path: path, showsPass: isPaid)) { node, outcome in
             let result: RelayRegister.TestOutcome =
                 switch outcome.failure {
                 case nil: .answered
@@ -311,7 +322,8 @@ public actor AuthorityNode: AuthorityService {
             measurement: ProbeControl.Measurement(
                 cells: Int(parameters.measureCells),
                 time: .milliseconds(UInt64(parameters.measureMilliseconds))
-            )
+            ),
+            showsPass: isPaid
         )
         probe(plan) { [logger] node, outcome in
             let name = measurement.relay
@@ -327,6 +339,12 @@ public actor AuthorityNode: AuthorityService {
                 )
             }
         }
+    }
+
+    /// Whether relays carry only what is paid for.
+    private var isPaid: Bool {
+        guard let consensus = control.newest?.consensus else { return false }
+        return consensus.parameters.paymentsRequired && !consensus.mints.announcements.isEmpty
     }
 
     private func probe(
@@ -463,6 +481,8 @@ public actor AuthorityNode: AuthorityService {
                 "refused_descriptors": counters.refusedDescriptors,
                 "measurements": counters.measurements,
                 "failed_measurements": counters.failedMeasurements,
+                "announcements": counters.announcements,
+                "refused_announcements": counters.refusedAnnouncements,
             ],
             directory: control.newest.map {
                 DirectoryReport($0, root: root, source: "voting", alarm: alarm)
@@ -482,6 +502,16 @@ extension AuthorityNode: DirectoryService {
                     try control.receive(descriptor: bytes, now: now)
                 }
                 return .accepted("\(standing)")
+            case .announcement:
+                let isNew = try step { control, now throws(MintRegister.Refusal) in
+                    try control.receive(announcement: bytes, now: now)
+                }
+                if isNew {
+                    try AuthorityFiles(folder: configuration.stateFolder)
+                        .store(control.mints.section)
+                }
+                return .accepted(isNew ? "taken" : "known")
+            case .request: return .notFound
             case .vote:
                 let vote = try SignedVote(parsing: bytes)
                 step { $0.receive(vote, now: $1) }
@@ -515,6 +545,7 @@ struct AuthorityFiles: Sendable {
     private var memoryPath: String { "\(folder)/authority.state" }
     private var documentPath: String { "\(folder)/consensus" }
     private var historyPath: String { "\(folder)/relays.history" }
+    private var mintsPath: String { "\(folder)/mints" }
     private var descriptorsPath: String { "\(folder)/descriptors" }
 
     /// What the authority has said before.
@@ -546,6 +577,15 @@ struct AuthorityFiles: Sendable {
 
     func store(_ document: ConsensusDocument) throws {
         try StateFolder.write(document.encoded(), to: documentPath)
+    }
+
+    /// The mints' announcements of the last run; `nil` where there are none.
+    var mints: MintSection? {
+        StateFolder.read(mintsPath).flatMap { try? MintSection(parsing: $0) }
+    }
+
+    func store(_ mints: MintSection) throws {
+        try StateFolder.write(mints.encoded(), to: mintsPath)
     }
 
     /// What was known of relays in the last run.

@@ -100,6 +100,11 @@ final class ClientDirectory: Sendable {
         }
     }
 
+    /// The document at hand; `nil` before the first.
+    func document() async -> ConsensusDocument? {
+        await keeper.document
+    }
+
     /// What it knows, for status.
     func report() async -> DirectoryReport? {
         await keeper.report()

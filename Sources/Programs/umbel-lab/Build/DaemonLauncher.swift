@@ -16,7 +16,23 @@ struct DaemonLauncher {
     }
 
     private func relayKey(_ state: String) -> [String] {
-        [umbel, "keygen", "--role", "relay", "--state", state]
+        [umbel, "keygen", "--role", "relay", "--state", state, "--json"]
+    }
+
+    private func account(_ state: String) -> [String] {
+        [umbel, "account", "new", "--state", state, "--json"]
+    }
+
+    private func mintKey(_ output: String) -> [String] {
+        [umbel, "mint", "keygen", "--output", output, "--json"]
+    }
+
+    private func adminKey(_ output: String) -> [String] {
+        [umbel, "grant", "keygen", "--output", output, "--json"]
+    }
+
+    private func mint(_ configuration: String) -> [String] {
+        [umbel, "mint", "run", "--config", configuration]
     }
 
     private func authority(_ configuration: String) -> [String] {
@@ -41,12 +57,40 @@ struct DaemonLauncher {
         [umbel, "status", "--json", "--socket", socket]
     }
 
-    /// What `authority keygen --json` prints, as far as the lab needs it.
-    private struct PublicKey: Decodable {
-        var publicKey: String
+    /// What the commands that make keys print with `--json`, as far as the lab needs it.
+    private struct MadeKey: Decodable {
+        var key: String
 
-        enum CodingKeys: String, CodingKey {
+        private enum CodingKeys: String, CodingKey {
             case publicKey = "public_key"
+            case identity, account
+        }
+
+        init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            let found = try [CodingKeys.publicKey, .identity, .account].compactMap {
+                try values.decodeIfPresent(String.self, forKey: $0)
+            }
+            guard let key = found.first else {
+                throw DecodingError.dataCorrupted(
+                    .init(codingPath: decoder.codingPath, debugDescription: "there is no key")
+                )
+            }
+            self.key = key
+        }
+    }
+
+    /// Runs `command`, which makes a key; gives its public half.
+    private func makeKey(_ host: String, _ command: [String]) async throws(LabError) -> String {
+        let text = try await run(host, command)
+        do {
+            return try JSONDecoder().decode(MadeKey.self, from: Data(text.utf8)).key
+        } catch {
+            throw LabError(
+                "cannot make a key of \(host)",
+                why: "`\(command.dropFirst().joined(separator: " "))` printed"
+                    + " `\(text.prefix(200))`: \(error)"
+            )
         }
     }
 
@@ -62,13 +106,30 @@ struct DaemonLauncher {
 
     static func socket(in folder: String) -> String { "\(folder)/control.sock" }
 
-    private func networkText(keys: [String]) -> String {
+    /// The TCP port mints answer on.
+    private static let mintPort: UInt16 = 7001
+    /// Admins of the lab, and how many of them give money.
+    private static let adminCount = 3
+    private static let grantThreshold = 2
+    /// Ticks everybody has when the lab is up: 33 GB for each hop.
+    private static let faucetTicks = 100_000
+
+    private func adminKeyFile(_ index: Int) -> String { "\(directory)/admin\(index).key" }
+
+    static func mintSocket(in folder: String) -> String { "\(folder)/mint.sock" }
+
+    private static func mintAddresses(of host: Topology.Host) -> [String] {
+        host.addresses.map { SocketAddress(ip: $0, port: mintPort).description }
+    }
+
+    private func networkText(keys: [String], mints: [String], admins: [String]) -> String {
         let identity = (0..<32).map { _ in UInt8.random(in: 0...255) }
             .map { String(format: "%02x", $0) }.joined()
         let authorities = topology.hosts.filter { $0.role == .authority }
         return TOMLText.section(
             "# The trust root of lab \(folder.lab).",
             [("network_id", TOMLText.quoted(identity)), ("threshold", "\(topology.threshold)")]
+                + (admins.isEmpty ? [] : [("grant_threshold", "\(Self.grantThreshold)")])
         )
             + zip(authorities, keys).enumerated().map { index, pair in
                 TOMLText.section(
@@ -80,10 +141,37 @@ struct DaemonLauncher {
                     ]
                 )
             }.joined()
+            + bodies("mint", topology.hosts.filter(\.isMint).map(\.name), mints)
+            + bodies("admin", admins.indices.map { "admin\($0)" }, admins)
+    }
+
+    private func bodies(_ title: String, _ names: [String], _ keys: [String]) -> String {
+        zip(names, keys).enumerated().map { index, pair in
+            TOMLText.section(
+                "\n[[\(title)]]",
+                [
+                    ("index", "\(index)"), ("name", TOMLText.quoted(pair.0)),
+                    ("key", TOMLText.quoted(pair.1)),
+                ]
+            )
+        }.joined()
     }
 
     private var parametersText: String {
-        topology.parameters.map { section in
+        var sections = topology.parameters
+        if !sections.contains(where: { $0.name == "payment" }) {
+            sections.append(Topology.ParameterSection(name: "payment", values: []))
+        }
+        for index in sections.indices where sections[index].name == "payment" {
+            let required = Topology.Setting(
+                key: "required",
+                value: topology.payments == .on ? "true" : "false"
+            )
+            let mints = topology.hosts.filter(\.isMint).count
+            let count = Topology.Setting(key: "mints", value: "\(max(1, mints))")
+            sections[index].values += [required, count]
+        }
+        return sections.map { section in
             TOMLText.section("[\(section.name)]", section.values.map { ($0.key, $0.value) })
         }.joined(separator: "\n")
     }
@@ -124,6 +212,31 @@ struct DaemonLauncher {
             )
             + TOMLText.section("\n[places]", [("countries", TOMLText.list(countries))])
             + controlSection(folder)
+    }
+
+    private func mintText(_ host: Topology.Host, folder: String) -> String {
+        TOMLText.section(
+            "[node]",
+            [
+                ("state", TOMLText.quoted("\(folder)/mint")),
+                ("key", TOMLText.quoted("\(folder)/mint.key")),
+            ]
+        )
+            + TOMLText.section(
+                "\n[listen]",
+                [("addresses", TOMLText.list(Self.mintAddresses(of: host)))]
+            )
+            + TOMLText.section(
+                "\n[directory]",
+                [
+                    ("network", TOMLText.quoted(network)),
+                    ("parameters", TOMLText.quoted(parameters)),
+                ]
+            )
+            + TOMLText.section(
+                "\n[control]",
+                [("socket", TOMLText.quoted(Self.mintSocket(in: folder)))]
+            )
     }
 
     /// Which addresses are in which country, as `tor-geoipdb` writes it; of one family.
@@ -192,33 +305,37 @@ struct DaemonLauncher {
         let authorities = topology.hosts.filter { $0.role == .authority }
         var keys: [String] = []
         for host in authorities {
-            let path = folder.host(host.name)
-            let text = try await run(host.name, authorityKey("\(path)/authority.key"))
-            do {
-                let key = try JSONDecoder().decode(PublicKey.self, from: Data(text.utf8))
-                keys.append(key.publicKey)
-            } catch {
-                throw LabError(
-                    "cannot make the key of authority \(host.name)",
-                    why: "`umbel authority keygen --json` printed `\(text.prefix(200))`: \(error)"
-                )
-            }
+            let path = "\(folder.host(host.name))/authority.key"
+            keys.append(try await makeKey(host.name, authorityKey(path)))
         }
-        try write(networkText(keys: keys), to: network)
+        var mints: [String] = []
+        for host in topology.hosts where host.isMint {
+            let path = "\(folder.host(host.name))/mint.key"
+            mints.append(try await makeKey(host.name, mintKey(path)))
+        }
+        var admins: [String] = []
+        for index in 0..<(mints.isEmpty ? 0 : Self.adminCount) {
+            admins.append(try await makeKey("the admins", adminKey(adminKeyFile(index))))
+        }
+        try write(networkText(keys: keys, mints: mints, admins: admins), to: network)
         try write(parametersText, to: parameters)
         for (path, isV4) in zip(countries, [true, false]) {
             try write(countryText(isV4: isV4), to: path)
         }
         for host in topology.hosts {
             let path = folder.host(host.name)
+            if host.isMint { try write(mintText(host, folder: path), to: "\(path)/mint.toml") }
             switch host.role {
             case .authority:
                 try write(authorityText(host, folder: path), to: "\(path)/authority.toml")
             case .relay:
                 try write(relayText(host, folder: path), to: "\(path)/relay.toml")
-                _ = try await run(host.name, relayKey("\(path)/state"))
+                let account = try await makeKey(host.name, relayKey("\(path)/state"))
+                try await signGrant(to: account, of: host.name, ifAny: mints)
             case .client:
                 try write(clientText(folder: path), to: "\(path)/client.toml")
+                let account = try await makeKey(host.name, self.account("\(path)/state"))
+                try await signGrant(to: account, of: host.name, ifAny: mints)
             case .internet, .plain: break
             }
         }
@@ -226,33 +343,85 @@ struct DaemonLauncher {
         progress.say("keys of \(keys.count) authorities and \(relays) relays")
     }
 
+    // MARK: - Money
+
+    private func grant(of host: String) -> String { "\(directory)/\(host).grant" }
+
+    /// Lets the admins sign what the account of `host` gets, where there are mints.
+    private func signGrant(
+        to account: String,
+        of host: String,
+        ifAny mints: [String]
+    ) async throws(LabError) {
+        guard !mints.isEmpty else { return }
+        let keys = (0..<Self.grantThreshold).flatMap { ["--key", adminKeyFile($0)] }
+        _ = try await run(
+            host,
+            [umbel, "grant", "sign"] + keys + [
+                "--network", network, "--account", account, "--ticks", "\(Self.faucetTicks)",
+                "--reference", "lab \(folder.lab), \(host)", "--output", grant(of: host),
+            ]
+        )
+    }
+
+    /// Brings the grants of all nodes to the mints, once the consensus names them.
+    ///
+    /// - Throws: ``LabError`` where no mint takes them before `deadline`.
+    func deliverGrants(deadline: ContinuousClock.Instant) async throws(LabError) {
+        guard let host = topology.hosts.first(where: \.isMint) else { return }
+        let files = topology.hosts.filter { $0.role == .relay || $0.role == .client }
+            .map { grant(of: $0.name) }
+        guard !files.isEmpty else { return }
+        while true {
+            do {
+                try await CommandRunner(namespace: "\(folder.lab)-\(host.name)").run(
+                    [umbel, "grant", "send"] + files + ["--network", network]
+                )
+                return
+            } catch {
+                guard ContinuousClock.now < deadline else {
+                    throw LabError("the mints take no grants", why: error.why)
+                }
+                try? await Task.sleep(for: .milliseconds(300))
+            }
+        }
+    }
+
     /// The programs of the lab's own that `host` runs.
     ///
     /// - Throws: ``LabError`` where `ip` is missing.
     func programs(of host: Topology.Host) throws(LabError) -> [Manifest.Program] {
         let path = folder.host(host.name)
-        let (title, argv): (String, [String])
-        switch host.role {
-        case .authority: (title, argv) = ("authority", authority("\(path)/authority.toml"))
-        case .relay: (title, argv) = ("relay", relay("\(path)/relay.toml"))
-        case .client: (title, argv) = ("daemon", daemon("\(path)/client.toml"))
-        case .internet, .plain: return []
-        }
-        do {
-            let runner = CommandRunner(namespace: "\(folder.lab)-\(host.name)")
-            return [
-                Manifest.Program(
-                    title: title,
-                    command: try runner.command(for: argv),
-                    log: "\(path)/\(title).log",
-                    socket: Self.socket(in: path),
-                    port: nil,
-                    process: nil
+        var programs: [Manifest.Program] = []
+        func add(_ title: String, _ argv: [String], socket: String) throws(LabError) {
+            do {
+                let runner = CommandRunner(namespace: "\(folder.lab)-\(host.name)")
+                programs.append(
+                    Manifest.Program(
+                        title: title,
+                        command: try runner.command(for: argv),
+                        log: "\(path)/\(title).log",
+                        socket: socket,
+                        port: nil,
+                        process: nil
+                    )
                 )
-            ]
-        } catch {
-            throw LabError("host \(host.name) cannot run its \(title)", error)
+            } catch {
+                throw LabError("host \(host.name) cannot run its \(title)", error)
+            }
         }
+        let socket = Self.socket(in: path)
+        switch host.role {
+        case .authority:
+            try add("authority", authority("\(path)/authority.toml"), socket: socket)
+        case .relay: try add("relay", relay("\(path)/relay.toml"), socket: socket)
+        case .client: try add("daemon", daemon("\(path)/client.toml"), socket: socket)
+        case .internet, .plain: break
+        }
+        if host.isMint {
+            try add("mint", mint("\(path)/mint.toml"), socket: Self.mintSocket(in: path))
+        }
+        return programs
     }
 
     // MARK: - The tunnel

@@ -127,6 +127,10 @@ struct LabBuilder {
             try await start(indices, &manifest, deadline: deadline)
             if !indices.isEmpty { progress.say("\(indices.count) × \(role.rawValue) ready") }
         }
+        if topology.hosts.contains(where: \.isMint) {
+            try await launcher.deliverGrants(deadline: deadline)
+            progress.say("every account has money")
+        }
         for host in manifest.hosts where host.role == .client {
             guard topology.host(host.name)?.startsByItself == true else { continue }
             try await DaemonLauncher.connect(host, umbel: umbel, deadline: deadline)

@@ -15,10 +15,17 @@ struct Topology: Hashable, Sendable {
     var threshold: Int
     /// What the authorities put into the consensus: sections of `parameters.toml`, as written.
     var parameters: [ParameterSection]
+    /// Whether relays are paid: `on` or `off`.
+    var payments: Payments
     /// The nets, in the order of the file.
     var subnets: [Subnet]
     /// The hosts, in the order of the file.
     var hosts: [Host]
+
+    /// Whether relays serve nobody who does not pay.
+    enum Payments: String, CaseIterable, Sendable {
+        case on, off
+    }
 
     /// One section of `parameters.toml`: keys and TOML values.
     struct ParameterSection: Hashable, Sendable {
@@ -70,6 +77,8 @@ struct Topology: Hashable, Sendable {
         var shards: Int
         var exit: Exit?
         var services: Services?
+        /// Whether `umbel mint run` runs here too.
+        var isMint: Bool
         /// Faults the cable has from the start.
         var link: LinkFaults
         /// Whether `up` starts its programs; `start` does else.

@@ -45,13 +45,16 @@ struct TopologyReader {
     }
 
     private func topology(_ root: TopologyNode) throws(TopologyError) -> Topology {
-        let map = try root.mapping(["mode", "mtu", "threshold", "parameters", "subnets", "hosts"])
+        let map = try root.mapping([
+            "mode", "mtu", "threshold", "payments", "parameters", "subnets", "hosts",
+        ])
         let subnets = try self.subnets(try map.required("subnets"))
         var topology = Topology(
             mode: try map["mode"]?.choice(Topology.Mode.self) ?? .fast,
             mtu: try map["mtu"]?.integer(1280...9000) ?? 1500,
             threshold: 0,
             parameters: try map["parameters"].map(parameters) ?? [],
+            payments: try map["payments"]?.choice(Topology.Payments.self) ?? .off,
             subnets: subnets,
             hosts: []
         )
@@ -86,6 +89,13 @@ struct TopologyReader {
         }
         guard topology.hosts.filter({ $0.role == .client }).isEmpty || relays >= 3 else {
             throw root.error("a client needs at least three relays, there are \(relays)")
+        }
+        let mints = topology.hosts.filter(\.isMint).count
+        guard topology.payments == .off || mints > 0 else {
+            throw root.error("payments need mints: no host has `mint: true`")
+        }
+        guard mints == 0 || (mints - 1).isMultiple(of: 3) else {
+            throw root.error("\(mints) mints are not 3f + 1: let there be 1, 4, 7 or 10")
         }
         return topology
     }
@@ -140,7 +150,7 @@ struct TopologyReader {
     private func host(_ node: TopologyNode) throws(TopologyError) -> Topology.Host {
         let keys = [
             "name", "role", "country", "addresses", "port", "shards", "exit", "services", "link",
-            "start",
+            "start", "mint",
         ]
         let bare = try TopologyNode(node: node.node, file: file, place: "host").mapping(keys)
         let name = try bare.required("name").value("a name of 1 to 10 letters and digits") {
@@ -162,6 +172,9 @@ struct TopologyReader {
         if let shards = map["shards"], role != .relay {
             throw shards.error("only a relay has shards")
         }
+        if let mint = map["mint"], role != .authority {
+            throw mint.error("a mint runs beside an authority")
+        }
         if let services = map["services"], role != .internet {
             throw services.error("only an `internet` host serves")
         }
@@ -177,6 +190,7 @@ struct TopologyReader {
             shards: try map["shards"]?.integer(1...64) ?? 1,
             exit: try map["exit"].map(exit),
             services: role == .internet ? try services(map["services"], host: name) : nil,
+            isMint: try map["mint"]?.value("true or false") { Bool($0) } ?? false,
             link: try map["link"].map(link) ?? .none,
             startsByItself: try map["start"]?.value("true or false") { Bool($0) } ?? true
         )

@@ -285,8 +285,15 @@ extension NetworkParameters {
         measureCells = UInt32(clamping: configuration.measureCells)
         measureMilliseconds = UInt32(clamping: configuration.measureTime.nanoseconds / 1_000_000)
         weightGrowthSeconds = Self.seconds(configuration.weightDoubling)
-        // No mint is in this version's documents: nothing can be paid yet.
-        paymentsRequired = false
+        let payment = configuration.payment
+        paymentsRequired = payment.isRequired
+        mintCount = UInt32(clamping: payment.mints)
+        mintSetVersion = UInt32(clamping: payment.setVersion)
+        ticketEpochSeconds = Self.seconds(payment.epoch)
+        depositSeconds = Self.seconds(payment.deposits)
+        tickCells = UInt32(clamping: payment.tickCells)
+        exitTickCells = UInt32(clamping: payment.exitTickCells)
+        burnPerMille = UInt32(clamping: payment.burn)
         try validate()
     }
 

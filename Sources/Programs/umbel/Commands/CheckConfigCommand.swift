@@ -6,7 +6,7 @@ import NodeConfiguration
 struct CheckConfigCommand: ParsableCommand {
     /// The kinds of files there are.
     enum Role: String, CaseIterable, ExpressibleByArgument {
-        case client, relay, authority, network, parameters
+        case client, relay, authority, mint, network, parameters
     }
 
     static let configuration = CommandConfiguration(
@@ -34,6 +34,8 @@ struct CheckConfigCommand: ParsableCommand {
         case .authority:
             problems = try AuthorityConfiguration(file: file, environment: environment)
                 .fileProblems()
+        case .mint:
+            problems = try MintConfiguration(file: file, environment: environment).fileProblems()
         case .network:
             problems = []
             _ = try NetworkConfiguration(file: file)

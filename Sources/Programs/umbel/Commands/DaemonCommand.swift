@@ -58,7 +58,7 @@ struct DaemonCommand: AsyncParsableCommand {
             logger: logger
         )
         let serving = Task {
-            try await server.serve(node) {
+            try await server.serve(node, wallet: node) {
                 logger.notice("ready on \(configuration.control.path)")
             }
         }

@@ -45,7 +45,7 @@ struct RelayRunCommand: AsyncParsableCommand {
             logger: logger
         )
         let serving = Task {
-            try await server.serve(node) {
+            try await server.serve(node, earnings: node) {
                 logger.notice("ready on \(configuration.control.path)")
             }
         }

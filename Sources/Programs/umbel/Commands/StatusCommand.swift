@@ -26,6 +26,9 @@ struct StatusCommand: AsyncParsableCommand {
         case .authority where watch:
             throw ValidationError("An authority has no states to watch; leave --watch away.")
         case .authority: try await show(client.authorityStatus())
+        case .mint where watch:
+            throw ValidationError("A mint has no states to watch; leave --watch away.")
+        case .mint: try await show(client.mintStatus())
         }
     }
 
@@ -55,6 +58,14 @@ struct StatusCommand: AsyncParsableCommand {
             try Output.printJSON(report)
         } else {
             Output.print(DirectoryText.full(report, terminal: .output))
+        }
+    }
+
+    private func show(_ report: MintStatusReport) throws {
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(PaymentText.full(report, terminal: .output))
         }
     }
 

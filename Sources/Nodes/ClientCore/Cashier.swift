@@ -1,0 +1,643 @@
+import Base
+import Circuits
+import CryptoPrimitives
+import DequeModule
+import Tickets
+import Wire
+
+/// What a client's control plane does about pay: keeps the wallet, pays every hop of every circuit
+/// that is used just ahead of what it carries, and leaves those that do not give what they are paid.
+///
+/// Sans-IO, part of ``ClientControl``, which drains ``nextStep()`` after each call. Nothing is shown
+/// to a hop before the disk knows of it. Bounds: those of circuits, one purse for each guard.
+/// Spec: PROTOCOL.md §A.5, §A.7.
+struct Cashier: ~Copyable {
+    /// Time a circuit waits for vouchers before it is given up.
+    static let lackLimit: TimeSpan = .seconds(10)
+    /// Time a hop has to count what it was paid.
+    private static let countLimit: TimeSpan = .seconds(3)
+    private static let judgeInterval: TimeSpan = .seconds(4)
+    private static let judgeCells: UInt64 = 256
+    private static let askInterval: TimeSpan = .milliseconds(300)
+    private static let keepInterval: TimeSpan = .seconds(30)
+    /// Numbers of stores that are not the wallet's.
+    private static let ownNumbers: UInt64 = 1 << 63
+
+    /// Something for the control plane to do.
+    enum Step {
+        case say(CircuitID, HopIndex, ControlMessage)
+        /// Leave the circuit; the hop is to blame where one is named.
+        case fail(CircuitID, HopIndex?, String)
+        /// Every hop has taken a voucher.
+        case standing(CircuitID)
+        case work(WalletWork)
+        case errand(TicketErrand)
+        case notice(Wallet.Notice)
+    }
+
+    private var wallet: Wallet?
+    private var tickets: TicketNetwork?
+    private var parameters = NetworkParameters()
+    private var random: RandomGenerator
+    private var payments: [CircuitID: CircuitPayment] = [:]
+    private var guards: [NodeID: GuardVoucher] = [:]
+    private(set) var reputation: RelayReputation
+    private var steps: Deque<Step> = []
+    private var nextNumber = Cashier.ownNumbers
+    private var keepAt: Instant = .distantFuture
+    private var stock = VoucherStock()
+
+    init(
+        wallet: consuming Wallet?,
+        reputation: RelayReputation,
+        random: consuming RandomGenerator
+    ) {
+        self.wallet = wallet
+        self.reputation = reputation
+        self.random = random
+        drainWallet()
+    }
+
+    // MARK: Outputs
+
+    mutating func nextStep() -> Step? {
+        steps.popFirst()
+    }
+
+    var nextDeadline: Instant {
+        var deadline = min(keepAt, stock.nextDeadline)
+        switch wallet {
+        case .some(let wallet): deadline = min(deadline, wallet.nextDeadline)
+        case .none: break
+        }
+        for payment in payments.values where !payment.isStanding {
+            deadline = min(deadline, payment.begun + Self.lackLimit)
+        }
+        return deadline
+    }
+
+    /// Whether circuits must be paid for.
+    func isRequired(at wall: WallTime) -> Bool {
+        parameters.paymentsRequired && tickets?.sellsVouchers(at: wall) == true
+    }
+
+    /// Whether there is a wallet at all.
+    var hasWallet: Bool {
+        switch wallet {
+        case .some: true
+        case .none: false
+        }
+    }
+
+    /// Whether the circuit may carry packets: every hop has taken a voucher, or none wants one.
+    func mayCarry(_ id: CircuitID) -> Bool {
+        payments[id]?.isStanding ?? true
+    }
+
+    /// Whether the circuit is paid for.
+    func pays(_ id: CircuitID) -> Bool {
+        payments[id] != nil
+    }
+
+    /// What was paid to each hop of a circuit; `nil` where it is not paid for.
+    func report(of id: CircuitID) -> CircuitPayReport? {
+        guard let payment = payments[id] else { return nil }
+        return CircuitPayReport(
+            paidTicks: payment.hops.map(\.payer.paidTicks),
+            lacking: payment.hops.filter { $0.stage == .lacking }.map(\.relay)
+        )
+    }
+
+    /// Relays of `ids` for which there is no voucher.
+    func unpayable(_ ids: [NodeID], at wall: WallTime) -> Set<NodeID> {
+        switch wallet {
+        case .some(let wallet):
+            let payable = wallet.payable(at: wall)
+            return Set(ids.filter { !payable.contains($0) })
+        case .none: return []
+        }
+    }
+
+    // MARK: Wallet
+
+    /// Looks at the wallet, or changes it; `nil` where there is none.
+    mutating func withWallet<R>(_ body: (inout Wallet) -> R) -> R? {
+        guard var taken = wallet.take() else { return nil }
+        let result = body(&taken)
+        wallet = consume taken
+        drainWallet()
+        return result
+    }
+
+    private mutating func drainWallet() {
+        while let step = wallet?.nextStep() {
+            switch step {
+            case .store(let number, let writes): steps.append(.errand(.store(number, writes)))
+            case .work(let work): steps.append(.work(work))
+            case .ask(let number, let mint, let request):
+                steps.append(.errand(.ask(number, mint: mint, request)))
+            case .notice(let notice):
+                steps.append(.notice(notice))
+            }
+        }
+    }
+
+    mutating func finish(_ outcome: WalletWork.Outcome, now: Instant, wall: WallTime) {
+        _ = withWallet { $0.finish(outcome, now: now, at: wall) }
+        tendLacking(now: now, wall: wall)
+    }
+
+    mutating func answered(_ number: UInt64, _ reply: MintReply?, now: Instant, wall: WallTime) {
+        _ = withWallet { wallet in
+            if let reply {
+                wallet.receive(reply, to: number, now: now, at: wall)
+            } else {
+                wallet.failed(number, now: now)
+            }
+        }
+    }
+
+    /// Learns whether what bears this number is on disk.
+    mutating func stored(_ number: UInt64, isDone: Bool, now: Instant, wall: WallTime) {
+        guard number < Self.ownNumbers else { return }
+        guard isDone else { return storeFailed(number, now: now) }
+        _ = withWallet { $0.stored(number, now: now, at: wall) }
+        for relay in guards.keys.sorted() {
+            if guards[relay]?.stage == .taking(number) { guards[relay]?.stage = .none }
+            if let reserving = guards[relay]?.reserving, reserving.number == number {
+                guards[relay]?.reserving = nil
+                guards[relay]?.open?.noteReserved(reserving.mark)
+            }
+        }
+        for id in payments.keys.sorted() {
+            for offset in 0..<3 {
+                if payments[id]?.hops[offset].stage == .taking(number) {
+                    show(id, offset)
+                } else if let reserving = payments[id]?.hops[offset].reserving,
+                    reserving.number == number
+                {
+                    payments[id]?.hops[offset].reserving = nil
+                    payments[id]?.hops[offset].open?.noteReserved(reserving.mark)
+                }
+            }
+            tend(id, now: now, wall: wall)
+        }
+    }
+
+    /// Nothing is shown that is not on disk: what waited for it is given up.
+    private mutating func storeFailed(_ number: UInt64, now: Instant) {
+        for relay in guards.keys.sorted()
+        where guards[relay]?.stage == .taking(number)
+            || guards[relay]?.reserving?.number == number
+        {
+            guards[relay] = nil
+        }
+        for id in payments.keys.sorted() {
+            let waits =
+                payments[id]?.hops.contains {
+                    $0.stage == .taking(number) || $0.reserving?.number == number
+                } ?? false
+            if waits { steps.append(.fail(id, nil, "the wallet cannot be written")) }
+        }
+    }
+
+    // MARK: Network
+
+    mutating func setNetwork(_ consensus: Consensus, now: Instant, wall: WallTime) {
+        parameters = consensus.parameters
+        tickets = TicketNetwork(consensus, known: tickets)
+        stock.setNetwork(parameters, isPossible: tickets != nil && hasWallet, now: now)
+        guard let tickets else { return }
+        _ = withWallet { wallet in
+            wallet.setTickets(tickets)
+            wallet.advance(to: now, at: wall)
+        }
+    }
+
+    /// Relays the wallet should hold vouchers for.
+    mutating func setRelays(guards: [NodeID], middles: [NodeID], exits: [NodeID]) {
+        stock.setRelays(guards: guards, middles: middles, exits: exits, random: &random)
+        let candidates = stock.candidates
+        _ = withWallet { $0.setCandidates(candidates) }
+    }
+
+    // MARK: Circuits
+
+    /// Begins to pay for a circuit: it is used from now on.
+    mutating func begin(_ id: CircuitID, _ relays: [NodeID], now: Instant, wall: WallTime) {
+        guard payments[id] == nil, relays.count == 3, isRequired(at: wall) else { return }
+        payments[id] = CircuitPayment(
+            relays,
+            parameters: parameters,
+            headStarts: (0..<3).map { _ in random.next(below: 4) },
+            now: now
+        )
+        if keepAt == .distantFuture { keepAt = now + Self.keepInterval }
+        tend(id, now: now, wall: wall)
+    }
+
+    /// Ends what is paid for a circuit.
+    ///
+    /// - Parameter isOrderly: whether the client ends it, and nothing was wrong with it: then each
+    ///   voucher that ends with it is filled to its class.
+    /// - Returns: what the hops are to be told before it ends.
+    mutating func end(_ id: CircuitID, isOrderly: Bool) -> [(hop: HopIndex, ControlMessage)] {
+        guard let payment = payments.removeValue(forKey: id) else { return [] }
+        var messages: [(hop: HopIndex, ControlMessage)] = []
+        for offset in 1...2 {
+            guard var open = payment.hops[offset].open, let hop = HopIndex(offset: offset) else {
+                continue
+            }
+            // What is not reserved is not shown: the class is then missed by a little.
+            if isOrderly, payment.hops[offset].stage == .standing, let top = open.topUp() {
+                messages.append((hop, .payTick(top.place)))
+            }
+            _ = withWallet { $0.settle(open.name, spent: open.index) }
+        }
+        let relay = payment.hops[0].relay
+        if guards[relay]?.busy == id { guards[relay]?.busy = nil }
+        return messages
+    }
+
+    /// Takes the client's own counts of a circuit.
+    mutating func counted(_ id: CircuitID, _ counts: HopCounts, now: Instant, wall: WallTime) {
+        guard payments[id] != nil else { return }
+        payments[id]?.note(counts)
+        askForJudge(id, now: now)
+        tend(id, now: now, wall: wall)
+    }
+
+    /// Learns that a hop drops cells for lack of pay: all say what they have.
+    mutating func heardUnpaid(_ id: CircuitID, now: Instant) {
+        guard let payment = payments[id], now - payment.askedAt >= Self.askInterval else { return }
+        payments[id]?.askedAt = now
+        // What is not paid for its losses is not paid for any more, and carries nothing.
+        if let blamed = payment.blamed { return leave(id, blamed) }
+        for hop in HopIndex.all { steps.append(.say(id, hop, .reportAsk)) }
+    }
+
+    private mutating func askForJudge(_ id: CircuitID, now: Instant) {
+        guard let payment = payments[id], payment.isStanding,
+            now - payment.judgedAt >= Self.judgeInterval,
+            payment.counts.total - payment.judgedCells >= Self.judgeCells,
+            payment.hops.allSatisfy({ !$0.isAsked })
+        else { return }
+        for hop in HopIndex.all {
+            payments[id]?.hops[hop.offset].isAsked = true
+            steps.append(.say(id, hop, .reportAsk))
+        }
+    }
+
+    /// Takes a hop's report.
+    mutating func receive(
+        _ report: HopReport,
+        from hop: HopIndex,
+        of id: CircuitID,
+        now: Instant,
+        wall: WallTime
+    ) {
+        guard let known = payments[id]?.hops[hop.offset] else { return }
+        do throws(HopPayer.Complaint) {
+            try payments[id]?.hops[hop.offset].payer.note(report)
+        } catch {
+            reputation.note(known.relay, isGood: false, at: wall)
+            return fail(id, hop, "hop \(hop.rawValue) counts cells that were not there")
+        }
+        let isWaiting =
+            UInt64(report.usedCells) / UInt64(max(1, known.tickCells))
+            >= UInt64(report.paidTicks) + HopPayer.credit
+        if isWaiting {
+            payments[id]?.hops[hop.offset].payer.noteUnpaid()
+            // At the guard ticks may have come over another circuit; elsewhere they were shown here.
+            if hop != .first, known.payer.paidTicks > UInt64(report.paidTicks),
+                known.lastPaid != .zero, now - known.lastPaid >= Self.countLimit
+            {
+                reputation.note(known.relay, isGood: false, at: wall)
+                return fail(id, hop, "hop \(hop.rawValue) does not count what it was paid")
+            }
+        }
+        if known.isAsked {
+            payments[id]?.hops[hop.offset].isAsked = false
+            payments[id]?.judge.note(report, at: hop.offset)
+            // Reports of two rounds are of two moments: only those of one are compared.
+            if payments[id]?.hops.contains(where: \.isAsked) == false {
+                judge(id, now: now, wall: wall)
+            }
+        }
+        tend(id, now: now, wall: wall)
+    }
+
+    private mutating func judge(_ id: CircuitID, now: Instant, wall: WallTime) {
+        guard let payment = payments[id] else { return }
+        // Reports are as far apart as the way is long: what is on it is not lost.
+        let verdict = payments[id]?.judge.judge(
+            skewPermille: 100_000_000_000 / max(1, (now - payment.judgedAt).nanoseconds)
+        )
+        payments[id]?.judgedAt = now
+        payments[id]?.judgedCells = payment.counts.total
+        guard let verdict = verdict ?? nil else { return }
+        switch verdict {
+        case .good:
+            for offset in 0..<3 {
+                reputation.note(payment.hops[offset].relay, isGood: true, at: wall)
+                payments[id]?.hops[offset].payer.isSuspended = false
+            }
+            payments[id]?.blamed = nil
+        case .bad(let near, let far):
+            blame(near, far, of: id, at: wall)
+        case .leave(let near, let far):
+            blame(near, far, of: id, at: wall)
+            leave(id, (near, far))
+        }
+    }
+
+    private mutating func leave(_ id: CircuitID, _ places: (near: Int, far: Int)) {
+        fail(id, nil, "too much is lost between hops \(places.near) and \(places.far)")
+    }
+
+    /// Notes the ends of a segment that loses too much, and pays them nothing until it is better.
+    private mutating func blame(_ near: Int, _ far: Int, of id: CircuitID, at wall: WallTime) {
+        guard let payment = payments[id] else { return }
+        payments[id]?.blamed = (near, far)
+        for place in [near, far] where (1...3).contains(place) {
+            reputation.note(payment.hops[place - 1].relay, isGood: false, at: wall)
+            payments[id]?.hops[place - 1].payer.isSuspended = true
+        }
+    }
+
+    /// Takes a hop's answer to a voucher.
+    mutating func receive(
+        _ result: PayResult,
+        from hop: HopIndex,
+        of id: CircuitID,
+        now: Instant,
+        wall: WallTime
+    ) {
+        guard let payment = payments[id] else { return }
+        if hop == .first {
+            receiveFromGuard(result, of: id, payment, now: now, wall: wall)
+        } else {
+            guard payment.hops[hop.offset].stage == .showing else { return }
+            guard result.status == .taken else {
+                return refused(result.status, by: hop, of: id, at: wall)
+            }
+            payments[id]?.hops[hop.offset].stage = .standing
+            payments[id]?.hops[hop.offset].payer.notePaid(1)
+        }
+        noteStanding(id)
+        tend(id, now: now, wall: wall)
+    }
+
+    private mutating func receiveFromGuard(
+        _ result: PayResult,
+        of id: CircuitID,
+        _ payment: CircuitPayment,
+        now: Instant,
+        wall: WallTime
+    ) {
+        let relay = payment.hops[0].relay
+        guard guards[relay]?.busy == id else { return }
+        guards[relay]?.busy = nil
+        switch result.status {
+        case .taken:
+            if guards[relay]?.isShown == false { payments[id]?.hops[0].payer.notePaid(1) }
+            guards[relay]?.isShown = true
+            payments[id]?.hops[0].stage = .standing
+        case .seen where guards[relay]?.isShown == false:
+            // Opened over a circuit that is gone, and its answer with it.
+            guards[relay]?.isShown = true
+        case .unknown, .invalid, .epoch:
+            // It was taken before: the guard may have lost its book, or its clock is ahead. Once.
+            let isFirst = guards[relay]?.isShown == true && !payment.hops[0].wasRefused
+            dropGuardVoucher(relay)
+            guard isFirst else { return refused(result.status, by: .first, of: id, at: wall) }
+            payments[id]?.hops[0].wasRefused = true
+        case .seen, .keys, .full:
+            dropGuardVoucher(relay)
+            return refused(result.status, by: .first, of: id, at: wall)
+        }
+        for other in payments.keys.sorted() where payments[other]?.hops[0].relay == relay {
+            tend(other, now: now, wall: wall)
+        }
+    }
+
+    private mutating func dropGuardVoucher(_ relay: NodeID) {
+        guard let open = guards.removeValue(forKey: relay)?.open else { return }
+        _ = withWallet { $0.settle(open.name, spent: open.index) }
+    }
+
+    private mutating func refused(
+        _ status: PayResult.Status,
+        by hop: HopIndex,
+        of id: CircuitID,
+        at wall: WallTime
+    ) {
+        // What a relay that is busy or behind says is no fault.
+        let isFault = status == .invalid || status == .seen || status == .unknown
+        if isFault, let relay = payments[id]?.hops[hop.offset].relay {
+            reputation.note(relay, isGood: false, at: wall)
+        }
+        fail(id, hop, "hop \(hop.rawValue) does not take a voucher (\(status))")
+    }
+
+    private mutating func fail(_ id: CircuitID, _ hop: HopIndex?, _ reason: String) {
+        steps.append(.fail(id, hop, reason))
+    }
+
+    private mutating func noteStanding(_ id: CircuitID) {
+        guard let payment = payments[id], !payment.isStanding,
+            payment.hops.allSatisfy({ $0.stage == .standing })
+        else { return }
+        payments[id]?.isStanding = true
+        steps.append(.standing(id))
+    }
+
+    // MARK: Paying
+
+    private mutating func tendLacking(now: Instant, wall: WallTime) {
+        for id in payments.keys.sorted()
+        where payments[id]?.hops.contains(where: { $0.stage == .lacking }) == true {
+            tend(id, now: now, wall: wall)
+        }
+    }
+
+    /// Pays each hop what it is owed.
+    private mutating func tend(_ id: CircuitID, now: Instant, wall: WallTime) {
+        guard let payment = payments[id] else { return }
+        tendGuard(id, owed: payment.hops[0].payer.owed, now: now, wall: wall)
+        for offset in 1...2 { tend(id, offset, owed: payment.hops[offset].payer.owed, now, wall) }
+    }
+
+    private mutating func tend(
+        _ id: CircuitID,
+        _ offset: Int,
+        owed: UInt64,
+        _ now: Instant,
+        _ wall: WallTime
+    ) {
+        guard owed > 0, let known = payments[id]?.hops[offset],
+            let hop = HopIndex(offset: offset)
+        else { return }
+        switch known.stage {
+        case .taking, .showing: return
+        case .none, .lacking: return take(id, offset, wall: wall)
+        case .standing: break
+        }
+        guard var open = known.open, open.left > 0, isAccepted(open, at: wall) else {
+            return take(id, offset, wall: wall)
+        }
+        if let paid = open.advance(by: owed) {
+            payments[id]?.hops[offset].payer.notePaid(paid.ticks)
+            payments[id]?.hops[offset].lastPaid = now
+            noteSpent(open)
+            steps.append(.say(id, hop, .payTick(paid.place)))
+        }
+        if known.reserving == nil, let mark = open.wantedReserve(for: owed),
+            let number = reserve(open.name, mark)
+        {
+            payments[id]?.hops[offset].reserving = (number, mark)
+        }
+        payments[id]?.hops[offset].open = open
+    }
+
+    /// Takes the voucher that comes next for a hop: a small one first.
+    private mutating func take(_ id: CircuitID, _ offset: Int, wall: WallTime) {
+        guard let known = payments[id]?.hops[offset] else { return }
+        let order: [Denomination] =
+            switch known.openedCount {
+            case 0: [.trial, .small, .large]
+            case 1: [.small, .trial, .large]
+            default: [.large, .small, .trial]
+            }
+        let relay = known.relay
+        let taken = withWallet { $0.takeFirst(of: order, for: relay, at: wall) } ?? nil
+        guard let taken else {
+            payments[id]?.hops[offset].stage = .lacking
+            return
+        }
+        if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        payments[id]?.hops[offset].open = OpenVoucher(taken: taken.voucher)
+        payments[id]?.hops[offset].openedCount += 1
+        payments[id]?.hops[offset].reserving = nil
+        payments[id]?.hops[offset].stage = .taking(taken.stored)
+    }
+
+    /// Shows a hop the voucher that is on disk as shown.
+    private mutating func show(_ id: CircuitID, _ offset: Int) {
+        guard let hop = HopIndex(offset: offset),
+            let message = payments[id]?.hops[offset].open?.open()
+        else { return }
+        payments[id]?.hops[offset].stage = .showing
+        steps.append(.say(id, hop, .payOpen(message)))
+    }
+
+    private mutating func noteSpent(_ open: OpenVoucher) {
+        _ = withWallet { $0.note(spent: open.index, of: open.name) }
+    }
+
+    private mutating func reserve(_ name: Bytes32, _ mark: UInt32) -> UInt64? {
+        withWallet { $0.reserve(name, upTo: mark) } ?? nil
+    }
+
+    /// Pays the guard by the voucher that lives across circuits.
+    private mutating func tendGuard(_ id: CircuitID, owed: UInt64, now: Instant, wall: WallTime) {
+        guard owed > 0, let relay = payments[id]?.hops[0].relay else { return }
+        var purse = guards[relay] ?? GuardVoucher()
+        if case .taking = purse.stage { return }
+        guard purse.busy == nil else { return }
+        let isOver = purse.open.map { $0.left == 0 || !isAccepted($0, at: wall) } ?? true
+        if isOver {
+            guard let next = takeForGuard(relay, after: purse.open, wall: wall) else {
+                if payments[id]?.hops[0].stage != .standing {
+                    payments[id]?.hops[0].stage = .lacking
+                }
+                return
+            }
+            purse = next
+            guards[relay] = purse
+            if case .taking = purse.stage { return }
+        }
+        defer { guards[relay] = purse }
+        if purse.isShown {
+            if let paid = purse.open?.advance(by: owed), let name = purse.open?.name {
+                payments[id]?.hops[0].payer.notePaid(paid.ticks)
+                payments[id]?.hops[0].lastPaid = now
+                if let open = purse.open { noteSpent(open) }
+                if payments[id]?.hops[0].stage != .standing {
+                    payments[id]?.hops[0].stage = .showing
+                }
+                purse.busy = id
+                steps.append(
+                    .say(id, .first, .payAttach(PayAttach(voucher: name, place: paid.place)))
+                )
+            }
+            if purse.reserving == nil, let open = purse.open,
+                let mark = open.wantedReserve(for: owed), let number = reserve(open.name, mark)
+            {
+                purse.reserving = (number, mark)
+            }
+        } else if let message = purse.open?.open() {
+            purse.busy = id
+            if payments[id]?.hops[0].stage != .standing { payments[id]?.hops[0].stage = .showing }
+            steps.append(.say(id, .first, .payOpen(message)))
+        }
+    }
+
+    private func isAccepted(_ open: OpenVoucher, at wall: WallTime) -> Bool {
+        tickets?.isAccepted(open.voucher.content.epoch, at: wall) == true
+    }
+
+    /// A guard's next voucher: one it has taken before this start, or a new one.
+    private mutating func takeForGuard(
+        _ relay: NodeID,
+        after old: OpenVoucher?,
+        wall: WallTime
+    ) -> GuardVoucher? {
+        if let old { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        var next = GuardVoucher()
+        if let known = withWallet({ $0.resumable(for: relay, at: wall) }) ?? nil,
+            known.content.name != old?.name
+        {
+            next.open = OpenVoucher(resuming: known)
+            next.isShown = true
+            return next
+        }
+        let order: [Denomination] = [.large, .small, .trial]
+        let taken = withWallet { wallet in
+            wallet.takeFirst(of: order, for: relay, asGuard: true, at: wall)
+        }
+        guard let taken = taken ?? nil else { return nil }
+        next.open = OpenVoucher(taken: taken.voucher)
+        next.stage = .taking(taken.stored)
+        return next
+    }
+
+    // MARK: Time
+
+    mutating func advance(to now: Instant, wall: WallTime) {
+        if keepAt <= now {
+            keepAt = payments.isEmpty ? .distantFuture : now + Self.keepInterval
+            let writes = reputation.takeWrites()
+            if !writes.isEmpty {
+                steps.append(.errand(.store(nextNumber, writes)))
+                nextNumber += 1
+            }
+        }
+        let wants = stock.takeWants(now: now, random: &random)
+        _ = withWallet { wallet in
+            for want in wants { wallet.stock(want.denomination, for: want.relay, at: wall) }
+            wallet.advance(to: now, at: wall)
+        }
+        for id in payments.keys.sorted() {
+            guard let payment = payments[id], !payment.isStanding,
+                now >= payment.begun + Self.lackLimit
+            else { continue }
+            let lacking = payment.hops.filter { $0.stage == .lacking }.map(\.relay)
+            let reason =
+                lacking.first.map { "the wallet has no voucher for \($0)" }
+                ?? "a hop does not answer to its voucher"
+            fail(id, nil, reason)
+        }
+        tendLacking(now: now, wall: wall)
+    }
+}

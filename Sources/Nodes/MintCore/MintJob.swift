@@ -1,0 +1,50 @@
+import Base
+public import CryptoPrimitives
+public import Tickets
+import Wire
+
+/// Key work of a mint: leaves the machine, runs anywhere, comes back as ``Outcome``.
+public enum MintJob: Sendable {
+    /// Sign blinded messages; half a millisecond each.
+    case sign(ticket: UInt64, BlindRSA.PrivateKey, [[UInt8]])
+    /// Verify vouchers; 45 microseconds each.
+    case check(ticket: UInt64, [VoucherCheck])
+    /// Draw the three keys of an epoch; half a second.
+    case makeKeys(epoch: UInt32)
+
+    /// What a job came to.
+    public enum Outcome: Sendable {
+        /// The blind signatures; `nil` where one of the messages is none.
+        case signed(ticket: UInt64, [[UInt8]]?)
+        /// Whether each voucher is valid.
+        case checked(ticket: UInt64, [Bool])
+        /// The keys, by denomination code; `nil` where the system gave no randomness.
+        case keys(epoch: UInt32, [BlindRSA.PrivateKey]?)
+    }
+
+    /// Does the work.
+    public func run() -> Outcome {
+        switch self {
+        case .sign(let ticket, let key, let messages):
+            let signatures = try? messages.map { message throws(CryptoError) in
+                try key.blindSign(message)
+            }
+            return .signed(ticket: ticket, signatures)
+        case .check(let ticket, let checks):
+            let results = checks.map { check in
+                do throws(VoucherFault) {
+                    try check.run()
+                    return true
+                } catch {
+                    return false
+                }
+            }
+            return .checked(ticket: ticket, results)
+        case .makeKeys(let epoch):
+            let keys = try? Denomination.allCases.map { _ throws(CryptoError) in
+                try BlindRSA.PrivateKey()
+            }
+            return .keys(epoch: epoch, keys)
+        }
+    }
+}

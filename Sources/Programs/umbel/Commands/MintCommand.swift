@@ -1,0 +1,136 @@
+import ArgumentParser
+import Base
+import ControlAPI
+import CryptoPrimitives
+import FoundationEssentials
+import Glibc
+import Logging
+import NodeConfiguration
+import NodeRuntime
+import Wire
+
+/// `umbel mint`: what the bodies that sign vouchers do.
+struct MintCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mint",
+        abstract: "Keep accounts and sign vouchers.",
+        subcommands: [MintRunCommand.self, MintKeygenCommand.self, MintCheckCommand.self]
+    )
+}
+
+/// `umbel mint keygen`.
+struct MintKeygenCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keygen",
+        abstract: "Make the key of a mint."
+    )
+
+    @OptionGroup var options: BodyKeyOptions
+
+    func run() async throws {
+        try await options.make()
+    }
+}
+
+/// Makes the key of a body that network.toml lists.
+struct BodyKeyOptions: ParsableArguments {
+    /// What was made, as JSON.
+    struct Report: Encodable {
+        let schema = reportSchema
+        let publicKey: String
+
+        enum CodingKeys: String, CodingKey {
+            case schema
+            case publicKey = "public_key"
+        }
+    }
+
+    @Option(
+        help: ArgumentHelp("Where to write the key; must not exist.", valueName: "file"),
+        completion: .file()
+    )
+    var output: String
+    @OptionGroup var format: FormatOptions
+
+    func make() async throws {
+        let seed = try await Starting.attempt("key generation") { try KeyFile.create(output) }
+        let report = Report(publicKey: Ed25519.SigningKey(seed: seed).publicKey.hex)
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print("public key \(report.publicKey)")
+        }
+    }
+}
+
+/// `umbel mint run`: a mint that serves.
+struct MintRunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run the mint; ends at SIGTERM.",
+        discussion: """
+            Answers sealed requests over HTTP, announces its keys and totals to the authorities, and \
+            tells the other mints what it learns. May be killed and started at any moment: what was \
+            answered is on the disk.
+            """
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() async throws {
+        let logger = DaemonLog.make("mint", isVerbose: options.verbose)
+        let configuration = try MintConfiguration(
+            file: options.config,
+            environment: ProcessInfo.processInfo.environment
+        )
+        let wanted = try configuration.parameters.map { try ParametersConfiguration(file: $0) }
+        let node = try await Starting.attempt("the mint") {
+            try await MintNode.start(
+                configuration,
+                parameters: try wanted.map { try NetworkParameters($0) },
+                logger: logger
+            )
+        }
+        let server = ControlServer(
+            path: configuration.control.path,
+            group: configuration.control.group,
+            node: NodeReport(role: .mint, version: Version.number, pid: getpid()),
+            logger: logger
+        )
+        let serving = Task {
+            try await server.serve(node) {
+                logger.notice("ready on \(configuration.control.path)")
+            }
+        }
+        let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
+        await node.stop()
+        try failure.map { throw $0 }
+    }
+}
+
+/// `umbel mint check`.
+struct MintCheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Check the books of the mint behind --socket: every account anew from its rows.",
+        discussion: "The exit status is 1 where they do not agree."
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.mintCheck()
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(PaymentText.full(report.status, terminal: .output))
+            Output.print(
+                report.isConsistent
+                    ? "good: the accounts are what grants, deposits and orders make of them"
+                    : "THE ACCOUNTS ARE NOT WHAT THEIR ROWS MAKE OF THEM: end the mint"
+            )
+        }
+        if !report.isConsistent { throw ExitCode(ExitStatus.failed.rawValue) }
+    }
+}

@@ -1,0 +1,88 @@
+public import Base
+public import Wire
+
+/// A voucher that is being spent: how far it was shown, and how far it may be.
+///
+/// What may be shown is on disk before it is: after a crash nothing is shown twice. It is reserved
+/// ahead in strides, so that no payment waits for the disk. Spec: §A.5.
+public struct OpenVoucher: Sendable {
+    /// The voucher.
+    public let voucher: OwnedVoucher
+    /// Its name.
+    public let name: Bytes32
+    private let chain: PaymentChain
+    /// Ticks shown.
+    public private(set) var index: UInt32
+    /// Ticks that may be shown.
+    public private(set) var reserved: UInt32
+
+    /// Ticks reserved at a time.
+    public var stride: UInt32 {
+        voucher.content.denomination == .large ? 64 : 16
+    }
+
+    /// Begins to spend a voucher that was just taken and that nobody was shown.
+    public init(taken voucher: OwnedVoucher) {
+        self.init(voucher, index: 0)
+    }
+
+    /// Goes on with a voucher of which as much as it says may have been shown.
+    public init(resuming voucher: OwnedVoucher) {
+        self.init(voucher, index: voucher.spent ?? 0)
+    }
+
+    private init(_ voucher: OwnedVoucher, index: UInt32) {
+        self.voucher = voucher
+        name = voucher.content.name
+        chain = voucher.chain
+        self.index = min(index, chain.count)
+        reserved = min(voucher.spent ?? 0, chain.count)
+    }
+
+    /// Ticks nobody was shown.
+    public var left: UInt32 {
+        chain.count - index
+    }
+
+    /// What shows it for the first time, with its first tick; `nil` where that is not reserved.
+    public mutating func open() -> PayOpen? {
+        guard index <= 1, reserved >= 1 else { return nil }
+        index = 1
+        return PayOpen(voucher: voucher.proof, place: chain.place(1))
+    }
+
+    /// Shows at most `ticks` further ticks, as far as they are reserved; `nil` for none.
+    public mutating func advance(by ticks: UInt64) -> (place: ChainPlace, ticks: UInt64)? {
+        let step = min(ticks, UInt64(reserved - index))
+        guard step > 0 else { return nil }
+        index += UInt32(clamping: step)
+        return (chain.place(index), step)
+    }
+
+    /// The mark to reserve up to now, before `ticks` further ones run out; `nil` where enough is.
+    public func wantedReserve(for ticks: UInt64) -> UInt32? {
+        let target = UInt64(index) + ticks + UInt64(stride / 2)
+        guard target > UInt64(reserved), reserved < chain.count else { return nil }
+        let strides = (target + UInt64(stride) - 1) / UInt64(stride)
+        return UInt32(min(UInt64(chain.count), strides * UInt64(stride)))
+    }
+
+    /// Learns that ticks up to `mark` are on disk as spent.
+    public mutating func noteReserved(_ mark: UInt32) {
+        reserved = max(reserved, min(mark, chain.count))
+    }
+
+    /// Shows what fills it to its class on an orderly close; `nil` where it is full or not opened.
+    ///
+    /// So the deposits of a circuit's hops look alike. Spec: §A.5.6.
+    public mutating func topUp() -> (place: ChainPlace, ticks: UInt64)? {
+        guard index > 0 else { return nil }
+        let width: UInt32 =
+            switch voucher.content.denomination {
+            case .trial, .small: 16
+            case .large: 64
+            }
+        let target = min(chain.count, (index + width - 1) / width * width)
+        return advance(by: UInt64(target - index))
+    }
+}

@@ -1,0 +1,82 @@
+public import Base
+public import Wire
+
+// What a client asks of its wallet while it pays.
+extension Wallet {
+    /// Takes the first voucher there is of `order` to show to its relay; asks for some where there is
+    /// none.
+    ///
+    /// What bears the number must be on disk before it is shown.
+    public mutating func takeFirst(
+        of order: [Denomination],
+        for relay: NodeID,
+        asGuard isAtGuard: Bool = false,
+        at wall: WallTime
+    ) -> (voucher: OwnedVoucher, stored: UInt64)? {
+        for denomination in order where has(denomination, for: relay, at: wall) {
+            return take(denomination, for: relay, asGuard: isAtGuard, at: wall)
+        }
+        // The one that is wanted, and the smallest: little money buys it.
+        if let first = order.first { want(first, for: relay) }
+        want(.trial, for: relay)
+        return nil
+    }
+
+    /// Notes that a voucher may be shown up to `mark` once what bears the number is on disk.
+    ///
+    /// - Returns: `nil` for a voucher that is not here any more.
+    public mutating func reserve(_ name: Bytes32, upTo mark: UInt32) -> UInt64? {
+        guard let voucher = vouchers[name] else { return nil }
+        marks[name] = min(mark, voucher.content.denomination.tickCount)
+        return store([write(voucher)])
+    }
+
+    /// Notes that a voucher is spent no further, and how far it was.
+    public mutating func settle(_ name: Bytes32, spent index: UInt32) {
+        marks[name] = nil
+        note(spent: index, of: name)
+        if let voucher = vouchers[name] { _ = store([write(voucher)]) }
+    }
+
+    /// A voucher this guard has taken before, with something left on it.
+    public func resumable(for relay: NodeID, at wall: WallTime) -> OwnedVoucher? {
+        guard let tickets else { return nil }
+        return owned.first {
+            $0.isAtGuard && $0.content.relay == relay && $0.left > 0
+                && tickets.isAccepted($0.content.epoch, at: wall)
+        }
+    }
+
+    /// Relays there is a voucher for that nobody was shown.
+    public func payable(at wall: WallTime) -> Set<NodeID> {
+        guard let tickets else { return [] }
+        let fresh = vouchers.values.filter {
+            $0.spent == nil && tickets.isAccepted($0.content.epoch, at: wall)
+        }
+        return Set(fresh.map(\.content.relay))
+    }
+
+    /// Asks for a voucher where none of this kind is left.
+    public mutating func stock(_ denomination: Denomination, for relay: NodeID, at wall: WallTime) {
+        if !has(denomination, for: relay, at: wall) { want(denomination, for: relay) }
+    }
+}
+
+extension Wallet.Notice: CustomStringConvertible {
+    /// What happened, for people.
+    public var description: String {
+        switch self {
+        case .bought(let count, let denomination):
+            "\(count) vouchers of \(denomination.tickCount) ticks came"
+        case .poor(let balance):
+            "the account has \(balance) ticks, too few for what is wanted"
+        case .tagged(let mint):
+            "mint \(mint) signs with a key it did not publish: nothing it signs is taken"
+        case .locked(let sequence):
+            "another order \(sequence) of this account stands: the wallet was copied"
+        case .reclaimed(let ticks): "\(ticks) ticks of old vouchers came back"
+        case .transferred(let amount, let account):
+            "\(amount) ticks went to account \(account.hex)"
+        }
+    }
+}
