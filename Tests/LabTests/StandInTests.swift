@@ -46,7 +46,10 @@ struct StandInTests {
         fi
         case "$1 $2" in
         "authority keygen") echo key > "$4"; printf '{"schema":1,"public_key":"%064d"}\\n' 7 ;;
-        "keygen --role") mkdir -p "$5"; echo key > "$5/relay.key" ;;
+        "keygen --role")
+            mkdir -p "$5"; echo key > "$5/relay.key"
+            printf '{"schema":1,"identity":"%064d"}\\n' 8 ;;
+        "account new") printf '{"schema":1,"account":"%064d"}\\n' 9 ;;
         "authority run"|"relay --config"|"daemon --config")
             [ "$2" = run ] && shift
             socket=$(sed -n 's/^socket = "\\(.*\\)"$/\\1/p' "$3")
@@ -84,7 +87,8 @@ struct StandInTests {
             #expect(
                 kinds == [
                     "authority keygen", "authority keygen", "keygen --role", "keygen --role",
-                    "keygen --role", "authority run", "authority run", "relay --config",
+                    "keygen --role", "account new", "authority run", "authority run",
+                    "relay --config",
                     "relay --config", "relay --config", "daemon --config", "up --wait",
                 ]
             )
