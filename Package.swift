@@ -260,8 +260,8 @@ let package = Package(
             name: "umbel-lab",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "AuthorityCore", "ClientCore", "RelayCore", "EventLoop",
-                "HostNetwork", "Simulation", "CLinux",
+                "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
+                "EventLoop", "HostNetwork", "Simulation", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

@@ -24,6 +24,7 @@ public final class ClientNode: Node {
     /// What its control plane told, with the time.
     public private(set) var notices: [(time: Instant, notice: ClientControl.Notice)] = []
     private let accountKey: Ed25519.SigningKey
+    private let settings: ClientControl.Settings
     private var outcomes: [ClientJob.Outcome] = []
     private var toControl: [ClientEvent] = []
     private var toShard: [ClientCommand] = []
@@ -47,6 +48,7 @@ public final class ClientNode: Node {
             ip: IPAddress(high: 0x2001_0db8_0001_0000, low: UInt64(number)),
             port: 50_000
         )
+        self.settings = settings
         accountKey = Ed25519.SigningKey(seed: Self.accountSeed(number))
         let wallet = Self.wallet(accountKey, records: [], world: world)
         control = ClientControl(
@@ -91,6 +93,50 @@ public final class ClientNode: Node {
         } catch {
             preconditionFailure("a wallet cannot be read: \(error)")
         }
+    }
+
+    /// Begins anew with what is on its disk, and its guards; tunnels and circuits are gone.
+    public func restart() {
+        incarnation += 1
+        let paths = control.paths
+        let reputation: RelayReputation
+        do throws(WireError) {
+            reputation = try RelayReputation(disk.records)
+        } catch {
+            preconditionFailure("what it saw of relays cannot be read: \(error)")
+        }
+        control = ClientControl(
+            view: world.view,
+            guards: paths.guards,
+            middles: paths.middles,
+            settings: settings,
+            wallet: Self.wallet(accountKey, records: disk.records, world: world),
+            reputation: reputation,
+            now: world.now,
+            wall: wall,
+            random: world.splitRandom()
+        )
+        shard = ClientShard(
+            timing: world.settings.timing,
+            random: world.splitRandom(),
+            now: world.now
+        )
+        outcomes = []
+        toControl = []
+        toShard = []
+        wakePlanned = .distantFuture
+        settle()
+    }
+
+    /// Opens the tunnel whose circuit carries questions to mints and nothing else.
+    public func openErrands() {
+        control.openErrands(TunnelID(rawValue: 1_000), now: world.now, wall: wall)
+        settle()
+    }
+
+    /// The name of its account.
+    public var account: Bytes32 {
+        accountKey.publicKey
     }
 
     /// Looks at its wallet.

@@ -180,6 +180,11 @@ public final class World {
         return client
     }
 
+    /// Gives a client's account so many ticks.
+    public func grant(_ ticks: UInt64, to client: ClientNode) {
+        mints?.grant(ticks, to: client.account, at: wall)
+    }
+
     /// Adds an authority's prober.
     public func addProber() -> ProbeNode {
         let prober = ProbeNode(index: nodes.count, world: self)

@@ -52,4 +52,128 @@ struct PaymentTests {
         #expect(world.mints?.issuedTicks == client.wallet { $0.sums.bought })
         world.expectSound()
     }
+
+    @Test("a client that dies shows no tick twice, and goes on with its guard's voucher (row 64)")
+    func crash() throws {
+        for seed in 10..<20 as Range<UInt64> {
+            let world = try World(settings(seed))
+            let (client, host) = try world.connectedClient(within: .seconds(20))
+            var download = Stream.Settings()
+            download.byteCount = 3_000_000
+            let first = host.startStream(download)
+            let enough = Int(seed) * 50_000
+            #expect(world.run(within: .seconds(60)) { first.arrivedByteCount > enough })
+            let guardRelay = client.currentPath(of: host)[0]
+            let before = guardRelay.control.earnings
+            client.restart()
+            let again = client.openTunnel()
+            #expect(world.run(within: .seconds(20)) { client.isConnected(again) })
+            let second = again.startStream()
+            #expect(world.run(within: .seconds(60)) { second.isFinished }, "\(client.history)")
+            #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+            let after = guardRelay.control.earnings
+            #expect(client.currentPath(of: again)[0] === guardRelay)
+            #expect(after.vouchers == before.vouchers)
+            #expect(after.served > before.served)
+            client.closeTunnel(again)
+            world.run(for: .seconds(2))
+            let served = world.relays.reduce(0) { $0 + $1.control.earnings.served }
+            let spent = client.wallet { $0.spent }
+            // What was marked as shown ahead of use counts as spent: some strides for each voucher
+            // that was being spent.
+            #expect(served <= spent)
+            #expect(spent <= served + 2 * 64 + 4 * 32)
+            world.expectSound()
+        }
+    }
+
+    @Test("vouchers follow epochs: circuits go on, what is old is given back or expires (row 67)")
+    func epochs() throws {
+        var settings = settings(7)
+        settings.pay?.epochSeconds = 60
+        settings.pay?.depositSeconds = 5
+        let world = try World(settings)
+        let (client, host) = try world.connectedClient(within: .seconds(20))
+        var steady = DatagramFlow.Settings()
+        steady.count = 1_000_000
+        steady.interval = .milliseconds(50)
+        let flow = host.startFlow(steady)
+        var answered: UInt32 = 0
+        // The mints have keys of five epochs on.
+        for _ in 0..<24 {
+            world.run(for: .seconds(10))
+            #expect(client.isConnected(host), "\(client.history)")
+            #expect(flow.answeredCount > answered + 150, "\(client.history)")
+            answered = flow.answeredCount
+            let sums = client.wallet { ($0.sums, $0.outstanding, $0.spent) }
+            #expect(
+                sums.0.bought + sums.0.reclaimed
+                    == sums.2 + sums.1 + sums.0.givenBack + sums.0.expired
+            )
+            for relay in world.relays {
+                let earnings = relay.control.earnings
+                let sum = earnings.credited + earnings.waiting + earnings.expired
+                #expect(earnings.served == sum)
+                #expect(earnings.expired == 0)
+            }
+        }
+        #expect(client.wallet { $0.sums.reclaimed } > 0)
+        #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+        world.expectSound()
+    }
+
+    @Test("a client without vouchers says so, and pays once it has some")
+    func lacking() throws {
+        var settings = settings(2)
+        settings.pay?.grantTicks = 0
+        let world = try World(settings)
+        let client = world.addClient()
+        let host = client.openTunnel()
+        world.run(for: .seconds(30))
+        #expect(!client.isConnected(host))
+        #expect(client.history.contains("the wallet has no voucher for"), "\(client.history)")
+        world.grant(100_000, to: client)
+        #expect(world.run(within: .seconds(60)) { client.isConnected(host) }, "\(client.history)")
+        world.expectSound()
+    }
+
+    @Test("a circuit of first contact is built and spoken over without pay, within its limit")
+    func firstContact() throws {
+        var settings = settings(3)
+        settings.pay?.grantTicks = 0
+        let world = try World(settings)
+        let client = world.addClient()
+        client.openErrands()
+        let isBuilt = world.run(within: .seconds(10)) {
+            client.control.circuitReports().contains { $0.stage == .spare }
+        }
+        #expect(isBuilt)
+        let circuit = try #require(client.control.circuitReports().first)
+        // More than the 32 cells of others.
+        for token in 1...30 as ClosedRange<UInt64> {
+            #expect(client.ping(circuit.id, hop: 3, token: token))
+            world.run(for: .milliseconds(500))
+        }
+        let answered = client.notices.count {
+            if case .pong(_, _, .some) = $0.notice { true } else { false }
+        }
+        #expect(answered == 30)
+        #expect(world.relays.allSatisfy { $0.counters.unpaidCells == 0 })
+        world.expectSound()
+    }
+
+    @Test("an authority's measurement is carried without pay, and nothing else is")
+    func measured() throws {
+        let world = try World(settings(4))
+        let prober = world.addProber()
+        let token = prober.probe(
+            Array(world.relays.prefix(3)),
+            measuring: .init(cells: 1_000, time: .seconds(3))
+        )
+        #expect(world.run(within: .seconds(10)) { prober.outcomes[token] != nil })
+        #expect(prober.outcomes[token]?.failure == nil)
+        #expect(prober.outcomes[token]?.kilobits ?? 0 > 0)
+        #expect(world.relays[2].counters.echoedCells == 1_000)
+        world.expectSound()
+    }
 }

@@ -271,6 +271,8 @@ struct Cashier: ~Copyable {
     mutating func heardUnpaid(_ id: CircuitID, now: Instant) {
         guard let payment = payments[id], now - payment.askedAt >= Self.askInterval else { return }
         payments[id]?.askedAt = now
+        // What is not paid for its losses is not paid for any more, and carries nothing.
+        if let blamed = payment.blamed { return leave(id, blamed) }
         for hop in HopIndex.all { steps.append(.say(id, hop, .reportAsk)) }
     }
 
@@ -317,7 +319,10 @@ struct Cashier: ~Copyable {
         if known.isAsked {
             payments[id]?.hops[hop.offset].isAsked = false
             payments[id]?.judge.note(report, at: hop.offset)
-            judge(id, now: now, wall: wall)
+            // Reports of two rounds are of two moments: only those of one are compared.
+            if payments[id]?.hops.contains(where: \.isAsked) == false {
+                judge(id, now: now, wall: wall)
+            }
         }
         tend(id, now: now, wall: wall)
     }
@@ -328,27 +333,33 @@ struct Cashier: ~Copyable {
         let verdict = payments[id]?.judge.judge(
             skewPermille: 100_000_000_000 / max(1, (now - payment.judgedAt).nanoseconds)
         )
-        guard let verdict = verdict ?? nil else { return }
         payments[id]?.judgedAt = now
         payments[id]?.judgedCells = payment.counts.total
+        guard let verdict = verdict ?? nil else { return }
         switch verdict {
         case .good:
             for offset in 0..<3 {
                 reputation.note(payment.hops[offset].relay, isGood: true, at: wall)
                 payments[id]?.hops[offset].payer.isSuspended = false
             }
+            payments[id]?.blamed = nil
         case .bad(let near, let far):
-            blame([near, far], of: id, at: wall)
+            blame(near, far, of: id, at: wall)
         case .leave(let near, let far):
-            blame([near, far], of: id, at: wall)
-            fail(id, nil, "too much is lost between hops \(near) and \(far)")
+            blame(near, far, of: id, at: wall)
+            leave(id, (near, far))
         }
     }
 
+    private mutating func leave(_ id: CircuitID, _ places: (near: Int, far: Int)) {
+        fail(id, nil, "too much is lost between hops \(places.near) and \(places.far)")
+    }
+
     /// Notes the ends of a segment that loses too much, and pays them nothing until it is better.
-    private mutating func blame(_ places: [Int], of id: CircuitID, at wall: WallTime) {
+    private mutating func blame(_ near: Int, _ far: Int, of id: CircuitID, at wall: WallTime) {
         guard let payment = payments[id] else { return }
-        for place in places where (1...3).contains(place) {
+        payments[id]?.blamed = (near, far)
+        for place in [near, far] where (1...3).contains(place) {
             reputation.note(payment.hops[place - 1].relay, isGood: false, at: wall)
             payments[id]?.hops[place - 1].payer.isSuspended = true
         }
@@ -395,7 +406,13 @@ struct Cashier: ~Copyable {
         case .seen where guards[relay]?.isShown == false:
             // Opened over a circuit that is gone, and its answer with it.
             guards[relay]?.isShown = true
-        default:
+        case .unknown, .invalid, .epoch:
+            // It was taken before: the guard may have lost its book, or its clock is ahead. Once.
+            let isFirst = guards[relay]?.isShown == true && !payment.hops[0].wasRefused
+            dropGuardVoucher(relay)
+            guard isFirst else { return refused(result.status, by: .first, of: id, at: wall) }
+            payments[id]?.hops[0].wasRefused = true
+        case .seen, .keys, .full:
             dropGuardVoucher(relay)
             return refused(result.status, by: .first, of: id, at: wall)
         }
@@ -415,7 +432,9 @@ struct Cashier: ~Copyable {
         of id: CircuitID,
         at wall: WallTime
     ) {
-        if let relay = payments[id]?.hops[hop.offset].relay {
+        // What a relay that is busy or behind says is no fault.
+        let isFault = status == .invalid || status == .seen || status == .unknown
+        if isFault, let relay = payments[id]?.hops[hop.offset].relay {
             reputation.note(relay, isGood: false, at: wall)
         }
         fail(id, hop, "hop \(hop.rawValue) does not take a voucher (\(status))")
@@ -464,7 +483,9 @@ struct Cashier: ~Copyable {
         case .none, .lacking: return take(id, offset, wall: wall)
         case .standing: break
         }
-        guard var open = known.open, open.left > 0 else { return take(id, offset, wall: wall) }
+        guard var open = known.open, open.left > 0, isAccepted(open, at: wall) else {
+            return take(id, offset, wall: wall)
+        }
         if let paid = open.advance(by: owed) {
             payments[id]?.hops[offset].payer.notePaid(paid.ticks)
             payments[id]?.hops[offset].lastPaid = now

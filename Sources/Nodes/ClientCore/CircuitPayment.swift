@@ -31,6 +31,8 @@ struct CircuitPayment {
         /// Kinds of vouchers opened so far: which comes next follows from it.
         var openedCount = 0
         var lastPaid: Instant = .zero
+        /// Whether it has refused a voucher it had taken before.
+        var wasRefused = false
         /// Whether it was asked to report, for the judge.
         var isAsked = false
     }
@@ -41,6 +43,8 @@ struct CircuitPayment {
     var judgedAt: Instant
     var judgedCells: UInt64 = 0
     var counts = HopCounts()
+    /// The ends of the segment that lost too much when it was judged last.
+    var blamed: (near: Int, far: Int)?
     var isStanding = false
     var askedAt: Instant = .zero
 

@@ -997,6 +997,7 @@ public struct ClientControl: ~Copyable {
             startBeside(id, now: now)
         }
         drainDialer(now: now)
+        drainCashier(now: now)
     }
 
     /// Gives ready circuits to leases that lost theirs, or to new flows.

@@ -103,9 +103,9 @@ struct CellMeter {
         counts.backwardOut += 1
     }
 
-    /// Whether a cell for this hop is looked at though nobody has paid: it may bring pay.
+    /// Whether a control record is looked at though nobody has paid: it may bring pay.
     ///
-    /// So many of them are until there is another allowance.
+    /// So many are until there is another allowance; packets beside them use none of it up.
     mutating func takesControl() -> Bool {
         guard unpaidControls < Self.unpaidControlLimit else { return false }
         unpaidControls += 1
@@ -135,9 +135,9 @@ struct CellMeter {
             counts.isUnpaid = true
             return .refused
         }
-        used += 1
         nextReport = used + tickCells
         mark = min(cellLimit, nextReport)
+        used += 1
         return .due
     }
 }

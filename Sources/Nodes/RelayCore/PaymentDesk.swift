@@ -1,6 +1,7 @@
 import Base
 import Circuits
 import CryptoPrimitives
+import DequeModule
 import Tickets
 import Wire
 
@@ -65,7 +66,7 @@ struct PaymentDesk: ~Copyable {
     private var passes = PassRegister()
     private var contacts = FirstContactLimiter()
     private var deposits: DepositRound
-    private var steps: [Step] = []
+    private var steps: Deque<Step> = []
     private var nextNumber: UInt64 = 1
     // At most one store is under way; what comes meanwhile goes with the next.
     private var storing: (number: UInt64, writes: [RecordWrite], arrivals: [Arrival])?
@@ -91,7 +92,7 @@ struct PaymentDesk: ~Copyable {
     // MARK: Outputs
 
     mutating func nextStep() -> Step? {
-        steps.isEmpty ? nil : steps.removeFirst()
+        steps.popFirst()
     }
 
     var nextDeadline: Instant {
@@ -101,6 +102,11 @@ struct PaymentDesk: ~Copyable {
     /// What was earned so far.
     var earnings: VoucherBook.Earnings {
         book.earnings
+    }
+
+    /// What was earned by the vouchers of each day since 1970, ascending.
+    var earningsByDay: [(day: UInt32, earnings: VoucherBook.Earnings)] {
+        book.earningsByDay
     }
 
     // MARK: Network

@@ -303,6 +303,11 @@ public struct RelayControl: ~Copyable {
         desk.earnings
     }
 
+    /// What was earned by the vouchers of each day since 1970, ascending.
+    public var earningsByDay: [(day: UInt32, earnings: VoucherBook.Earnings)] {
+        desk.earningsByDay
+    }
+
     /// Whether vouchers cannot be put on disk now: none is taken until they can.
     public var cannotStoreVouchers: Bool {
         desk.cannotStore

@@ -519,9 +519,8 @@ public struct RelayShard: ~Copyable {
             }
             pass(counter, &bytes, datagram: datagram, slot: slot, now: now)
         case .records(let isEarly):
-            // Unpaid, only what may be pay is looked at.
-            guard verdict != .refused || circuits[slot].meter.takesControl() else { return }
-            counters.deliveredCells += 1
+            // Unpaid too: what is in it may be pay.
+            if verdict != .refused { counters.deliveredCells += 1 }
             receiveRecords(
                 &bytes,
                 body: datagram + Datagram.bodyOffset,
@@ -656,7 +655,8 @@ public struct RelayShard: ~Copyable {
     ) {
         guard let hop = circuits[slot].path?.hop, let id = circuits[slot].path?.id else { return }
         var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
-        let carriesPackets = circuits[slot].meter.carriesPackets && !circuits[slot].meter.isRefusing
+        let isUnpaid = circuits[slot].meter.isRefusing
+        let carriesPackets = circuits[slot].meter.carriesPackets && !isUnpaid
         do throws(WireError) {
             while let record = try cursor.next(in: bytes.bytes) {
                 switch record {
@@ -665,6 +665,7 @@ public struct RelayShard: ~Copyable {
                         counters.overflow += 1
                         continue
                     }
+                    guard !isUnpaid || circuits[slot].meter.takesControl() else { continue }
                     note(.control(id, bytes.bytes.copyBytes(range), isEarly: isEarly))
                 case .packet(let range):
                     guard !isEarly, carriesPackets else { continue }

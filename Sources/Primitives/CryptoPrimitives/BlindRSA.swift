@@ -1,6 +1,7 @@
 import Crypto
 import CryptoExtras
 import FoundationEssentials
+import Synchronization
 
 /// Blind signatures: RSABSSA-SHA384-PSS-Deterministic of RFC 9474 with keys of 2,048 bits.
 ///
@@ -38,13 +39,17 @@ public enum BlindRSA {
         /// Hides `message`: the signer gets the blinded bytes, the opener stays here.
         ///
         /// Draws from the system's randomness: the library offers no other way.
-        /// - Throws: ``CryptoError/invalidPublicKey`` where the key cannot blind.
+        /// - Throws: ``CryptoError/invalidPublicKey`` where the key cannot blind, or the opener could
+        ///   not be stored.
         public func blind(_ message: [UInt8]) throws(CryptoError) -> (
             blinded: [UInt8], opener: Opener
         ) {
             do {
                 let result = try key.blind(key.prepare(message))
-                return (Array(result.blindedMessage), Opener(result.inverse))
+                guard let opener = Opener(result.inverse) else {
+                    throw CryptoError.invalidPublicKey
+                }
+                return (Array(result.blindedMessage), opener)
             } catch { throw .invalidPublicKey }
         }
 
@@ -57,11 +62,14 @@ public enum BlindRSA {
             of message: [UInt8],
             with opener: Opener
         ) throws(CryptoError) -> [UInt8] {
-            guard blindSignature.count == signatureByteCount, let inverse = opener.inverse else {
-                throw .authenticationFailure
-            }
+            guard blindSignature.count == signatureByteCount else { throw .authenticationFailure }
             let prepared = key.prepare(message)
             do {
+                // After a start the opener may be read before this process has made one.
+                if !Opener.isLayoutProven.load(ordering: .relaxed) {
+                    _ = Opener(try key.blind(prepared).inverse)
+                }
+                guard let inverse = opener.inverse else { throw CryptoError.authenticationFailure }
                 let signature = try key.finalize(
                     _RSA.BlindSigning.BlindSignature(rawRepresentation: blindSignature),
                     for: prepared,
@@ -168,7 +176,14 @@ public enum BlindRSA {
     }
 
     /// What takes the blinding off again; secret, and lost money if it is lost.
+    ///
+    /// The library keeps it in one `Data`, which it neither shows nor takes. A struct of one stored
+    /// property lies in memory as that property does. That this is so is proven by values the library
+    /// made itself before any is stored or read: where it is not, nothing is blinded, and no money
+    /// hangs on it.
     public struct Opener: Sendable {
+        typealias Inverse = _RSA.BlindSigning.BlindingInverse
+
         /// Its bytes, to store.
         public let bytes: [UInt8]
 
@@ -177,29 +192,45 @@ public enum BlindRSA {
             self.bytes = bytes
         }
 
-        init(_ inverse: _RSA.BlindSigning.BlindingInverse) {
-            bytes = Self.stored(in: inverse).map { Array($0) } ?? []
+        /// Reads what the library made; `nil` where it does not keep it as it is read back.
+        init?(_ inverse: Inverse) {
+            guard let data = Self.proven(inverse), data.count == signatureByteCount else {
+                return nil
+            }
+            Self.isLayoutProven.store(true, ordering: .relaxed)
+            bytes = Array(data)
         }
 
-        /// The library's inverse; `nil` where these bytes are none.
-        ///
-        /// The library keeps it in one `Data` that it neither shows nor takes. A struct of one
-        /// field lies in memory as that field does; a look by reflection proves it each time.
-        var inverse: _RSA.BlindSigning.BlindingInverse? {
-            typealias Inverse = _RSA.BlindSigning.BlindingInverse
-            guard bytes.count == signatureByteCount,
-                MemoryLayout<Inverse>.size == MemoryLayout<Data>.size,
-                MemoryLayout<Inverse>.alignment == MemoryLayout<Data>.alignment
+        /// Whether a value the library made in this process lies in memory as its field does.
+        static let isLayoutProven = Atomic(false)
+
+        /// The library's inverse; `nil` where these bytes are none, or the layout is not proven.
+        var inverse: Inverse? {
+            guard bytes.count == signatureByteCount, Self.isLayoutProven.load(ordering: .relaxed)
             else { return nil }
             let data = Data(bytes)
             let inverse = unsafe unsafeBitCast(data, to: Inverse.self)
-            return Self.stored(in: inverse) == data ? inverse : nil
+            return Self.field(of: inverse) == data ? inverse : nil
         }
 
-        private static func stored(in inverse: _RSA.BlindSigning.BlindingInverse) -> Data? {
-            let fields = Mirror(reflecting: inverse).children
-            guard fields.count == 1 else { return nil }
-            return fields.first?.value as? Data
+        /// The one field of `inverse`, if the bytes of `inverse` are those of the field and no others.
+        private static func proven(_ inverse: Inverse) -> Data? {
+            guard MemoryLayout<Inverse>.size == MemoryLayout<Data>.size,
+                MemoryLayout<Inverse>.stride == MemoryLayout<Data>.stride,
+                MemoryLayout<Inverse>.alignment == MemoryLayout<Data>.alignment,
+                let data = field(of: inverse)
+            else { return nil }
+            return unsafe withUnsafeBytes(of: inverse) { whole in
+                unsafe withUnsafeBytes(of: data) { part in
+                    unsafe whole.elementsEqual(part) ? data : nil
+                }
+            }
+        }
+
+        private static func field(of inverse: Inverse) -> Data? {
+            let mirror = Mirror(reflecting: inverse)
+            guard mirror.displayStyle == .struct, mirror.children.count == 1 else { return nil }
+            return mirror.children.first?.value as? Data
         }
     }
 }

@@ -846,7 +846,9 @@ public actor ClientNode: ClientService {
                     id: hop.id.rawValue.hex,
                     country: hop.country.map { "\($0)" } ?? "??",
                     address: hop.addresses.all.first.map { "\($0)" } ?? "",
-                    roundTrip: circuit.roundTrips[index]?.milliseconds
+                    roundTrip: circuit.roundTrips[index]?.milliseconds,
+                    paidTicks: circuit.pay?.paidTicks[index],
+                    lacksVoucher: circuit.pay?.lacking.contains(hop.id)
                 )
             },
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,

@@ -43,8 +43,11 @@ public struct HopPayer: Sendable {
     }
 
     /// Cells the hop is to be paid for: its own count, and what the client counted since.
+    ///
+    /// A report is as old as the way is long, so where little was lost the client's count is newer.
     public var usedCells: UInt64 {
-        reported + (own - ownAtReport)
+        let since = reported + (own - ownAtReport)
+        return own <= reported + reported / 20 + Self.countTolerance ? max(own, since) : since
     }
 
     /// Takes the client's own count of cells that went to, or came from, this hop or beyond.

@@ -6,9 +6,6 @@ public import Wire
 /// What may be shown is on disk before it is: after a crash nothing is shown twice. It is reserved
 /// ahead in strides, so that no payment waits for the disk. Spec: §A.5.
 public struct OpenVoucher: Sendable {
-    /// Ticks reserved at a time.
-    public static let stride: UInt32 = 16
-
     /// The voucher.
     public let voucher: OwnedVoucher
     /// Its name.
@@ -18,6 +15,11 @@ public struct OpenVoucher: Sendable {
     public private(set) var index: UInt32
     /// Ticks that may be shown.
     public private(set) var reserved: UInt32
+
+    /// Ticks reserved at a time.
+    public var stride: UInt32 {
+        voucher.content.denomination == .large ? 64 : 16
+    }
 
     /// Begins to spend a voucher that was just taken and that nobody was shown.
     public init(taken voucher: OwnedVoucher) {
@@ -59,10 +61,10 @@ public struct OpenVoucher: Sendable {
 
     /// The mark to reserve up to now, before `ticks` further ones run out; `nil` where enough is.
     public func wantedReserve(for ticks: UInt64) -> UInt32? {
-        let target = UInt64(index) + ticks + UInt64(Self.stride / 2)
+        let target = UInt64(index) + ticks + UInt64(stride / 2)
         guard target > UInt64(reserved), reserved < chain.count else { return nil }
-        let strides = (target + UInt64(Self.stride) - 1) / UInt64(Self.stride)
-        return UInt32(min(UInt64(chain.count), strides * UInt64(Self.stride)))
+        let strides = (target + UInt64(stride) - 1) / UInt64(stride)
+        return UInt32(min(UInt64(chain.count), strides * UInt64(stride)))
     }
 
     /// Learns that ticks up to `mark` are on disk as spent.

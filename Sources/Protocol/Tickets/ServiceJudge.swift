@@ -40,39 +40,39 @@ public struct ServiceJudge: Sendable {
 
     /// Judges what was carried since the last call, once all hops have reported anew; `nil` before.
     ///
-    /// Hops' counts are of different moments, so what is on the way counts as lost for a moment: `slack`
-    /// cells are borne, and so many thousandths of what was carried.
-    public mutating func judge(slack: UInt64 = 64, skewPermille: UInt64 = 0) -> Verdict? {
+    /// Each way over each segment is judged by what was sent over it. Hops' counts are of different
+    /// moments, so what is on the way counts as lost for a moment: `slack` cells are borne, and so many
+    /// thousandths of what was sent, at most as many as of loss.
+    public mutating func judge(slack: UInt64 = 32, skewPermille: UInt64 = 0) -> Verdict? {
         let reports = zip(last, base).compactMap { last, base in
             last.flatMap { last in base.map { (last, $0) } }
         }
         guard reports.count == 3, reports.allSatisfy({ $0.0 != $0.1 }) else { return nil }
         let carried = reports.map { UInt64($0.0.usedCells &- $0.1.usedCells) }.max() ?? 0
         guard carried >= 256 else { return nil }
-        var worst: (loss: UInt64, place: Int) = (0, 0)
+        base = last
+        let drops = reports.map { UInt64($0.0.queueDrops &- $0.1.queueDrops) }.max() ?? 0
+        let excuse = min(drops, carried * Self.excuseLimit / 1_000)
+        let permille = Self.lossLimit + min(skewPermille, Self.lossLimit)
+        var worst: (excess: UInt64, place: Int) = (0, 0)
         for place in 0..<2 {
             let (near, nearBase) = reports[place]
             let (far, farBase) = reports[place + 1]
-            let forward = Self.lost(
-                near.forwardOut &- nearBase.forwardOut,
-                far.forwardIn &- farBase.forwardIn
-            )
-            let backward = Self.lost(
-                far.backwardOut &- farBase.backwardOut,
-                near.backwardIn &- nearBase.backwardIn
-            )
-            let loss = forward + backward
-            if loss > worst.loss { worst = (loss, place) }
+            let ways = [
+                (near.forwardOut &- nearBase.forwardOut, far.forwardIn &- farBase.forwardIn),
+                (far.backwardOut &- farBase.backwardOut, near.backwardIn &- nearBase.backwardIn),
+            ]
+            for (sent, received) in ways {
+                let lost = Self.lost(sent, received)
+                let borne = UInt64(sent) * permille / 1_000 + slack
+                if lost > borne, lost - borne > worst.excess { worst = (lost - borne, place) }
+            }
         }
-        let drops = reports.map { UInt64($0.0.queueDrops &- $0.1.queueDrops) }.max() ?? 0
-        base = last
-        let borne = carried * (Self.lossLimit + min(skewPermille, Self.lossLimit)) / 1_000 + slack
-        guard worst.loss > borne else {
+        guard worst.excess > 0 else {
             excusedTicks = 0
             return .good
         }
-        let excuse = min(drops, carried * Self.excuseLimit / 1_000)
-        if worst.loss <= borne + excuse, excusedTicks < Self.excusedTickLimit {
+        if worst.excess <= excuse, excusedTicks < Self.excusedTickLimit {
             excusedTicks += 1
             return .good
         }

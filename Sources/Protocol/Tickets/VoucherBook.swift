@@ -11,11 +11,15 @@ public struct VoucherBook: Sendable {
     public static let limit = 200_000
     /// The table of vouchers on disk.
     public static let table: UInt8 = 10
-    /// The table of closed counts on disk.
+    /// The table of counts of vouchers that left the book on disk: by day, and the epoch that is over.
     public static let sumTable: UInt8 = 11
+    /// Days whose counts are told apart; older ones are counted as day 0.
+    public static let dayLimit = 400
 
     struct Entry: Sendable {
         var open: PayOpen
+        /// The day it was taken: days since 1970.
+        var day: UInt32
         /// Ticks that mints have on record, by index.
         var acknowledged: [UInt8: UInt32] = [:]
         /// Ticks deposited with at least one mint.
@@ -45,15 +49,23 @@ public struct VoucherBook: Sendable {
         public var waiting: UInt64 {
             served - min(served, credited + expired)
         }
+
+        static func += (lhs: inout Self, rhs: Self) {
+            lhs.served += rhs.served
+            lhs.deposited += rhs.deposited
+            lhs.credited += rhs.credited
+            lhs.expired += rhs.expired
+            lhs.vouchers += rhs.vouchers
+        }
     }
 
     private var entries: [Bytes32: Entry] = [:]
-    // Vouchers on their way through the check: a second copy meanwhile is refused.
-    private var checking: Set<Bytes32> = []
+    // Vouchers on their way through the check, and the day: a second copy meanwhile is refused.
+    private var checking: [Bytes32: UInt32] = [:]
     private var writes: [RecordWrite] = []
     private var dirty: Set<Bytes32> = []
-    // Counts of vouchers that left the book.
-    private var closed = Earnings()
+    // Counts of vouchers that left the book, by the day they were taken.
+    private var closed: [UInt32: Earnings] = [:]
     // Epochs below it are over: none of their vouchers is ever taken again, whatever is on disk.
     private var floor: UInt32 = 0
 
@@ -66,7 +78,15 @@ public struct VoucherBook: Sendable {
     public init(_ records: [StoredRecord]) throws(WireError) {
         for record in records {
             if record.table == Self.sumTable {
-                (closed, floor) = try Self.sums(record.value)
+                var reader = ByteReader(record.value)
+                if record.key.isEmpty {
+                    floor = try reader.read()
+                } else {
+                    var key = ByteReader(record.key)
+                    closed[try key.read()] = try Earnings(from: &reader)
+                    try key.finish()
+                }
+                try reader.finish()
             } else if record.table == Self.table, let name = Bytes32(record.key) {
                 entries[name] = try Entry(parsing: record.value)
             }
@@ -93,9 +113,9 @@ public struct VoucherBook: Sendable {
         }
         guard open.place.index >= 1 else { throw .chain }
         let check = try VoucherCheck(open, relay: relay, in: tickets)
-        guard entries[check.name] == nil, !checking.contains(check.name) else { throw .seen }
+        guard entries[check.name] == nil, checking[check.name] == nil else { throw .seen }
         guard entries.count + checking.count < Self.limit else { throw .seen }
-        checking.insert(check.name)
+        checking[check.name] = UInt32(clamping: wall.seconds / 86_400)
         return check
     }
 
@@ -103,9 +123,10 @@ public struct VoucherBook: Sendable {
     ///
     /// Nothing is served for it before what ``takeWrites()`` gives is on disk.
     public mutating func finish(_ check: VoucherCheck, isValid: Bool) {
-        checking.remove(check.name)
-        guard isValid, entries[check.name] == nil else { return }
-        let entry = Entry(open: check.open)
+        guard let day = checking.removeValue(forKey: check.name), isValid,
+            entries[check.name] == nil
+        else { return }
+        let entry = Entry(open: check.open, day: day)
         entries[check.name] = entry
         writes.append(
             RecordWrite(table: Self.table, key: check.name.bytes, value: entry.encoded)
@@ -189,60 +210,84 @@ public struct VoucherBook: Sendable {
     public mutating func expire(in tickets: TicketNetwork, at wall: WallTime) {
         let over = entries.filter { !tickets.isDeposited($0.value.open.voucher.epoch, at: wall) }
         guard !over.isEmpty else { return }
+        var days: Set<UInt32> = []
         for name in over.keys.sorted() {
             guard let entry = entries.removeValue(forKey: name) else { continue }
-            closed.vouchers += 1
-            closed.served += UInt64(entry.served)
-            closed.deposited += UInt64(entry.deposited)
-            closed.credited += UInt64(entry.credited)
-            closed.expired += UInt64(entry.served - entry.credited)
+            var earned = entry.earnings
+            earned.expired = earned.served - earned.credited
+            closed[entry.day, default: Earnings()] += earned
+            days.insert(entry.day)
             floor = max(floor, entry.open.voucher.epoch &+ 1)
             dirty.remove(name)
             writes.append(RecordWrite(table: Self.table, key: name.bytes, value: nil))
         }
-        writes.append(RecordWrite(table: Self.sumTable, key: [0], value: sums))
+        let today = UInt32(clamping: wall.seconds / 86_400)
+        for old in closed.keys.sorted() where old > 0 && Int(today) - Int(old) > Self.dayLimit {
+            closed[0, default: Earnings()] += closed.removeValue(forKey: old) ?? Earnings()
+            days.formUnion([0, old])
+        }
+        for day in days.sorted() {
+            var key = ByteWriter(capacity: 4)
+            key.write(day)
+            writes.append(
+                RecordWrite(table: Self.sumTable, key: key.bytes, value: closed[day]?.encoded)
+            )
+        }
+        var writer = ByteWriter(capacity: 4)
+        writer.write(floor)
+        writes.append(RecordWrite(table: Self.sumTable, key: [], value: writer.bytes))
     }
 
     /// What was earned so far.
     public var earnings: Earnings {
-        var sum = closed
-        for entry in entries.values {
-            sum.vouchers += 1
-            sum.served += UInt64(entry.served)
-            sum.deposited += UInt64(entry.deposited)
-            sum.credited += UInt64(entry.credited)
-        }
+        var sum = Earnings()
+        for day in closed.values { sum += day }
+        for entry in entries.values { sum += entry.earnings }
         return sum
     }
 
-    private var sums: [UInt8] {
-        var writer = ByteWriter(capacity: 44)
-        for value in [
-            closed.served, closed.deposited, closed.credited, closed.expired, closed.vouchers,
-        ] {
-            writer.write(value)
+    /// What was earned by the vouchers of each day since 1970, ascending; days without any are left
+    /// out.
+    public var earningsByDay: [(day: UInt32, earnings: Earnings)] {
+        var days = closed
+        for entry in entries.values { days[entry.day, default: Earnings()] += entry.earnings }
+        return days.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+}
+
+extension VoucherBook.Earnings {
+    fileprivate init(from reader: inout ByteReader) throws(WireError) {
+        served = try reader.read()
+        deposited = try reader.read()
+        credited = try reader.read()
+        expired = try reader.read()
+        vouchers = try reader.read()
+        // Sums of what is read must not overflow.
+        for value in [served, deposited, credited, expired, vouchers] where value >= 1 << 50 {
+            throw .invalid(field: "earnings")
         }
-        writer.write(floor)
-        return writer.bytes
     }
 
-    private static func sums(_ bytes: [UInt8]) throws(WireError) -> (Earnings, UInt32) {
-        var reader = ByteReader(bytes)
-        var sum = Earnings()
-        sum.served = try reader.read()
-        sum.deposited = try reader.read()
-        sum.credited = try reader.read()
-        sum.expired = try reader.read()
-        sum.vouchers = try reader.read()
-        let floor = try reader.read(UInt32.self)
-        try reader.finish()
-        return (sum, floor)
+    fileprivate var encoded: [UInt8] {
+        var writer = ByteWriter(capacity: 40)
+        for value in [served, deposited, credited, expired, vouchers] { writer.write(value) }
+        return writer.bytes
     }
 }
 
 extension VoucherBook.Entry {
+    fileprivate var earnings: VoucherBook.Earnings {
+        var sum = VoucherBook.Earnings()
+        sum.vouchers = 1
+        sum.served = UInt64(served)
+        sum.deposited = UInt64(deposited)
+        sum.credited = UInt64(credited)
+        return sum
+    }
+
     init(parsing bytes: [UInt8]) throws(WireError) {
         var reader = ByteReader(bytes)
+        day = try reader.read()
         deposited = try reader.read()
         credited = try reader.read()
         let count = Int(try reader.read(UInt8.self))
@@ -257,6 +302,7 @@ extension VoucherBook.Entry {
 
     var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 900)
+        writer.write(day)
         writer.write(deposited)
         writer.write(credited)
         writer.write(UInt8(clamping: acknowledged.count))

@@ -65,6 +65,11 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         public var address: String
         /// The last round trip to it in milliseconds; `nil` before one was measured.
         public var roundTrip: Double?
+        /// Ticks paid to it for this circuit; `nil` where nothing is paid.
+        public var paidTicks: UInt64?
+        /// Whether the wallet has no voucher for it, which the circuit waits for; `nil` where nothing
+        /// is paid.
+        public var lacksVoucher: Bool?
 
         /// Makes a hop from its parts.
         public init(
@@ -73,7 +78,9 @@ public struct CircuitReport: Codable, Hashable, Sendable {
             id: String,
             country: String,
             address: String,
-            roundTrip: Double? = nil
+            roundTrip: Double? = nil,
+            paidTicks: UInt64? = nil,
+            lacksVoucher: Bool? = nil
         ) {
             self.position = position
             self.nickname = nickname
@@ -81,11 +88,15 @@ public struct CircuitReport: Codable, Hashable, Sendable {
             self.country = country
             self.address = address
             self.roundTrip = roundTrip
+            self.paidTicks = paidTicks
+            self.lacksVoucher = lacksVoucher
         }
 
         private enum CodingKeys: String, CodingKey {
             case position, nickname, id, country, address
             case roundTrip = "rtt_ms"
+            case paidTicks = "paid_ticks"
+            case lacksVoucher = "lacks_voucher"
         }
     }
 

@@ -8,7 +8,8 @@ struct MeasureCommand: ParsableCommand {
         abstract: "Measure the cores on one processor, fed from memory.",
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
-            MeasureDirectoryCommand.self, MeasureLinkingCommand.self,
+            MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
+            MeasureLinkingCommand.self,
         ]
     )
 }

@@ -8,6 +8,7 @@ import Glibc
 import Links
 import Onion
 import RelayCore
+import Tickets
 import Wire
 
 /// A client and the three relays of a circuit, fed from memory.
@@ -40,6 +41,8 @@ struct PathBench: ~Copyable {
     private var arenas: [[UInt8]]
     private let forwardPacket: [UInt8]
     private var backwardPacket: [UInt8] = []
+    /// Pays at each relay; `nil` where nothing is paid.
+    private var tills: [Till]?
     /// Offsets of the datagrams taken from a shard's output.
     private var outgoing: [Int32] = []
     /// Whether it tells by system calls where the work of a place begins and ends.
@@ -47,8 +50,35 @@ struct PathBench: ~Copyable {
     /// Time spent so far at each place, in nanoseconds.
     private(set) var spent = [UInt64](repeating: 0, count: Place.allCases.count)
 
-    /// Sets up links, a circuit of three hops and a lease.
-    init(seed: UInt8) {
+    /// A relay's account of the circuit: each tick it counts is paid by the next place of a chain.
+    private struct Till {
+        var chain: PaymentChain
+        var paid: UInt32 = 4
+        let tickCells: UInt32
+
+        /// Takes a tick as a relay's book does, by one hash; what the circuit may use then.
+        mutating func pay() -> CellAllowance {
+            let earlier = chain.place(paid % chain.count)
+            paid += 1
+            let place = chain.place(paid % chain.count)
+            precondition(
+                place.index < earlier.index || PaymentChain.leads(place, to: earlier),
+                "a tick off the chain"
+            )
+            return allowance
+        }
+
+        var allowance: CellAllowance {
+            CellAllowance(
+                cellLimit: (UInt64(paid) + HopPayer.credit) * UInt64(tickCells),
+                tickCells: tickCells,
+                carriesPackets: true
+            )
+        }
+    }
+
+    /// Sets up links, a circuit of three hops and a lease; pays for each tick if `isPaid`.
+    init(seed: UInt8, isPaid: Bool = false) {
         var random = RandomGenerator(seed: Secret(copying: [UInt8](repeating: seed, count: 32)))
         let now = Instant(nanoseconds: 1)
         let exitSettings = ExitSettings(
@@ -69,7 +99,40 @@ struct PathBench: ~Copyable {
             segmentCount: Self.segmentCount
         )
         connect(&random, now: now)
+        if isPaid { startPaying(now: now) }
         learnLease(now: now)
+    }
+
+    private mutating func startPaying(now: Instant) {
+        let chain = PaymentChain(tail: .zero, count: Denomination.large.tickCount)
+        let made = Place.allCases.map { place in
+            Till(chain: chain, tickCells: place == .exit ? 128 : 256)
+        }
+        for place in Place.allCases where place != .client {
+            perform(at: place, .allow(Self.circuit, made[place.rawValue].allowance), now: now)
+        }
+        perform(.countCells(Self.circuit, every: 32), now: now)
+        tills = made
+    }
+
+    /// Pays for the ticks `place` has counted, and takes what the client has.
+    private mutating func pay(at place: Place, now: Instant) {
+        guard tills != nil else { return }
+        let events: [RelayEvent]
+        switch place {
+        case .client:
+            _ = client.takeEvents()
+            return
+        case .guardRelay: events = guardRelay.takeEvents()
+        case .middle: events = middle.takeEvents()
+        case .exit: events = exit.takeEvents()
+        }
+        for event in events {
+            guard case .counted(_, let counts) = event, !counts.isUnpaid,
+                let allowance = tills?[place.rawValue].pay()
+            else { continue }
+            perform(at: place, .allow(Self.circuit, allowance), now: now)
+        }
     }
 
     /// Moves `cells` cells, rounded up to whole batches, one way; the cells that went.
@@ -188,6 +251,9 @@ struct PathBench: ~Copyable {
             }
             bench.count(place, since: begun)
         }
+        let begun = begin(place)
+        pay(at: place, now: now)
+        count(place, since: begun)
     }
 
     /// Notes in `outgoing` what `place` sends, and takes it away.

@@ -27,10 +27,13 @@ struct CircuitsCommand: AsyncParsableCommand {
             .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("SENT"),
             .number("RECEIVED"), .text("FOR"),
         ])
-        var hops = Table([
-            .number("ID"), .number("HOP"), .text("RELAY"), .text("COUNTRY"), .text("ADDRESS"),
-            .text("IDENTITY"), .number("RTT ms"),
-        ])
+        let isPaid = report.circuits.contains { $0.hops.contains { $0.paidTicks != nil } }
+        var hops = Table(
+            [
+                .number("ID"), .number("HOP"), .text("RELAY"), .text("COUNTRY"),
+                .text("ADDRESS"), .text("IDENTITY"), .number("RTT ms"),
+            ] + (isPaid ? [.number("TICKS PAID")] : [])
+        )
         for circuit in report.circuits {
             circuits.add([
                 "\(circuit.id)", circuit.state.rawValue,
@@ -39,12 +42,19 @@ struct CircuitsCommand: AsyncParsableCommand {
                 Text.bytes(circuit.bytesBackward), circuit.isolation,
             ])
             for hop in circuit.hops {
-                hops.add([
-                    "\(circuit.id)", "\(hop.position)", hop.nickname, hop.country, hop.address,
-                    Text.short(hop.id), Text.milliseconds(hop.roundTrip),
-                ])
+                hops.add(
+                    [
+                        "\(circuit.id)", "\(hop.position)", hop.nickname, hop.country,
+                        hop.address, Text.short(hop.id), Text.milliseconds(hop.roundTrip),
+                    ] + (isPaid ? [Self.pay(hop)] : [])
+                )
             }
         }
         return circuits.render(width: width) + "\n\n" + hops.render(width: width)
+    }
+
+    private static func pay(_ hop: CircuitReport.Hop) -> String {
+        guard let ticks = hop.paidTicks else { return "-" }
+        return hop.lacksVoucher == true ? "no voucher" : "\(ticks)"
     }
 }
