@@ -36,6 +36,27 @@ extension EndToEnd {
             #expect(web6.hasPrefix("2001:db8:10\(number == "1" ? 7 : 8)::10 asked"), "\(web6)")
         }
 
+        @Test("exits are measured, chosen by a list of countries, and refused where there is none")
+        func exits() async throws {
+            let measured = try await lab.umbel("exits", "--measure", "--json")
+            try #require(measured.status == 0, "\(measured.message)")
+            let list = try JSONDecoder().decode(
+                RelayListReport.self,
+                from: Data(measured.output.utf8)
+            )
+            #expect(Set(list.relays.map(\.country)) == ["DE", "NL"])
+            #expect(list.relays.allSatisfy { $0.roundTripMilliseconds ?? 0 > 0 })
+            #expect(list.relays.allSatisfy { $0.buildMilliseconds ?? 0 > 0 })
+            let nowhere = try await lab.umbel("up", "--exit", "AQ", "--wait")
+            #expect(nowhere.status == 64)
+            #expect(nowhere.message.contains("there is no exit in AQ"), "\(nowhere.message)")
+            #expect(nowhere.message.contains("exits in DE, NL"), "\(nowhere.message)")
+            let up = try await lab.umbel("up", "--exit", "aq,nl", "--wait")
+            #expect(up.status == 0, "\(up.message)")
+            #expect(try await lab.status().exit?.country == "NL")
+            try await lab.disconnect()
+        }
+
         @Test(
             "row 1: a file arrives byte for byte, down and up, v4 and v6",
             arguments: ["-4", "-6"]

@@ -396,7 +396,7 @@ public actor ClientNode: ClientService {
         try beginChange()
         defer { isBusy = false }
         await mending?.value
-        let wanted = try constraints(exit: request.exit)
+        let wanted = try await constraints(exit: request.exit)
         if let machine {
             // A second `up` changes the exit; the kill switch stays as it is meanwhile.
             guard let tunnel = tunnels[machine] else { return await status() }
@@ -463,7 +463,7 @@ public actor ClientNode: ClientService {
     ) async throws(Failure) -> TunnelGrant {
         let owner = try owner(request.pid)
         try requireSameUser(owner, peer)
-        let wanted = try constraints(exit: request.exit)
+        let wanted = try await constraints(exit: request.exit)
         let number = nextTunnel
         let core = try await openDevice(name: "umbel-run\(number)")
         do throws(HostNetworkError) {
@@ -549,7 +549,11 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func constraints(exit countries: [String]?) throws(Failure) -> PathConstraints {
+    /// What paths to exits in these countries, or those of the configuration, are to keep to.
+    ///
+    /// - Throws: ``Failure`` for what is no country, and where the directory at hand lists no exit
+    ///   in any of them.
+    private func constraints(exit countries: [String]?) async throws(Failure) -> PathConstraints {
         var wanted = PathConstraints()
         for text in countries ?? configuration.path.exitCountries {
             guard let code = CountryCode(text) else {
@@ -561,6 +565,18 @@ public actor ClientNode: ClientService {
                 )
             }
             wanted.exitCountries.insert(code)
+        }
+        let there = await directory.exitCountries()
+        if !wanted.exitCountries.isEmpty, !there.isEmpty,
+            wanted.exitCountries.isDisjoint(with: there)
+        {
+            let names = { (codes: Set<CountryCode>) in codes.sorted().map(\.description) }
+            throw Failure(
+                "there is no exit in \(names(wanted.exitCountries).joined(separator: " or "))",
+                why: "the directory lists exits in \(names(there).joined(separator: ", "))",
+                hint: "umbel exits",
+                exit: .usage
+            )
         }
         return wanted
     }

@@ -110,6 +110,12 @@ final class ClientDirectory: Sendable {
         await keeper.report()
     }
 
+    /// Countries exits stand in; empty before there is a directory, and where none is known.
+    func exitCountries() async -> Set<CountryCode> {
+        let relays = await keeper.document?.consensus.relays ?? []
+        return Set(relays.filter { $0.flags.contains(.exit) }.compactMap(\.country))
+    }
+
     /// The exits that stand in one of `countries`, or anywhere where there is none, the heaviest
     /// first.
     func exits(in countries: [String]) async -> [NodeID] {

@@ -20,13 +20,14 @@ struct ProcessIdentity: Codable, Hashable, Sendable {
         self.start = start
     }
 
-    /// What the process does now; a zombie is gone.
+    /// What the process does now; a zombie is gone, once all its threads are.
     var state: State {
-        guard let now = Self(pid: pid), now == self,
-            let letter = Self.fields(of: pid)?.first
+        guard let now = Self(pid: pid), now == self, let fields = Self.fields(of: pid),
+            let letter = fields.first
         else { return .gone }
         return switch letter {
-        case "Z", "X": .gone
+        // The first thread may be one while others still end, and hold files and sockets open.
+        case "Z", "X": fields.count > 17 && (Int(fields[17]) ?? 0) > 1 ? .running : .gone
         case "T", "t": .stopped
         default: .running
         }
