@@ -336,8 +336,8 @@ let package = Package(
             of: "NodeRuntime",
             [
                 "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
-                "ClientCore", "ControlAPI", "EventLoop", "Store", "Tickets", "UDPTransport",
-                "DirectoryHTTP", "NodeConfiguration",
+                "ClientCore", "ControlAPI", "EventLoop", "Store", "Tickets", "CCrashVFS",
+                "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
                 "NamespaceSupport", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]

@@ -73,12 +73,14 @@ struct PaymentSchemaTests {
             waiting: 2,
             vouchers: 3,
             burnPerMille: 20,
-            problems: ["a1": "silent"]
+            problems: ["a1": "silent"],
+            days: [.init(day: 20_783, served: 10, deposited: 8, credited: 7, expired: 1)]
         )
         #expect(report.addsUp)
         #expect(
             try json(report) == """
-                {"account":"ef","burn_per_mille":20,"credited":7,"deposited":8,"expired":1,\
+                {"account":"ef","burn_per_mille":20,"credited":7,"days":[{"credited":7,"day":20783,\
+                "deposited":8,"expired":1,"served":10}],"deposited":8,"expired":1,\
                 "problems":{"a1":"silent"},"schema":1,"served":10,"vouchers":3,"waiting":2}
                 """
         )

@@ -73,6 +73,8 @@ final class MintWorld {
     /// Every answer of a mint to an order, by mint and digest of the order: they must not differ.
     var answers: [String: [UInt8]] = [:]
     var contradictions: [String] = []
+    /// All that went to and from the mints about orders, as bytes.
+    var log: [[UInt8]] = []
     /// Mints that vote for anything and sign whatever they are asked to.
     var byzantine: Set<Int> = []
 
@@ -294,6 +296,7 @@ final class MintWorld {
             let token = nextToken / 4 * 4 + UInt64(index)
             askers[token] = number
             let copy = try MintRequest(parsing: request.encoded)
+            log.append(request.encoded)
             mints[index].receive(copy, token: token, at: wall)
             drain(index)
         case .walletWork(let work):
@@ -320,6 +323,7 @@ final class MintWorld {
                 return wallet { $0.failed(number, now: now) }
             }
             let copy = try MintReply(parsing: reply.encoded)
+            log.append(reply.encoded)
             wallet { $0.receive(copy, to: number, now: now, at: wall) }
         case .tell(let index, let request):
             for other in mints.indices where other != index {

@@ -282,6 +282,37 @@ public struct EarningsReport: Codable, Hashable, Sendable {
     public var burnPerMille: UInt32?
     /// What went wrong with the last deposit, by mint; empty for nothing.
     public var problems: [String: String]
+    /// The same by the day clients paid, ascending.
+    public var days: [Day]
+
+    /// What was earned on one day.
+    public struct Day: Codable, Hashable, Sendable {
+        /// Days since 1970-01-01 UTC.
+        public var day: UInt32
+        /// Ticks clients paid on it.
+        public var served: UInt64
+        /// Of those, on record with a mint at least.
+        public var deposited: UInt64
+        /// Of those, money.
+        public var credited: UInt64
+        /// Lost.
+        public var expired: UInt64
+
+        /// Takes all over.
+        public init(
+            day: UInt32,
+            served: UInt64,
+            deposited: UInt64,
+            credited: UInt64,
+            expired: UInt64
+        ) {
+            self.day = day
+            self.served = served
+            self.deposited = deposited
+            self.credited = credited
+            self.expired = expired
+        }
+    }
 
     /// Whether nothing is missing: served = credited + waiting + expired.
     public var addsUp: Bool {
@@ -298,10 +329,12 @@ public struct EarningsReport: Codable, Hashable, Sendable {
         waiting: UInt64,
         vouchers: UInt64,
         burnPerMille: UInt32?,
-        problems: [String: String]
+        problems: [String: String],
+        days: [Day]
     ) {
         schema = reportSchema
         self.account = account
+        self.days = days
         self.served = served
         self.deposited = deposited
         self.credited = credited
@@ -314,6 +347,7 @@ public struct EarningsReport: Codable, Hashable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case schema, account, served, deposited, credited, expired, waiting, vouchers, problems
+        case days
         case burnPerMille = "burn_per_mille"
     }
 }

@@ -18,7 +18,7 @@ struct RecordQueue: Sendable {
     }
 
     /// What came of a list.
-    struct Outcome: Sendable {
+    struct Outcome: Equatable, Sendable {
         var number: UInt64
         var isDone: Bool
     }

@@ -29,7 +29,16 @@ extension RelayNode: EarningsService {
             waiting: sum.earnings.waiting,
             vouchers: sum.earnings.vouchers,
             burnPerMille: sum.burnPerMille,
-            problems: sum.problems
+            problems: sum.problems,
+            days: sum.days.map { day, earnings in
+                EarningsReport.Day(
+                    day: day,
+                    served: earnings.served,
+                    deposited: earnings.deposited,
+                    credited: earnings.credited,
+                    expired: earnings.expired
+                )
+            }
         )
     }
 }

@@ -26,6 +26,8 @@ struct RelayPayments: Sendable {
     /// What was earned, and what stands in the way.
     struct Earnings: Sendable {
         var earnings: VoucherBook.Earnings
+        /// The same by the day since 1970 clients paid, ascending.
+        var days: [(day: UInt32, earnings: VoucherBook.Earnings)]
         var burnPerMille: UInt32?
         /// What is wrong, by who: mints by index, the disk.
         var problems: [String: String]
@@ -82,6 +84,7 @@ struct RelayPayments: Sendable {
             answer(
                 Earnings(
                     earnings: control.earnings,
+                    days: control.earningsByDay,
                     burnPerMille: tickets?.parameters.burnPerMille,
                     problems: known
                 )

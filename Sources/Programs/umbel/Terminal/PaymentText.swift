@@ -110,6 +110,17 @@ enum PaymentText {
                 ("On account", "about \(ticks(kept)): \(burn) thousandths are burnt at deposits")
             )
         }
+        if explain {
+            for day in report.days.suffix(7) {
+                fields.append(
+                    (
+                        "Day \(day.day)",
+                        "\(day.served) served, \(day.deposited) deposited, \(day.credited) credited,"
+                            + " \(day.expired) expired"
+                    )
+                )
+            }
+        }
         for (mint, problem) in report.problems.sorted(by: { $0.key < $1.key }) {
             fields.append(("Mint \(mint)", problem))
         }
