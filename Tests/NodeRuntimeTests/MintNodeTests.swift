@@ -97,19 +97,25 @@ struct MintNodeTests {
                 parameters: parameters,
                 logger: Logger(label: "test")
             )
+            var tickets: TicketNetwork?
+            // It is announced before all its keys are drawn.
             try await eventually {
-                authority.announcements.contains { $0.addresses.first?.port == port }
-            }
-            try authority.publish(parameters)
-            try await eventually { await node.status().isListed }
-            let tickets = try #require(
-                TicketNetwork(
+                guard authority.announcements.contains(where: { $0.addresses.first?.port == port })
+                else { return false }
+                tickets = TicketNetwork(
                     network: authority.root.network,
                     parameters: parameters,
                     announcements: authority.announcements
                 )
-            )
-            return (node, tickets)
+                guard let tickets else { return false }
+                let epoch = tickets.epoch(at: WallClock.now())
+                return Denomination.allCases.allSatisfy {
+                    tickets.key(of: 0, epoch: epoch, $0) != nil
+                }
+            }
+            try authority.publish(parameters)
+            try await eventually { await node.status().isListed }
+            return (node, try #require(tickets))
         }
     }
 

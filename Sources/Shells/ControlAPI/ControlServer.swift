@@ -29,6 +29,14 @@ public struct ControlServer: Sendable {
         self.logger = logger
     }
 
+    /// Fails as ``serve(_:onReady:)`` would where another node serves at the path.
+    ///
+    /// To be asked before a node touches its state, which the other one holds.
+    /// - Throws: ``Failure``.
+    public func requireFree() throws(Failure) {
+        _ = try SocketClaim(path: path)
+    }
+
     /// Serves `service` until the task is cancelled.
     ///
     /// - Parameter onReady: called once, when the socket takes connections.

@@ -48,15 +48,17 @@ struct DaemonCommand: AsyncParsableCommand {
         )
         file.directory.consensus = consensus ?? file.directory.consensus
         let configuration = file
-        let node = try await Starting.attempt("the daemon") {
-            try await ClientNode.start(configuration, logger: logger)
-        }
         let server = ControlServer(
             path: configuration.control.path,
             group: configuration.control.group,
             node: NodeReport(role: .client, version: Version.number, pid: getpid()),
             logger: logger
         )
+        // Before the node asks for its state, which a daemon that runs already holds.
+        try server.requireFree()
+        let node = try await Starting.attempt("the daemon") {
+            try await ClientNode.start(configuration, logger: logger)
+        }
         let serving = Task {
             try await server.serve(node, wallet: node) {
                 logger.notice("ready on \(configuration.control.path)")
