@@ -125,7 +125,10 @@ struct StandInTests {
             #expect(network.firstMatch(of: /network_id = "[0-9a-f]{64}"/) != nil)
             #expect(network.contains("[[authority]]\nindex = 1\nname = \"a2\"\nkey = \"000"))
             let parameters = try text("\(folder)/directory/parameters.toml")
-            #expect(parameters == "[path]\nipv4_subnet = 24\n")
+            #expect(
+                parameters
+                    == "[path]\nipv4_subnet = 24\n\n[payment]\nrequired = false\nmints = 1\n"
+            )
             let client = try text("\(folder)/hosts/client/client.toml")
             #expect(client.contains("[tunnel]\nmtu = 1280\nname = \"umbel0\"\n"))
             #expect(!client.contains("mode"))
