@@ -20,6 +20,8 @@
 #define BASE 0x70000000u
 #define PARTS 16
 #define THREADS 64
+// The exit status where the system lets nobody trace.
+#define REFUSED 77
 
 static uint64_t text_start, text_end;
 
@@ -85,12 +87,13 @@ int main(int count, char **arguments) {
     if (child == 0) {
         personality(ADDR_NO_RANDOMIZE);
         dup2(STDERR_FILENO, STDOUT_FILENO);
-        if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0) fail("ptrace");
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0) _exit(REFUSED);
         execv(arguments[2], arguments + 2);
         fail(arguments[2]);
     }
     int status;
-    if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return 1;
+    if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status))
+        return WIFEXITED(status) && WEXITSTATUS(status) == REFUSED ? REFUSED : 1;
     long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
     if (ptrace(PTRACE_SETOPTIONS, child, 0, options) < 0) fail("ptrace options");
     if (ptrace(PTRACE_SYSCALL, child, 0, 0) < 0) fail("continue");
