@@ -23,37 +23,15 @@ struct AuthorityCommand: AsyncParsableCommand {
 
 /// `umbel authority keygen`.
 struct AuthorityKeygenCommand: AsyncParsableCommand {
-    /// What was made, as JSON.
-    struct Report: Encodable {
-        let schema = reportSchema
-        let publicKey: String
-
-        enum CodingKeys: String, CodingKey {
-            case schema
-            case publicKey = "public_key"
-        }
-    }
-
     static let configuration = CommandConfiguration(
         commandName: "keygen",
         abstract: "Make the key of an authority."
     )
 
-    @Option(
-        help: ArgumentHelp("Where to write the key; must not exist.", valueName: "file"),
-        completion: .file()
-    )
-    var output: String
-    @OptionGroup var format: FormatOptions
+    @OptionGroup var options: BodyKeyOptions
 
     func run() async throws {
-        let seed = try await Starting.attempt("key generation") { try KeyFile.create(output) }
-        let report = Report(publicKey: Ed25519.SigningKey(seed: seed).publicKey.hex)
-        if format.json {
-            try Output.printJSON(report)
-        } else {
-            Output.print("public key \(report.publicKey)")
-        }
+        try await options.make()
     }
 }
 

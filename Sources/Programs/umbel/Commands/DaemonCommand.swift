@@ -66,7 +66,6 @@ struct DaemonCommand: AsyncParsableCommand {
         }
         let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
         await node.stop()
-        serving.cancel()
         try failure.map { throw $0 }
     }
 }
