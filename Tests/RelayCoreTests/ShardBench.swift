@@ -106,7 +106,7 @@ final class ShardBench {
     }
 
     func beginBatch() {
-        shard.noteReceiveQueue(byteCount: 0)
+        shard.noteReceiveQueue(byteCount: 0, now: now)
     }
 
     /// Hands a datagram to the shard.

@@ -1,15 +1,17 @@
 import ArgumentParser
 import Foundation
 
-/// `umbel-lab measure`: how fast the cores are, fed from memory: no sockets, no TUN.
-struct MeasureCommand: ParsableCommand {
+/// `umbel-lab measure`: how fast the cores are, fed from memory: no sockets, no TUN; and what pay costs
+/// and comes to in labs.
+struct MeasureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure",
-        abstract: "Measure the cores on one processor, fed from memory.",
+        abstract: "Measure the cores on one processor, fed from memory, and pay in labs.",
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
-            MeasureLinkingCommand.self,
+            MeasureLinkingCommand.self, MeasurePayThroughputCommand.self,
+            MeasureConservationCommand.self,
         ]
     )
 }

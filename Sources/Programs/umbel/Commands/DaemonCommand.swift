@@ -7,6 +7,7 @@ import HostNetwork
 import Logging
 import NodeConfiguration
 import NodeRuntime
+import Store
 
 /// How long-running commands are started.
 struct DaemonOptions: ParsableArguments {
@@ -96,6 +97,13 @@ enum Starting {
                 why: "\(error)",
                 hint: error.hint ?? "see the line above",
                 exit: error.isPrivilegeMissing ? .permission : .unavailable
+            )
+        } catch let error as StoreError {
+            throw Failure(
+                "\(what) cannot start",
+                why: "\(error)",
+                hint: error.hint,
+                exit: .unavailable
             )
         } catch let error as HostNetworkError {
             throw Failure(
