@@ -37,7 +37,8 @@ struct DaemonCommand: AsyncParsableCommand {
     var consensus: String?
 
     func run() async throws {
-        let logger = DaemonLog.make("daemon", isVerbose: options.verbose)
+        let events = EventRing()
+        let logger = DaemonLog.make("daemon", isVerbose: options.verbose, ring: events)
         let environment = ProcessInfo.processInfo.environment
         var file = try ClientConfiguration(file: options.config, environment: environment)
         file.directory.consensus = consensus ?? file.directory.consensus
@@ -47,13 +48,15 @@ struct DaemonCommand: AsyncParsableCommand {
             as: .client,
             on: configuration.control,
             logger: logger,
-            start: { try await ClientNode.start(configuration, logger: logger) },
+            start: {
+                try await ClientNode.start(configuration, events: events, logger: logger)
+            },
             reload: { node in
                 let file = configuration.file
                 await node.reload(try ClientConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
-            try await server.serve(node, wallet: node, onReady: isReady)
+            try await server.serve(node, wallet: node, protection: node, onReady: isReady)
         }
     }
 }
