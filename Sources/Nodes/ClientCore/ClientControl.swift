@@ -150,7 +150,7 @@ public struct ClientControl: ~Copyable {
 
     private let network: NetworkID
     var settings: Settings
-    private var selector: PathSelector
+    var selector: PathSelector
     var dialer: LinkDialer
     private var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
