@@ -41,7 +41,7 @@ public actor ClientNode: ClientService {
     /// How long the last datagrams may take to leave when the daemon ends.
     private static let farewellLimit: Duration = .seconds(1)
 
-    private let configuration: ClientConfiguration
+    private var configuration: ClientConfiguration
     let control: Mailbox<ClientControlMessage>
     private let packets: Mailbox<ClientLoopMessage>
     private let failures: AsyncStream<String>
@@ -229,6 +229,21 @@ public actor ClientNode: ClientService {
     public nonisolated func failure() async -> String? {
         for await failure in failures { return failure }
         return nil
+    }
+
+    /// Takes a configuration over as far as that is possible while it runs: where `up` leaves the
+    /// network by default.
+    public func reload(_ new: ClientConfiguration) {
+        configuration.path.exitCountries = new.path.exitCountries
+        if new != configuration {
+            logger.notice("changes besides `exit_countries` count from the daemon's next start")
+        }
+    }
+
+    /// Returns once both threads have answered; never where one of them hangs.
+    public func proveAlive() async {
+        _ = await snapshot()
+        _ = await traffic(of: [])
     }
 
     // MARK: ClientService
