@@ -1,3 +1,4 @@
+import Base
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -8,7 +9,8 @@ import Glibc
 public struct ServiceManager: Sendable {
     /// The manager of this process; `nil` where nobody listens.
     public static let ofThisProcess = ServiceManager(
-        environment: ProcessInfo.processInfo.environment
+        environment: ProcessInfo.processInfo.environment,
+        pid: getpid()
     )
 
     private let path: String
@@ -16,7 +18,7 @@ public struct ServiceManager: Sendable {
     public let watchdog: Duration?
 
     /// Finds the manager that `environment` names, as that of the process `pid`.
-    public init?(environment: [String: String], pid: Int32 = getpid()) {
+    public init?(environment: [String: String], pid: Int32) {
         // A socket of the file system or, behind an @, of the kernel's own names.
         guard let path = environment["NOTIFY_SOCKET"], path.hasPrefix("/") || path.hasPrefix("@"),
             path.utf8.count < Self.pathLimit

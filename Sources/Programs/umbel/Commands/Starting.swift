@@ -90,8 +90,8 @@ enum Starting {
             }
         }
         // Of their own: a node that hangs does not answer, and must not keep this from ending.
-        let reporting = [
-            Task { await manager?.keepFed { await node.proveAlive() } },
+        let reporting: [Task<Void, Never>] = [
+            Task { if let manager { await manager.keepFed { await node.proveAlive() } } },
             Task { for await line in await node.headlines() { manager?.say(line) } },
             Task { await reloads(of: node, by: reload, manager: manager, logger: logger) },
         ]
