@@ -88,11 +88,6 @@ extension EndToEnd {
             let granted = UInt64(DaemonLauncher.faucetTicks) * 100
             // 98 of 100 hundredths of each tick are credited.
             try await eventually("the account has what the relay earned: \(daemon.output)") {
-                let status = try await lab.outcome(
-                    host,
-                    [Lab.umbel, "status", "--json", "--socket", socket]
-                )
-                guard status.status == 0 else { return false }
                 let account: AccountReport = try await report(
                     ["account", "show"],
                     host: host,

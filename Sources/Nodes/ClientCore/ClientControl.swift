@@ -702,7 +702,7 @@ public struct ClientControl: ~Copyable {
     /// A path of relays there are vouchers for, and that gave what they were paid for, if there is one.
     ///
     /// Guards stay whatever is thought of them: who could make a client change them could choose them.
-    private mutating func payablePath(
+    mutating func payablePath(
         _ wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> Path {
