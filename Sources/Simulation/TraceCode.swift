@@ -135,6 +135,7 @@ extension ClientEvent {
         case .counted(let id, let counts):
             10 << 56 | (counts.total & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .unpaid(let id): 11 << 56 | UInt64(id.rawValue)
+        case .packet(let id, let bytes): 12 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         }
     }
 }
@@ -167,6 +168,9 @@ extension ClientCommand {
             17 << 56 | UInt64(hop.rawValue) << 52 | UInt64(cells) << 32 | UInt64(id.rawValue)
         case .removeCircuit(let id): 11 << 56 | UInt64(id.rawValue)
         case .addTunnel(let id, _): 12 << 56 | UInt64(id.rawValue)
+        case .addInternalTunnel(let id): 19 << 56 | UInt64(id.rawValue)
+        case .sendPacket(let id, let bytes):
+            20 << 56 | UInt64(bytes.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .removeTunnel(let id): 13 << 56 | UInt64(id.rawValue)
         case .bind(let lease, _, let circuit):
             14 << 56 | UInt64(lease.rawValue & 0xff_ffff) << 32 | UInt64(circuit.rawValue)

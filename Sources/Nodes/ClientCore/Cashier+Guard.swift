@@ -107,6 +107,7 @@ extension Cashier {
             wallet.takeFirst(of: order, for: relay, asGuard: true, at: wall)
         }
         guard let taken = taken ?? nil else { return nil }
+        if old != nil { stockAhead(relay, at: wall) }
         next.open = OpenVoucher(taken: taken.voucher)
         next.stage = .taking(taken.stored)
         return next

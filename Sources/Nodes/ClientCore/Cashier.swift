@@ -416,10 +416,21 @@ struct Cashier: ~Copyable {
             return
         }
         if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        // Who carries this much is likely to carry more: the next one is there before it is needed.
+        if known.openedCount > 0 { stockAhead(relay, at: wall) }
         payments[id]?.hops[offset].open = OpenVoucher(taken: taken.voucher)
         payments[id]?.hops[offset].openedCount += 1
         payments[id]?.hops[offset].reserving = nil
         payments[id]?.hops[offset].stage = .taking(taken.stored)
+    }
+
+    /// Sees to it that a large voucher is there for a relay that is paid a lot.
+    mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
+        _ = withWallet { wallet in
+            if !wallet.has(.large, for: relay, at: wall) {
+                wallet.want(.large, for: relay, isUrgent: true)
+            }
+        }
     }
 
     /// Shows a hop the voucher that is on disk as shown.

@@ -33,6 +33,15 @@ extension ClientControl {
         circuits[id]?.channels[hop.offset].waitingCount ?? 0
     }
 
+    /// Whether a circuit for questions could be paid for, were it built now.
+    public mutating func couldPayErrands(now: Instant) -> Bool {
+        var wanted = PathConstraints()
+        wanted.reachesV4 = settings.reachesV4
+        wanted.reachesV6 = settings.reachesV6
+        guard let path = try? payablePath(wanted, now: now) else { return false }
+        return cashier.canPay(path.hops.map(\.id), at: wall)
+    }
+
     /// Whether nobody pays for this circuit, for want of vouchers.
     public func isFirstContact(_ id: CircuitID) -> Bool {
         circuits[id]?.isFirstContact ?? false

@@ -37,6 +37,10 @@ public struct ClientControl: ~Copyable {
         public var keepsSpare = true
         /// Relays in no circuit.
         public var exclusions = RelayExclusions()
+        /// Of so many circuits that begin to serve one has its exit audited; 0 for none.
+        public var auditShare: UInt64 = 0
+        /// Names an audit asks for: such as have the same address wherever they are asked for.
+        public var auditNames: [String] = []
 
         /// The usual settings.
         public init() {}
@@ -58,6 +62,8 @@ public struct ClientControl: ~Copyable {
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
         /// Something about the wallet.
         case wallet(Wallet.Notice)
+        /// An audit found an exit to serve, or to drop or lie.
+        case audited(NodeID, isGood: Bool)
     }
 
     /// How a tunnel stands.
@@ -152,12 +158,13 @@ public struct ClientControl: ~Copyable {
     var settings: Settings
     var selector: PathSelector
     var dialer: LinkDialer
-    private var random: RandomGenerator
+    var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
     private var errands: Deque<TicketErrand> = []
     var cashier: Cashier
     var notices: Deque<Notice> = []
+    var audit: ExitAudit?
 
     private var nextLink: UInt64 = 1
     private var nextCircuit: UInt64 = 1
@@ -255,6 +262,7 @@ public struct ClientControl: ~Copyable {
     /// When ``advance(to:wall:)`` has something to do.
     public var nextDeadline: Instant {
         var deadline = min(dialer.nextDeadline, cashier.nextDeadline)
+        if let audit { deadline = min(deadline, audit.nextDeadline) }
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
             deadline = min(deadline, circuit.hedgeDue)
@@ -437,6 +445,8 @@ public struct ClientControl: ~Copyable {
             cashier.counted(id, counts, now: now, wall: wall)
         case .unpaid(let id):
             cashier.heardUnpaid(id, now: now)
+        case .packet(let tunnel, let bytes):
+            receivePacket(bytes, of: tunnel, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -692,7 +702,7 @@ public struct ClientControl: ~Copyable {
     /// A path of relays there are vouchers for, and that gave what they were paid for, if there is one.
     ///
     /// Guards stay whatever is thought of them: who could make a client change them could choose them.
-    private mutating func payablePath(
+    mutating func payablePath(
         _ wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> Path {
@@ -1015,6 +1025,7 @@ public struct ClientControl: ~Copyable {
             startMissing(id, now: now)
             startBeside(id, now: now)
         }
+        tendAudit(now: now)
         drainDialer(now: now)
         drainCashier(now: now)
     }
@@ -1130,9 +1141,10 @@ public struct ClientControl: ~Copyable {
         if tunnels[circuit.tunnel]?.connectedSince == nil {
             tunnels[circuit.tunnel]?.connectedSince = now
         }
+        mayAudit(circuit.path.exit.id, of: circuit.tunnel, now: now)
     }
 
-    private mutating func endLease(
+    mutating func endLease(
         _ id: LeaseID,
         keeping circuit: CircuitID? = nil,
         now: Instant
@@ -1163,7 +1175,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Begins the circuits the tunnel lacks: for leases without one, for new flows, as a spare.
-    private mutating func startMissing(_ id: TunnelID, now: Instant) {
+    mutating func startMissing(_ id: TunnelID, now: Instant) {
         guard let tunnel = tunnels[id] else { return }
         let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
         for lease in lost where exitFailures[lease.exit, default: 0] >= Self.exitFailureLimit {
@@ -1212,7 +1224,7 @@ public struct ClientControl: ~Copyable {
         for circuit in making where circuit.path.exit.id != lease.exit && circuit.stage == .ready {
             drop(circuit.id, isOrderly: true, now: now)
         }
-        guard settings.keepsSpare, now >= tunnel.spareRetryAt,
+        guard settings.keepsSpare, Self.auditSide(id) == nil, now >= tunnel.spareRetryAt,
             !making.contains(where: { $0.path.exit.id == lease.exit })
         else { return }
         var wanted = tunnel.wanted
@@ -1371,9 +1383,11 @@ extension ClientControl {
         public let pay: CircuitPayReport?
     }
 
-    /// All circuits, the oldest first.
+    /// All circuits but those that measure or audit, the oldest first.
     public func circuitReports() -> [CircuitReport] {
-        circuits.values.filter { $0.survey == nil }.sorted { $0.id < $1.id }.map { circuit in
+        circuits.values.filter { $0.survey == nil && Self.auditSide($0.tunnel) == nil }.sorted {
+            $0.id < $1.id
+        }.map { circuit in
             CircuitReport(
                 id: circuit.id,
                 tunnel: circuit.tunnel,

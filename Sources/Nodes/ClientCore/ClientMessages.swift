@@ -67,6 +67,10 @@ public enum ClientCommand: Sendable {
     case removeCircuit(CircuitID)
     /// Take a TUN device.
     case addTunnel(TunnelID, TunCoalescer.Offload)
+    /// Take a tunnel without a TUN device: what comes over it is reported packet by packet.
+    case addInternalTunnel(TunnelID)
+    /// Send an IP packet over an internal tunnel.
+    case sendPacket(TunnelID, [UInt8])
     /// Forget a TUN device and the flows of its leases.
     case removeTunnel(TunnelID)
     /// Let a lease's packets go over this circuit.
@@ -101,12 +105,14 @@ public enum ClientEvent: Sendable {
     case counted(CircuitID, HopCounts)
     /// A hop of a circuit drops cells for lack of pay.
     case unpaid(CircuitID)
+    /// A packet came over an internal tunnel.
+    case packet(TunnelID, [UInt8])
 
     /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
     public var isRepeated: Bool {
         switch self {
         case .handshake, .created, .control, .silent, .exhausted, .leaseUnused, .counted,
-            .unpaid:
+            .unpaid, .packet:
             true
         case .link(let event): event.isRepeated
         case .destroyed, .measured: false

@@ -78,6 +78,8 @@ public struct ClientShard: ~Copyable {
         let headerStart: Int
         var flows: FlowTable
         var coalescer: TunCoalescer
+        /// Whether its packets go to the control plane.
+        let isInternal: Bool
         var current: LeaseID?
     }
 
@@ -298,6 +300,10 @@ public struct ClientShard: ~Copyable {
             removeCircuit(slot)
         case .addTunnel(let id, let offload):
             addTunnel(id, offload: offload)
+        case .addInternalTunnel(let id):
+            addTunnel(id, offload: .none, isInternal: true)
+        case .sendPacket(let id, let packet):
+            sendPacket(packet, of: id, bytes: &bytes, now: now)
         case .removeTunnel(let id):
             guard let slot = slot(of: id) else { return }
             _ = tunnels.remove(at: slot)
@@ -320,6 +326,22 @@ public struct ClientShard: ~Copyable {
             }
             leases.remove(at: index)
         }
+    }
+
+    /// Sends a packet of an internal tunnel as if a TUN device had brought it.
+    private mutating func sendPacket(
+        _ packet: [UInt8],
+        of id: TunnelID,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let start = ArenaLayout.tunnelInput.lowerBound
+        let count = VirtioNetHeader.byteCount + packet.count
+        guard count <= ArenaLayout.tunnelInput.count else { return }
+        // An offload header of zeros: a packet alone, its checksums in it.
+        bytes.zero(start..<start + VirtioNetHeader.byteCount)
+        bytes.copy(packet, to: start + VirtioNetHeader.byteCount)
+        receiveFromTunnel(&bytes, tunnel: id, byteCount: count, now: now)
     }
 
     // MARK: Time
@@ -540,7 +562,9 @@ public struct ClientShard: ~Copyable {
             )
             guard goesOn else { return }
         }
-        guard tunnels[tunnel].coalescer.append(packet, in: &bytes) else {
+        if tunnels[tunnel].isInternal {
+            note(.packet(tunnels[tunnel].id, bytes.bytes.copyBytes(packet)))
+        } else if !tunnels[tunnel].coalescer.append(packet, in: &bytes) {
             counters.overflow += 1
             return
         }
@@ -836,7 +860,11 @@ public struct ClientShard: ~Copyable {
         }
     }
 
-    private mutating func addTunnel(_ id: TunnelID, offload: TunCoalescer.Offload) {
+    private mutating func addTunnel(
+        _ id: TunnelID,
+        offload: TunCoalescer.Offload,
+        isInternal: Bool = false
+    ) {
         guard !tunnels.isFull, slot(of: id) == nil else {
             counters.overflow += 1
             return
@@ -858,7 +886,8 @@ public struct ClientShard: ~Copyable {
                     coalescer: TunCoalescer(
                         offload: offload,
                         headerRegion: start..<start + width
-                    )
+                    ),
+                    isInternal: isInternal
                 )
             )
             return

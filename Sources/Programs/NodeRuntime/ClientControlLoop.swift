@@ -262,6 +262,14 @@ struct ClientControlLoop: ~Copyable {
                 payments.note(said)
                 continue
             }
+            if case .audited(let exit, let isGood) = notice {
+                if isGood {
+                    logger.info("exit \(exit) serves as another does")
+                } else {
+                    logger.warning("exit \(exit) drops packets or lies about names: it is left")
+                }
+                continue
+            }
             if case .mintAnswer(let circuit, let hop, let part) = notice {
                 payments.take(part, of: circuit, from: hop)
                 hasAnswers = true

@@ -46,6 +46,10 @@ public actor ClientNode: ClientService {
 
     private static let connectLimit: Duration = .seconds(30)
     private static let watchInterval: Duration = .seconds(1)
+    /// Of so many circuits that begin to serve one has its exit audited.
+    private static let auditShare: UInt64 = 200
+    /// What audits ask for: the root servers, which have the same addresses everywhere.
+    private static let auditNames = "abcdefghijklm".map { "\($0).root-servers.net" }
     /// How long the last datagrams may take to leave when the daemon ends.
     private static let farewellLimit: Duration = .seconds(1)
 
@@ -192,6 +196,8 @@ public actor ClientNode: ClientService {
             case .pipelined: .pipelined
             case .telescoped: .telescoped
             }
+        settings.auditShare = Self.auditShare
+        settings.auditNames = Self.auditNames
         settings.exclusions.relays = Set(configuration.path.excluded.map { NodeID($0) })
         settings.exclusions.countries = Set(
             configuration.path.excludedCountries.compactMap { CountryCode($0) }
@@ -810,7 +816,7 @@ public actor ClientNode: ClientService {
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
             case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
-                .notice(.wallet):
+                .notice(.wallet), .notice(.audited):
                 break
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))

@@ -107,6 +107,11 @@ struct MintErrands: Sendable {
             }
             return
         }
+        // One of first contact is soon used up: it gives way once the next one can be paid for.
+        if isOpen, isContact, running.isEmpty, control?.couldPayErrands(now: now) == true {
+            control?.close(Self.tunnel, now: now)
+            isContact = false
+        }
         idleSince = now
         control?.openErrands(Self.tunnel, now: now, wall: wall)
         isOpen = true
