@@ -1,5 +1,8 @@
 import Base
+import Circuits
+import Directory
 import Flows
+import Paths
 import Wire
 
 /// Finds out whether an exit does what it is for, before flows are given to it.
@@ -56,7 +59,7 @@ struct ExitProbe {
 
     /// Takes the beginning of a packet that came back.
     mutating func receive(_ packet: [UInt8]) {
-        let bytes = packet.span.bytes
+        let bytes = unsafe packet.span.bytes
         guard let header = try? IPHeader(parsing: bytes, 0..<packet.count),
             header.protocolNumber == IPProtocol.udp, header.source == resolver(header.isV6),
             packet.count >= header.transportOffset + 8 + Self.headerByteCount
@@ -103,20 +106,20 @@ struct ExitProbe {
             bytes += AddressPair.Tunnel.client.v4.bytes.suffix(4)
             bytes += AddressPair.Tunnel.resolver.v4.bytes.suffix(4)
             var sum = InternetChecksum()
-            sum.add(bytes.span.bytes, 0..<bytes.count)
+            sum.add(unsafe bytes.span.bytes, 0..<bytes.count)
             bytes.replaceSubrange(10..<12, with: Self.big(sum.complement))
         }
         let transport = bytes.count
         bytes += Self.big(source) + Self.big(Self.port) + Self.big(length) + [0, 0] + question
         var sum = InternetChecksum()
         sum.addPseudoHeader(
-            bytes.span.bytes,
+            unsafe bytes.span.bytes,
             packetOffset: 0,
             isV6: isV6,
             protocolNumber: 17,
             byteCount: Int(length)
         )
-        sum.add(bytes.span.bytes, transport..<bytes.count)
+        sum.add(unsafe bytes.span.bytes, transport..<bytes.count)
         bytes.replaceSubrange(transport + 6..<transport + 8, with: Self.big(sum.udpComplement))
         return bytes
     }
@@ -135,7 +138,8 @@ extension ClientControl {
     /// where it is to.
     mutating func isProbed(_ id: CircuitID, families: UInt8, now: Instant) -> Bool {
         guard settings.probesExits, let circuit = circuits[id],
-            let tunnel = tunnels[circuit.tunnel], circuit.lease == nil, tunnel.connectedSince != nil,
+            let tunnel = tunnels[circuit.tunnel], circuit.lease == nil,
+            tunnel.connectedSince != nil,
             tunnel.probeFailures < Self.probeFailureLimit
         else { return true }
         if circuit.probe?.verdict == .passed {
