@@ -1,5 +1,6 @@
 import Base
 import Circuits
+import CryptoPrimitives
 import Directory
 import Flows
 import Paths
