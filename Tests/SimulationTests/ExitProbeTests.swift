@@ -2,6 +2,7 @@ import Base
 import ClientCore
 import Simulation
 import Testing
+import Wire
 
 @Suite("Exits are probed before flows move to them")
 struct ExitProbeTests {
