@@ -15,7 +15,15 @@ struct ExitProbeTests {
         settings.quality.loss = seed % 3 == 0 ? 0 : 100
         let world = try World(settings)
         let (client, host) = try world.connectedClient()
+        keepBusy(host)
         return (world, client, host)
+    }
+
+    /// Sends all the time: who sends nothing misses nothing.
+    private func keepBusy(_ host: ClientHost) {
+        var flow = DatagramFlow.Settings()
+        flow.count = 30_000
+        _ = host.startFlow(flow)
     }
 
     /// The exit in use.
@@ -73,6 +81,7 @@ struct ExitProbeTests {
             settings.client.probesExits = probes
             let world = try World(settings)
             let (client, host) = try world.connectedClient()
+            keepBusy(host)
             let first = try exit(client, host)
             world.kill(first)
             let begin = world.now
