@@ -182,6 +182,12 @@ public final class ClientNode: Node {
         settle()
     }
 
+    /// The machine wakes from sleep.
+    public func resume() {
+        control.resume(now: world.now, wall: wall)
+        settle()
+    }
+
     /// Replaces the circuit of a tunnel's current lease.
     public func renew(_ host: ClientHost) {
         control.renew(host.tunnel, now: world.now)

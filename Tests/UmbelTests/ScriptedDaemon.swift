@@ -122,7 +122,7 @@ final class ScriptedDaemon: ClientService {
         note("close \(id.rawValue)")
     }
 
-    private func note(_ call: String) {
+    func note(_ call: String) {
         asked.withLock { $0.append(call) }
     }
 
@@ -144,7 +144,9 @@ final class ScriptedDaemon: ClientService {
         )
         let task = Task {
             defer { becameReady.finish() }
-            try await server.serve(self) { becameReady.finish() }
+            try await server.serve(self, wallet: NoWallet(), protection: self) {
+                becameReady.finish()
+            }
         }
         for await _ in ready {}
         let result: Result<Void, any Error>

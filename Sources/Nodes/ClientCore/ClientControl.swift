@@ -35,6 +35,8 @@ public struct ClientControl: ~Copyable {
         public var rotation: TimeSpan = .seconds(600)
         /// Whether a spare circuit stands ready.
         public var keepsSpare = true
+        /// Whether an exit that takes another one's place is probed before flows are given to it.
+        public var probesExits = false
         /// Relays in no circuit.
         public var exclusions = RelayExclusions()
         /// Of so many circuits that begin to serve one has its exit audited; 0 for none.
@@ -97,6 +99,8 @@ public struct ClientControl: ~Copyable {
         var openingSince: Instant?
         /// The exit's answer, while a hop has not taken its voucher yet.
         var opened: ControlMessage.TunnelOpened?
+        /// What is found out of its exit.
+        var probe: ExitProbe?
         var buildTime: TimeSpan?
         var isProbed = false
         /// Whether another guard was looked for because this one's does not answer.
@@ -136,6 +140,10 @@ public struct ClientControl: ~Copyable {
         var spareFailures = 0
         var spareRetryAt: Instant = .zero
         var connectedSince: Instant?
+        /// Exits in a row that did not do what they are for.
+        var probeFailures = 0
+        /// The exit in use, or the last one.
+        var lastExit: NodeID?
     }
 
     struct Ping {
@@ -268,6 +276,9 @@ public struct ClientControl: ~Copyable {
             deadline = min(deadline, circuit.hedgeDue)
             if let since = circuit.openingSince {
                 deadline = min(deadline, since + Self.openingLimit)
+            }
+            if let probe = circuit.probe, probe.verdict == .waiting {
+                deadline = min(deadline, probe.nextDeadline)
             }
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
@@ -447,6 +458,8 @@ public struct ClientControl: ~Copyable {
             cashier.heardUnpaid(id, now: now)
         case .packet(let tunnel, let bytes):
             receivePacket(bytes, of: tunnel, now: now)
+        case .probed(let id, let bytes):
+            receiveProbe(bytes, of: id, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -533,6 +546,7 @@ public struct ClientControl: ~Copyable {
                 fail(id, culprit: .exit, reason: "the exit gives no addresses", now: now)
             }
             pump(id, now: now)
+            advanceProbe(id, now: now)
         }
         for (nonce, ping) in pings.sorted(by: { $0.key < $1.key })
         where now >= ping.sent + Self.pingLimit {
@@ -579,7 +593,9 @@ public struct ClientControl: ~Copyable {
             case .fail(let id, let hop, let reason):
                 fail(id, culprit: hop.map(Self.position), reason: reason, now: now)
             case .standing(let id):
-                guard let answer = circuits[id]?.opened else { continue }
+                guard let answer = circuits[id]?.opened,
+                    isProbed(id, families: answer.families, now: now)
+                else { continue }
                 circuits[id]?.opened = nil
                 finishOpened(answer, over: id, now: now)
             case .work(let work): jobs.append(.wallet(work))
@@ -1081,7 +1097,7 @@ public struct ClientControl: ~Copyable {
         case .opened, .takenOver:
             break
         }
-        guard cashier.mayCarry(id) else {
+        guard cashier.mayCarry(id), isProbed(id, families: answer.families, now: now) else {
             circuits[id]?.opened = answer
             return
         }
@@ -1089,7 +1105,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Lets a circuit carry packets: its exit has given addresses, and every hop is paid.
-    private mutating func finishOpened(
+    mutating func finishOpened(
         _ answer: ControlMessage.TunnelOpened,
         over id: CircuitID,
         now: Instant
@@ -1098,6 +1114,8 @@ public struct ClientControl: ~Copyable {
             tunnels[circuit.tunnel] != nil
         else { return }
         circuits[id]?.stage = .active
+        circuits[id]?.probe = nil
+        tunnels[circuit.tunnel]?.lastExit = circuit.path.exit.id
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
             tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
@@ -1210,6 +1228,15 @@ public struct ClientControl: ~Copyable {
         else { return }
         var wanted = tunnel.wanted
         wanted.excluded.formUnion(lostExits)
+        // Where an exit was lost, another one of its country takes its place, if there is one.
+        if tunnel.state != .connected, wanted.exit == nil, wanted.exitCountries.isEmpty,
+            let lost = tunnel.lastExit, let country = selector.view.relay(lost)?.country
+        {
+            var near = wanted
+            near.exitCountries = [country]
+            near.excluded.insert(lost)
+            if (try? startCircuit(for: id, wanting: near, now: now)) != nil { return }
+        }
         start(id, wanting: wanted, now: now)
     }
 
@@ -1258,7 +1285,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Takes a circuit that failed away from its lease and the shard.
-    private mutating func fail(
+    mutating func fail(
         _ id: CircuitID,
         culprit: PathPosition?,
         reason: String,

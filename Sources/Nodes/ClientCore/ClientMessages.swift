@@ -63,6 +63,9 @@ public enum ClientCommand: Sendable {
     case measure(CircuitID, HopIndex, cells: Int, time: TimeSpan)
     /// Report what is counted of a circuit, now and after every so many cells.
     case countCells(CircuitID, every: UInt32)
+    /// Send a packet to a circuit's exit that is being probed; what comes back is reported, until the
+    /// circuit is bound to a lease.
+    case sendProbe(CircuitID, [UInt8])
     /// Forget a circuit.
     case removeCircuit(CircuitID)
     /// Take a TUN device.
@@ -107,12 +110,14 @@ public enum ClientEvent: Sendable {
     case unpaid(CircuitID)
     /// A packet came over an internal tunnel.
     case packet(TunnelID, [UInt8])
+    /// The beginning of a packet that came from an exit that is being probed.
+    case probed(CircuitID, [UInt8])
 
     /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
     public var isRepeated: Bool {
         switch self {
         case .handshake, .created, .control, .silent, .exhausted, .leaseUnused, .counted,
-            .unpaid, .packet:
+            .unpaid, .packet, .probed:
             true
         case .link(let event): event.isRepeated
         case .destroyed, .measured: false

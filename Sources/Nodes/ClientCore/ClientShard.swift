@@ -28,6 +28,8 @@ public struct ClientShard: ~Copyable {
     private static let echoInterval: TimeSpan = .milliseconds(10)
     private static let echoReserve = 32
     private static let unpaidInterval: TimeSpan = .milliseconds(100)
+    /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
+    private static let probedByteCount = 80
 
     struct Route {
         var slot: Int
@@ -71,6 +73,8 @@ public struct ClientShard: ~Copyable {
         var countStep: UInt64 = .max
         /// When the control plane was last told that a hop wants pay.
         var toldUnpaid: Instant = .zero
+        /// Whether its exit is being probed: what comes is for the control plane.
+        var isProbing = false
     }
 
     struct Tunnel: ~Copyable {
@@ -295,6 +299,9 @@ public struct ClientShard: ~Copyable {
             guard let slot = slot(of: id) else { return }
             circuits[slot].countStep = UInt64(max(1, step))
             noteCounts(slot)
+        case .sendProbe(let id, let packet):
+            guard let slot = slot(of: id) else { return }
+            sendProbe(packet, over: slot, bytes: &bytes, now: now)
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             removeCircuit(slot)
@@ -310,6 +317,7 @@ public struct ClientShard: ~Copyable {
             leases.removeAll { $0.tunnel == id }
         case .bind(let lease, let tunnel, let circuit):
             guard let slot = slot(of: circuit) else { return }
+            circuits[slot].isProbing = false
             if let index = leases.firstIndex(where: { $0.id == lease }) {
                 leases[index].circuit = slot
             } else {
@@ -552,6 +560,11 @@ public struct ClientShard: ~Copyable {
             counters.malformedPackets += 1
             return
         }
+        if circuits[slot].isProbing {
+            let end = packet.lowerBound + min(packet.count, Self.probedByteCount)
+            let begin = bytes.bytes.copyBytes(packet.lowerBound..<end)
+            return note(.probed(circuits[slot].path.id, begin))
+        }
         if isMarked {
             counters.backwardSignals += 1
             let goesOn = circuits[slot].backwardSignal.apply(
@@ -668,9 +681,36 @@ public struct ClientShard: ~Copyable {
             return
         }
         packet.writeSegment(index, in: &bytes, to: start)
+        sendFragments(of: start..<start + count, over: slot, bytes: &bytes, now: now)
+    }
+
+    /// Sends a packet of our own to the exit, which is being probed from now on.
+    private mutating func sendProbe(
+        _ packet: [UInt8],
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        circuits[slot].isProbing = true
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + packet.count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(packet, to: start)
+        scratchUsed += packet.count
+        sendFragments(of: start..<start + packet.count, over: slot, bytes: &bytes, now: now)
+    }
+
+    private mutating func sendFragments(
+        of packet: Range<Int>,
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
         circuits[slot].nextFragmentID &+= 1
         var fragmenter = PacketFragmenter(
-            packet: start..<start + count,
+            packet: packet,
             id: circuits[slot].nextFragmentID
         )
         while !fragmenter.isFinished {

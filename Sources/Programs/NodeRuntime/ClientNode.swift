@@ -191,6 +191,7 @@ public actor ClientNode: ClientService {
             control.insist(.outcome(job.run()))
         }
         var settings = ClientControl.Settings()
+        settings.probesExits = true
         settings.method =
             switch configuration.path.build {
             case .pipelined: .pipelined
