@@ -259,7 +259,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
                 "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "ProxyServer",
-                "Tickets",
+                "Store", "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -16,8 +16,9 @@ struct Umbel: AsyncParsableCommand {
             """,
         version: "umbel \(Version.number)",
         subcommands: [
-            UpCommand.self, DownCommand.self, RunCommand.self, ProxyCommand.self,
-            StatusCommand.self,
+            UpCommand.self, DownCommand.self, ReconnectCommand.self, LockdownCommand.self,
+            LoginCommand.self, RunCommand.self, ProxyCommand.self, StatusCommand.self,
+            DoctorCommand.self, NetcheckCommand.self, LogsCommand.self,
             CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
             AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
             ProxyInsideCommand.self, DaemonCommand.self, RelayCommand.self,

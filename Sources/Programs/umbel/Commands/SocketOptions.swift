@@ -16,7 +16,7 @@ struct SocketOptions: ParsableArguments {
     )
     var socket: String?
 
-    /// Where that node answers.
+    /// The socket's path.
     var path: String {
         socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
             ?? ClientConfiguration.defaultSocket
@@ -24,7 +24,7 @@ struct SocketOptions: ParsableArguments {
 
     /// A client of that node.
     var client: ControlClient {
-        ControlClient(path: path, start: "umbel daemon --config /etc/umbel/client.toml")
+        ControlClient(path: path, start: "umbel daemon --config \(DaemonStart.configuration)")
     }
 }
 
