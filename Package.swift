@@ -231,6 +231,16 @@ let package = Package(
             ]
         ),
 
+        module(
+            "Shells",
+            "ProxyServer",
+            [
+                "Base",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
         // Programs
         module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
         module(
@@ -248,10 +258,12 @@ let package = Package(
             name: "umbel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
-                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Store",
-                "Tickets",
+                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "ProxyServer",
+                "Store", "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Sources/Programs/umbel",
@@ -275,7 +287,7 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Links", "Flows", "Directory",
+                "Base", "CryptoPrimitives", "Wire", "Links", "Flows", "Directory", "ProxyServer",
             ],
             path: "Tests/TestSupport",
             resources: [.copy("Corpus")],
@@ -343,6 +355,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
+        tests(of: "ProxyServer", ["Base", "TestSupport"]),
         tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(

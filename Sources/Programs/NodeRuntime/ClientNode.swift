@@ -525,11 +525,15 @@ public actor ClientNode: ClientService {
     ) async throws(Failure) -> TunnelGrant {
         let owner = try owner(request.pid)
         try requireSameUser(owner, peer)
+        try owner.requireOwnNetwork(thread: request.thread)
         let wanted = try await constraints(exit: request.exit)
         let number = nextTunnel
         let core = try await openDevice(name: "umbel-run\(number)")
         do throws(HostNetworkError) {
-            try await moveInterface(core.opened.name, toNamespaceOf: request.pid)
+            try await moveInterface(
+                core.opened.name,
+                toNamespaceOf: request.thread ?? request.pid
+            )
         } catch {
             packets.insist(.closeTunnel(core.id))
             throw Failure(host: error)

@@ -17,11 +17,11 @@ struct Umbel: AsyncParsableCommand {
         version: "umbel \(Version.number)",
         subcommands: [
             UpCommand.self, DownCommand.self, ReconnectCommand.self, LockdownCommand.self,
-            LoginCommand.self, RunCommand.self, StatusCommand.self,
+            LoginCommand.self, RunCommand.self, ProxyCommand.self, StatusCommand.self,
             DoctorCommand.self, NetcheckCommand.self, LogsCommand.self,
             CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
             AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
-            DaemonCommand.self, RelayCommand.self,
+            ProxyInsideCommand.self, DaemonCommand.self, RelayCommand.self,
             KeygenCommand.self, AuthorityCommand.self, MintCommand.self, CheckConfigCommand.self,
             VersionCommand.self, CompletionsCommand.self,
         ]
