@@ -135,6 +135,8 @@ extension ClientEvent {
         case .counted(let id, let counts):
             10 << 56 | (counts.total & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .unpaid(let id): 11 << 56 | UInt64(id.rawValue)
+        case .pinged(let id, _, let outcome):
+            12 << 56 | UInt64(outcome.roundTrips.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         }
     }
 }
@@ -173,6 +175,9 @@ extension ClientCommand {
         case .setCurrent(let tunnel, let lease):
             15 << 56 | UInt64(tunnel.rawValue & 0xff_ffff) << 32 | UInt64(lease?.rawValue ?? 0)
         case .endLease(let lease): 16 << 56 | UInt64(lease.rawValue)
+        case .ping(let id, let series, _):
+            19 << 56 | UInt64(series.hop.rawValue) << 52 | UInt64(series.cellCount) << 32
+                | UInt64(id.rawValue)
         case .countCells(let id, let step): 18 << 56 | UInt64(step) << 32 | UInt64(id.rawValue)
         }
     }

@@ -56,6 +56,12 @@ public struct ClientControl: ~Copyable {
         case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
+        /// A series of echoes is over.
+        case pinged(token: UInt64, EchoSeries.Outcome)
+        /// A hop said what it has carried.
+        case reported(CircuitID, HopIndex, HopReport)
+        /// Something became of a circuit.
+        case circuit(CircuitNotice)
         /// Something about the wallet.
         case wallet(Wallet.Notice)
     }
@@ -98,6 +104,11 @@ public struct ClientControl: ~Copyable {
         /// The token of the ping that is all the circuit is for; `nil` for any other.
         var survey: UInt64?
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
+        /// Whether the last series of echoes to a hop went unanswered.
+        var isSilent = [false, false, false]
+        /// What each hop said last of what it carried.
+        var statements = [HopStatement?](repeating: nil, count: 3)
+        var cause = CircuitCause.first
     }
 
     struct Lease {
@@ -109,6 +120,8 @@ public struct ClientControl: ~Copyable {
         var families: UInt8
         /// Since when no circuit carries it.
         var lostSince: Instant?
+        /// How its last circuit ended; `nil` while none has.
+        var lastEnd: CircuitEnd?
     }
 
     struct Tunnel {
@@ -431,6 +444,8 @@ public struct ClientControl: ~Copyable {
             cashier.counted(id, counts, now: now, wall: wall)
         case .unpaid(let id):
             cashier.heardUnpaid(id, now: now)
+        case .pinged(let id, let token, let outcome):
+            receive(outcome, of: id, token: token, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -531,7 +546,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Pay
 
     /// Begins to pay for a circuit, where the network wants that.
-    private mutating func beginPaying(_ id: CircuitID, now: Instant) {
+    mutating func beginPaying(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits[id], tunnels[circuit.tunnel]?.isForErrands == false,
             !cashier.pays(id), cashier.isRequired(at: wall)
         else { return }
@@ -654,6 +669,7 @@ public struct ClientControl: ~Copyable {
     mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) throws(PathError) -> CircuitID {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
@@ -667,6 +683,8 @@ public struct ClientControl: ~Copyable {
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
+        circuits[id]?.cause = isForErrands ? .errands : cause
+        tell(.begun(isForErrands ? .errands : cause), of: id)
         let relay = path.guardRelay.id
         if let link = guardLinks[relay] {
             begin(id, over: link, now: now)
@@ -831,6 +849,7 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        tell(.ready(now - circuit.begun), of: id)
         if exitBuilds.count < Self.exitTripLimit || exitBuilds[circuit.path.exit.id] != nil {
             exitBuilds[circuit.path.exit.id] = now - circuit.begun
         }
@@ -951,6 +970,8 @@ public struct ClientControl: ~Copyable {
         case .payResult(let result):
             cashier.receive(result, from: hop, of: id, now: now, wall: wall)
         case .report(let report):
+            circuits[id]?.statements[hop.offset] = HopStatement(report: report, heard: now)
+            notices.append(.reported(id, hop, report))
             cashier.receive(report, from: hop, of: id, now: now, wall: wall)
         case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
             .payAttach, .reportAsk, .payPass, .mintAsk:
@@ -961,8 +982,13 @@ public struct ClientControl: ~Copyable {
 
     /// Notes how long a circuit's exit took to answer; a quarter of what was known gives way.
     private mutating func noteTrip(over id: CircuitID, since sent: Instant?, now: Instant) {
-        guard let sent, let exit = circuits[id]?.path.exit.id else { return }
-        let trip = now - sent
+        guard let sent else { return }
+        noteTrip(now - sent, over: id)
+    }
+
+    /// Notes one round trip to a circuit's exit.
+    mutating func noteTrip(_ trip: TimeSpan, over id: CircuitID) {
+        guard let exit = circuits[id]?.path.exit.id else { return }
         guard let known = exitTrips[exit] else {
             if exitTrips.count < Self.exitTripLimit { exitTrips[exit] = trip }
             return
@@ -971,7 +997,7 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let exitTripLimit = 1_024
-    private static let asksWaitingLimit = 8
+    static let asksWaitingLimit = 8
 
     private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
         guard let circuit = circuits[id],
@@ -1026,6 +1052,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.lease = lease?.id
         if let lease, let tunnel = circuits[id]?.tunnel {
             tunnels[tunnel]?.leases[lease.id]?.circuit = id
+            if let end = lease.lastEnd {
+                circuits[id]?.cause = .replacement(of: end.circuit, reason: end.reason)
+            }
         }
         let request = ControlMessage.OpenTunnel(
             families: 3,
@@ -1068,6 +1097,7 @@ public struct ClientControl: ~Copyable {
             tunnels[circuit.tunnel] != nil
         else { return }
         circuits[id]?.stage = .active
+        if let cause = circuits[id]?.cause { tell(.carrying(cause), of: id) }
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
             tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
@@ -1168,7 +1198,10 @@ public struct ClientControl: ~Copyable {
         for lease in lost where !making.contains(where: { $0.path.exit.id == lease.exit }) {
             var wanted = tunnel.wanted
             wanted.exit = lease.exit
-            start(id, wanting: wanted, now: now)
+            let cause = lease.lastEnd.map { end in
+                CircuitCause.replacement(of: end.circuit, reason: end.reason)
+            }
+            start(id, wanting: wanted, because: cause ?? .first, now: now)
         }
         let lostExits = Set(tunnel.leases.values.filter { $0.lostSince != nil }.map(\.exit))
         let isOpening = circuits.values.contains {
@@ -1179,7 +1212,9 @@ public struct ClientControl: ~Copyable {
         else { return }
         var wanted = tunnel.wanted
         wanted.excluded.formUnion(lostExits)
-        start(id, wanting: wanted, now: now)
+        var cause = tunnel.lastFailure.map { CircuitCause.retry(reason: $0) } ?? .first
+        if tunnel.lastFailure == nil, !tunnel.leases.isEmpty { cause = .rotation }
+        start(id, wanting: wanted, because: cause, now: now)
     }
 
     private mutating func startSpare(_ id: TunnelID, now: Instant) {
@@ -1201,7 +1236,7 @@ public struct ClientControl: ~Copyable {
         wanted.excluded.insert(active.path.middle.id)
         // Without another middle there is no spare; the circuit in use is not disturbed by it.
         do throws(PathError) {
-            let spare = try startCircuit(for: id, wanting: wanted, now: now)
+            let spare = try startCircuit(for: id, wanting: wanted, because: .spare, now: now)
             circuits[spare]?.isSpare = true
         } catch {
             tunnels[id]?.spareRetryAt = now + .seconds(30)
@@ -1211,10 +1246,11 @@ public struct ClientControl: ~Copyable {
     private mutating func start(
         _ id: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) {
         do throws(PathError) {
-            try startCircuit(for: id, wanting: wanted, now: now)
+            try startCircuit(for: id, wanting: wanted, because: cause, now: now)
         } catch {
             // A lease's exit that is down says nothing of the others. But that all there are have
             // failed is less likely than that this machine's network did: they get another try at
@@ -1227,7 +1263,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Takes a circuit that failed away from its lease and the shard.
-    private mutating func fail(
+    mutating func fail(
         _ id: CircuitID,
         culprit: PathPosition?,
         reason: String,
@@ -1243,10 +1279,14 @@ public struct ClientControl: ~Copyable {
                 }
             selector.noteFailure(of: relay, at: culprit, now: now)
         }
-        drop(id, isOrderly: false, now: now)
+        drop(id, isOrderly: false, because: reason, now: now)
         guard let tunnel = tunnels[circuit.tunnel] else { return }
         if let lease = circuit.lease, tunnel.leases[lease] != nil {
             tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
+            tunnels[circuit.tunnel]?.leases[lease]?.lastEnd = CircuitEnd(
+                circuit: id,
+                reason: reason
+            )
             if tunnel.leases[lease]?.lostSince == nil {
                 tunnels[circuit.tunnel]?.leases[lease]?.lostSince = now
             }
@@ -1269,7 +1309,13 @@ public struct ClientControl: ~Copyable {
     /// Removes a circuit here, in the shard and at the guard.
     ///
     /// - Parameter isOrderly: whether nothing is wrong with it; after a fault no hop is paid a class.
-    mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
+    mutating func drop(
+        _ id: CircuitID,
+        isOrderly: Bool,
+        because reason: String = "no longer needed",
+        now: Instant
+    ) {
+        tell(.ended(reason: reason), of: id)
         for (hop, message) in cashier.end(id, isOrderly: isOrderly) {
             guard (try? circuits[id]?.channels[hop.offset].send(message)) != nil else { continue }
             while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
@@ -1350,6 +1396,12 @@ extension ClientControl {
         public let isCurrent: Bool
         /// What was paid for it; `nil` where nothing is.
         public let pay: CircuitPayReport?
+        /// Why it was begun, or put to its present use.
+        public let cause: CircuitCause
+        /// What each hop said last of what it carried.
+        public let statements: [HopStatement?]
+        /// Hops whose last series of echoes went unanswered.
+        public let isSilent: [Bool]
     }
 
     /// All circuits, the oldest first.
@@ -1366,7 +1418,10 @@ extension ClientControl {
                 roundTrips: circuit.roundTrips,
                 isCurrent: circuit.lease != nil
                     && tunnels[circuit.tunnel]?.current == circuit.lease,
-                pay: cashier.report(of: circuit.id)
+                pay: cashier.report(of: circuit.id),
+                cause: circuit.cause,
+                statements: circuit.statements,
+                isSilent: circuit.isSilent
             )
         }
     }

@@ -17,7 +17,8 @@ struct Umbel: AsyncParsableCommand {
         version: "umbel \(Version.number)",
         subcommands: [
             UpCommand.self, DownCommand.self, RunCommand.self, StatusCommand.self,
-            CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
+            CircuitsCommand.self, PingCommand.self, TraceCommand.self, ExplainCommand.self,
+            TopCommand.self, RelaysCommand.self, ExitsCommand.self,
             AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
             DaemonCommand.self, RelayCommand.self,
             KeygenCommand.self, AuthorityCommand.self, MintCommand.self, CheckConfigCommand.self,

@@ -191,7 +191,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Asks for something that takes its time, once the node has shown that it is there.
-    private func order<Answer: Decodable>(
+    func order<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil
@@ -200,7 +200,7 @@ public struct ControlClient: Sendable {
         return try await send(method, target, body, within: Self.changeTimeout)
     }
 
-    private func send<Answer: Decodable>(
+    func send<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil,

@@ -112,7 +112,7 @@ enum ControlRoutes {
         }
     }
 
-    private static func body<Value: Decodable>(
+    static func body<Value: Decodable>(
         _ type: Value.Type,
         of request: Request
     ) async throws -> Value {

@@ -60,7 +60,7 @@ struct DaemonCommand: AsyncParsableCommand {
             try await ClientNode.start(configuration, logger: logger)
         }
         let serving = Task {
-            try await server.serve(node, wallet: node) {
+            try await server.serve(node, wallet: node, circuits: node) {
                 logger.notice("ready on \(configuration.control.path)")
             }
         }
