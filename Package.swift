@@ -20,12 +20,18 @@ let coreSettings =
     strictSettings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
 /// A module of the product; `tier` is its folder under `Sources`.
-func module(_ tier: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func module(
+    _ tier: String,
+    _ name: String,
+    _ dependencies: [Target.Dependency] = [],
+    resources: [Resource] = []
+) -> Target {
     let isCore = ["Primitives", "Protocol", "Nodes"].contains(tier)
     return .target(
         name: name,
         dependencies: dependencies,
         path: "Sources/\(tier)/\(name)",
+        resources: resources,
         swiftSettings: isCore ? coreSettings : strictSettings
     )
 }
@@ -207,13 +213,19 @@ let package = Package(
             [
                 "Base",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-            ]
+            ],
+            // In the program itself: a page that is installed apart would be of another version.
+            resources: [
+                "index.html", "app.css", "app.js", "pages.js", "pictures.js", "world.js",
+                "icon.svg",
+            ].map { .embedInCode("Inspector/Page/\($0)") }
         ),
 
         module(

@@ -22,7 +22,7 @@ public struct ControlClient: Sendable {
     private let path: String
     private let start: String
 
-    private static let http = HTTPClient(
+    static let http = HTTPClient(
         eventLoopGroupProvider: .singleton,
         configuration: {
             var configuration = HTTPClient.Configuration()
@@ -233,7 +233,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Runs `operation`, and gives it up after `timeout`.
-    private static func limited<Result: Sendable>(
+    static func limited<Result: Sendable>(
         to timeout: Duration,
         _ operation: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
@@ -249,7 +249,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func request(
+    func request(
         _ method: HTTPMethod,
         _ target: String,
         _ body: ByteBuffer?
@@ -297,7 +297,7 @@ public struct ControlClient: Sendable {
         )
     }
 
-    private func failure(for error: any Error) -> Failure {
+    func failure(for error: any Error) -> Failure {
         if let error = error as? IOError {
             return failure(forErrno: error.errnoCode)
         }

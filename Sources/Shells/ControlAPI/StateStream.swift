@@ -27,6 +27,24 @@ enum StateStream {
         }
     }
 
+    /// What `state` returns, each second, for as long as it is read.
+    static func eachSecond<State: Sendable>(
+        _ state: @escaping @Sendable () async -> State
+    ) -> AsyncStream<State> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: State.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let looking = Task {
+            while true {
+                continuation.yield(await state())
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        continuation.onTermination = { _ in looking.cancel() }
+        return stream
+    }
+
     /// The response that sends what `updates` brings.
     static func response<Update: Sendable>(
         _ request: Request,
