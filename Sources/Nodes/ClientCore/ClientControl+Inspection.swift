@@ -1,5 +1,6 @@
 public import Base
 public import Circuits
+import Paths
 public import Wire
 
 /// Why a circuit was begun, or put to its present use.

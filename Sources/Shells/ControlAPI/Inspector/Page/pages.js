@@ -1,6 +1,6 @@
 // The pages: each turns the state into elements.
 import { el } from "/app.js";
-import { age, bars, bytes, flag, layers, map, ms, num, number, path, percent, rates, roles, seal, table } from "/pictures.js";
+import { age, bars, bytes, flag, layers, map, ms, num, number, path, peak, peeled, percent, rates, roles, seal, table } from "/pictures.js";
 
 const active = (state) => state.circuits.find((one) => one.state === "active") ?? null;
 const button = (state, name, text, { id = "", kind = "" } = {}) =>
@@ -59,7 +59,7 @@ function overview(state) {
         el("h2", "Rates"),
         el("dl.figures", figure("Sent now", now ? bytes(now.sent) : "–", "/s"), figure("Received now", now ? bytes(now.received) : "–", "/s"), figure("Sent", bytes(status?.bytes_sent)), figure("Received", bytes(status?.bytes_received))),
         rates(state.rates),
-        el("p.row", el("span.key.received", "received"), el("span.key.sent", "sent"), el("span.quiet", "last two minutes")),
+        el("p.row", el("span.key.received", "received"), el("span.key.sent", "sent"), el("span.quiet", `last two minutes; the upper line is ${peak(state.rates)}/s`)),
         el("details", { "data-key": "rates" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Sent"), num("Received")],
           state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
       el("section.card.third",
@@ -99,7 +99,7 @@ function circuit(state, one) {
     el("h3", "Layers, peeled hop by hop"),
     el("div.layers", one.hops.map((hop, index) => el("article.peel", { class: roles[index] },
       el("h3", hop.nickname, el("small", `${roles[index]} · ${hop.country}`)),
-      layers(index),
+      el("figure", layers(index), el("figcaption", peeled(index))),
       el("dl", [
         ["Address", el("span.mono", hop.address)], ["Identity", el("span.mono", { title: hop.id }, `${hop.id.slice(0, 16)}…`)],
         ["Round trip", hop.silent ? "no answer" : ms(hop.rtt_ms)], ["Queue", hop.stat ? ms(hop.stat.queue_delay_ms) : "–"], ["Dropped in queue", hop.stat ? number(hop.stat.queue_drops) : "–"],
@@ -113,7 +113,7 @@ function circuit(state, one) {
 
 function knows(report) {
   return [
-    report.warnings.length ? el("ul.health", report.warnings.map((text) => el("li", { "data-tone": "warn" }, el("strong", text)))) : null,
+    report.warnings.length ? el("ul.health.gap", report.warnings.map((text) => el("li", { "data-tone": "warn" }, el("strong", text)))) : null,
     el("div.knows", report.parties.map((party) => el("section", { class: party.role },
       el("h3", `${party.role.replace("_", " ")}: ${party.name}`),
       el("ul", party.knows.map((text) => el("li", text)), party.addresses.map((text) => el("li", "sees ", el("span.mono", text))), party.payment ? el("li", `paid: ${party.payment}`) : null),
@@ -207,7 +207,7 @@ function relay(state) {
     el("div.grid",
       el("section.card.two", el("h2", "Traffic"),
         el("dl.figures", figure("Up", age(report.uptime_s)), figure("Links", number(report.links)), figure("Circuits", number(report.circuits)), figure("Cells out", number(report.cells_forward)), figure("Cells back", number(report.cells_backward)), report.exit_leases === null || report.exit_leases === undefined ? null : figure("Leases", number(report.exit_leases)), figure("Now", now ? bytes(now.sent + now.received) : "–", "/s")),
-        rates(state.rates), el("p.row", el("span.key.received", "towards clients"), el("span.key.sent", "towards exits")),
+        rates(state.rates), el("p.row", el("span.key.received", "towards clients"), el("span.key.sent", "towards exits"), el("span.quiet", `last two minutes; the upper line is ${peak(state.rates)}/s`)),
         el("details", { "data-key": "rates" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Towards exits"), num("Towards clients")], state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
       el("section.card.third", el("h2", "Earnings"),
         earned ? [el("dl.figures", figure("Served", number(earned.served), "ticks"), figure("Credited", number(earned.credited)), figure("Waiting", number(earned.waiting)), figure("Expired", number(earned.expired))),

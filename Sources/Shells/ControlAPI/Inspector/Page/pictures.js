@@ -32,12 +32,14 @@ export function flag(code) {
 }
 
 export function table(caption, heads, rows) {
+  const name = (head) => head.name ?? head;
   return el("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
-    el("table", el("caption", caption),
-      el("thead", el("tr", heads.map((head) => el("th", { scope: "col", class: head.num ? "num" : null }, head.name ?? head)))),
-      el("tbody", rows.map((row) => el("tr", row.map((cell, index) =>
-        index === 0 ? el("th", { scope: "row", class: heads[0].num ? "num" : null }, cell)
-          : el("td", { class: heads[index].num ? "num" : null }, cell)))))));
+    el(heads.length > 3 ? "table.wide" : "table", el("caption", caption),
+      el("thead", el("tr", heads.map((head) => el("th", { scope: "col", class: head.num ? "num" : null }, name(head))))),
+      el("tbody", rows.map((row) => el("tr", row.map((cell, index) => {
+        const about = { class: heads[index].num ? "num" : null, "data-name": name(heads[index]) };
+        return index === 0 ? el("th", { scope: "row", ...about }, el("span", cell)) : el("td", about, el("span", cell));
+      }))))));
 }
 
 export const num = (name) => ({ name, num: true });
@@ -81,23 +83,32 @@ export function rates(samples) {
     ];
   });
   return svg("svg.wide", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Rates of the last two minutes, at most ${bytes(top)} a second` },
-    svg("text.faint", { x: 0, y: 12 }, `${bytes(top)}/s`), drawn);
+    svg("path.axis", { d: `M0 ${height - 0.5}H${width}M0 20.5H${width}` }), drawn);
 }
+
+/** What the upper line of the picture of rates stands for. */
+export const peak = (samples) => bytes(Math.max(1024, ...samples.map((one) => Math.max(one.sent, one.received))));
 
 /** A cell as the hop at `index` finds it: layers taken off before are dashed, its own is the outermost left. */
 export function layers(index) {
   const sizes = [1356, 1332, 1308];
-  return svg("svg.wide", { viewBox: "0 0 240 118", role: "img", "aria-label": `Hop ${index + 1} opens its layer of ${sizes[index]} bytes; ${2 - index} layers stay closed inside` },
+  return svg("svg.wide", { viewBox: "0 0 240 130", role: "img", "aria-label": `Hop ${index + 1} opens its layer of ${sizes[index]} bytes; ${2 - index} layers stay closed inside` },
     sizes.map((size, place) => {
-      const inset = place * 19;
+      const inset = place * 20;
       return [
-        svg(`rect.layer.${roles[place]}`, { class: place < index ? "open" : "", x: 3 + inset * 1.5, y: 3 + inset, width: 234 - inset * 3, height: 112 - inset * 2, rx: 11 }),
-        place >= index && place < 2 ? svg("text", { x: 120, y: 17 + inset, "text-anchor": "middle", class: "faint" }, `${size} B`) : null,
+        svg(`rect.layer.${roles[place]}`, { class: place < index ? "open" : "", x: 3 + inset * 1.5, y: 3 + inset, width: 234 - inset * 3, height: 124 - inset * 2, rx: 11 }),
+        place >= index && place < 2 ? svg("text.faint", { x: 120, y: 18 + inset, "text-anchor": "middle" }, `${size} B`) : null,
       ];
     }),
-    svg("text", { x: 120, y: 64, "text-anchor": "middle" }, index === 2 ? "your packets" : "sealed"),
-    index === 2 ? null : svg("text.faint", { x: 120, y: 78, "text-anchor": "middle" }, `for ${roles[index + 1]}${index === 0 ? " and exit" : ""}`));
+    svg("text", { x: 120, y: 69, "text-anchor": "middle" }, index === 2 ? "your packets" : "sealed"));
 }
+
+/** What the picture of layers says, in words. */
+export const peeled = (index) => [
+  "opens 1356 bytes; what is inside is sealed for middle and exit",
+  "opens 1332 bytes; what is inside is sealed for the exit",
+  "opens 1308 bytes, and has your packets before it",
+][index];
 
 /** The relays of the network by country, and the way of the circuit in use. */
 export function map(relays, circuit) {
@@ -109,7 +120,7 @@ export function map(relays, circuit) {
     const start = stops[index];
     return `M${start[0]} ${start[1]}Q${(start[0] + end[0]) / 2} ${Math.min(start[1], end[1]) - 40 - Math.abs(start[0] - end[0]) / 8} ${end[0]} ${end[1]}`;
   });
-  return svg("svg.wide", { viewBox: "60 0 880 410", role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
+  return svg("svg.wide", { viewBox: "0 0 1000 410", role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
     Object.entries(world).filter(([, place]) => place.d).map(([code, place]) =>
       svg("path.land", { class: byCountry.has(code) ? "has" : "", d: place.d })),
     bends.map((d) => svg("path.way", { d })),
@@ -123,7 +134,7 @@ export function map(relays, circuit) {
 
 /** Parts of a whole as bars. */
 export function bars(parts) {
-  const top = Math.max(1e-9, ...parts.map((part) => part.share));
+  const top = Math.max(0.25, ...parts.map((part) => part.share));
   return el("dl.bars", parts.map((part) => el("div", el("dt", { title: part.name }, part.name),
     el("dd", svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
       svg("rect.trough", { width: 100, height: 12, rx: 4 }), svg("rect.bar", { width: Math.max(1, part.share / top * 100), height: 12, rx: 4 }))),
