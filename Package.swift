@@ -223,9 +223,10 @@ let package = Package(
             ],
             // In the program itself: a page that is installed apart would be of another version.
             resources: [
-                "index.html", "app.css", "app.js", "pages.js", "pictures.js", "world.js",
-                "icon.svg",
-            ].map { .embedInCode("Inspector/Page/\($0)") }
+                "Inspector/Page/index.html", "Inspector/Page/app.css", "Inspector/Page/app.js",
+                "Inspector/Page/pages.js", "Inspector/Page/pictures.js", "Inspector/Page/world.js",
+                "Inspector/Page/icon.svg", "openapi.yaml",
+            ].map { .embedInCode($0) }
         ),
 
         module(

@@ -1,3 +1,5 @@
+import NIOHTTP1
+
 // Questions about circuits.
 extension ControlClient {
     /// Measures a circuit hop by hop.

@@ -1,3 +1,4 @@
+import AsyncHTTPClient
 import Hummingbird
 import NIOCore
 import NIOHTTP1
@@ -20,6 +21,7 @@ struct InspectorRoutes: Sendable {
         ("pictures.js", "text/javascript; charset=utf-8", PackageResources.pictures_js),
         ("world.js", "text/javascript; charset=utf-8", PackageResources.world_js),
         ("icon.svg", "image/svg+xml", PackageResources.icon_svg),
+        ("openapi.yaml", "text/plain; charset=utf-8", PackageResources.openapi_yaml),
     ]
 
     func add(to router: Router<BasicRequestContext>) {
