@@ -1,4 +1,3 @@
-public import Base
 public import Circuits
 public import ClientCore
 public import Wire
