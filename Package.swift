@@ -355,7 +355,16 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
-        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
+        tests(
+            of: "ControlAPI",
+            [
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
@@ -376,7 +385,8 @@ let package = Package(
         .testTarget(
             name: "UmbelTests",
             dependencies: [
-                "Base", "Wire", "Directory", "EventLoop", "ControlAPI", "NodeRuntime", "umbel",
+                "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
+                "NodeRuntime", "umbel",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/UmbelTests",

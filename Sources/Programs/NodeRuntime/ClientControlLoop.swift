@@ -95,6 +95,7 @@ struct ClientControlLoop: ~Copyable {
     private var problem: String? = "no consensus yet"
     private var errands = DirectoryErrands()
     private var payments: ClientPayments
+    private let keyLog: KeyLog?
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
@@ -107,10 +108,12 @@ struct ClientControlLoop: ~Copyable {
         shard: Mailbox<ClientLoopMessage>,
         news: @escaping @Sendable (ClientNews) -> Void,
         payments: consuming ClientPayments,
+        keyLog: KeyLog?,
         logger: Logger,
         random: consuming RandomGenerator
     ) {
         self.control = nil
+        self.keyLog = keyLog
         self.payments = payments
         self.settings = settings
         self.stateFolder = stateFolder
@@ -237,6 +240,7 @@ struct ClientControlLoop: ~Copyable {
             // Together: an answer to the first must not find the others still to be done.
             var commands: [ClientCommand] = []
             while let command = control?.nextCommand() { commands.append(command) }
+            if let keyLog { for command in commands { keyLog.note(command) } }
             // As many as events, links and circuits call for; a lost one is never made good.
             if !commands.isEmpty { shard.insist(.commands(commands)) }
             var jobs: [ClientJob] = []

@@ -83,13 +83,21 @@ public actor ClientNode: ClientService {
     ///
     /// - Throws: ``ConfigurationError``, ``IOError`` or `DirectoryError`, each saying what is wrong
     ///   and what to do.
+    ///
+    /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: ClientConfiguration,
+        revealing keyLog: KeyLog? = nil,
         logger: Logger
     ) async throws -> ClientNode {
         try StateFolder.make(configuration.stateFolder)
         let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
-        let node = try ClientNode(configuration, tell: { tell.yield($0) }, logger: logger)
+        let node = try ClientNode(
+            configuration,
+            tell: { tell.yield($0) },
+            keyLog: keyLog,
+            logger: logger
+        )
         await node.findLock()
         await node.directory.begin()
         Task { await node.follow(news) }
@@ -118,6 +126,7 @@ public actor ClientNode: ClientService {
     private init(
         _ configuration: ClientConfiguration,
         tell: @escaping @Sendable (ClientNews) -> Void,
+        keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -194,6 +203,7 @@ public actor ClientNode: ClientService {
             shard: packets,
             news: tell,
             payments: payments,
+            keyLog: keyLog,
             logger: logger,
             random: try RandomGenerator.seeded()
         )

@@ -18,7 +18,8 @@ struct Umbel: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, DownCommand.self, RunCommand.self, StatusCommand.self,
             CircuitsCommand.self, PingCommand.self, TraceCommand.self, ExplainCommand.self,
-            TopCommand.self, InspectorCommand.self, RelaysCommand.self, ExitsCommand.self,
+            TopCommand.self, InspectorCommand.self, InspectCommand.self,
+            RelaysCommand.self, ExitsCommand.self,
             AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
             DaemonCommand.self, RelayCommand.self,
             KeygenCommand.self, AuthorityCommand.self, MintCommand.self, CheckConfigCommand.self,

@@ -169,7 +169,7 @@ struct LeakTest {
                     descriptor,
                     &byte,
                     1,
-                    Int32(MSG_DONTWAIT.rawValue),
+                    Int32(MSG_DONTWAIT),
                     pointer,
                     socklen_t(MemoryLayout<sockaddr_in>.size)
                 )

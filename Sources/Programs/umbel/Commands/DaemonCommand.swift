@@ -31,6 +31,7 @@ struct DaemonCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
     @Option(
         help: ArgumentHelp(
             "A consensus got some other way, for when everything else is blocked.",
@@ -56,8 +57,9 @@ struct DaemonCommand: AsyncParsableCommand {
         )
         // Before the node asks for its state, which a daemon that runs already holds.
         try server.requireFree()
+        let keyLog = try reveal.keyLog(logger)
         let node = try await Starting.attempt("the daemon") {
-            try await ClientNode.start(configuration, logger: logger)
+            try await ClientNode.start(configuration, revealing: keyLog, logger: logger)
         }
         let serving = Task {
             try await server.serve(node, wallet: node, circuits: node) {

@@ -28,6 +28,7 @@ struct RelayRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
@@ -35,8 +36,9 @@ struct RelayRunCommand: AsyncParsableCommand {
             file: options.config,
             environment: ProcessInfo.processInfo.environment
         )
+        let keyLog = try reveal.keyLog(logger)
         let node = try await Starting.attempt("the relay \(configuration.nickname)") {
-            try await RelayNode.start(configuration, logger: logger)
+            try await RelayNode.start(configuration, revealing: keyLog, logger: logger)
         }
         let server = ControlServer(
             path: configuration.control.path,
