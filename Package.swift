@@ -377,7 +377,7 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "umbel", "umbel-lab", "Base", "ControlAPI", "EventLoop", "HostNetwork",
-                "NamespaceSupport",
+                "NamespaceSupport", .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/EndToEndTests",
             swiftSettings: settings

@@ -11,8 +11,6 @@ import Wire
 extension ClientNode: CircuitService {
     /// How long a new circuit may take to carry packets.
     private static let renewalLimit: Duration = .seconds(10)
-    /// How long hops may take to say what they have carried.
-    private static let statementLimit: Duration = .seconds(1)
 
     // MARK: Echoes
 
@@ -50,11 +48,14 @@ extension ClientNode: CircuitService {
     public func trace(_ request: TraceRequest) async throws(Failure) -> TraceReport {
         let circuit = try await circuit(request.circuit)
         let before = await traffic(of: [circuit.id])?.traffic.first ?? nil
-        async let said = statements(of: circuit.id)
+        let patience = Duration.nanoseconds(Int64(max(0, request.patience) * 1_000_000))
+        async let said = statements(of: circuit.id, within: patience)
         let outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
         let earlier = await said
         let sent = await traffic(of: [circuit.id])?.traffic.first ?? nil
-        let later = await statements(of: circuit.id)
+        // A hop that answers no echo has nothing to say either, and is not waited for.
+        let isSilent = outcomes.contains { $0?.roundTrips.isEmpty ?? true }
+        let later = isSilent ? earlier : await statements(of: circuit.id, within: patience)
         let received = await traffic(of: [circuit.id])?.traffic.first ?? nil
         return TraceReport(
             circuit: UInt64(circuit.id.rawValue),
@@ -154,11 +155,14 @@ extension ClientNode: CircuitService {
     }
 
     /// What the hops of a circuit say they have carried; `nil` for one that does not answer in time.
-    private func statements(of circuit: CircuitID) async -> [HopReport?] {
+    private func statements(
+        of circuit: CircuitID,
+        within patience: Duration
+    ) async -> [HopReport?] {
         let token = nextToken
         nextToken += 1
         let limit = Task {
-            try await Task.sleep(for: Self.statementLimit)
+            try await Task.sleep(for: patience)
             self.watch.giveUp(token)
         }
         defer { limit.cancel() }

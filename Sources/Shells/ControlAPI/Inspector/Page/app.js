@@ -270,7 +270,7 @@ async function begin() {
   follow();
   draw();
   refresh();
-  const round = async () => { await measure(); setTimeout(round, 1000); };
+  const round = async () => { await measure(); setTimeout(round, 700); };
   round();
   setInterval(refresh, 10000);
 }
