@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
 import Logging
+import NIOCore
 import Testing
 
 @Suite("Who may use the inspector page (rows 76 and 78)", .timeLimit(.minutes(1)))
@@ -31,10 +32,11 @@ struct InspectorTests {
         _ fields: [String: String],
         names: [String] = ["localhost"]
     ) async throws -> Int {
-        var headers = HTTPFields()
+        var named = HTTPFields()
         for (name, value) in fields {
-            headers[try #require(HTTPField.Name(name))] = value
+            named[try #require(HTTPField.Name(name))] = value
         }
+        let headers = named
         return try await page(names: names).test(.router) { client in
             try await client.execute(uri: uri, method: method, headers: headers) { response in
                 response.status.code
@@ -180,7 +182,7 @@ struct InspectorTests {
                     #expect($0.status == .ok)
                     let report = try JSONDecoder().decode(
                         StatusReport.self,
-                        from: Data(buffer: $0.body)
+                        from: Data($0.body.readableBytesView)
                     )
                     #expect(report == FixedClient.report)
                 }

@@ -49,7 +49,7 @@ public final class KeyLog: Sendable {
         switch command {
         case .addLink(let link): note(link.session)
         case .renewLink(_, let session): note(session)
-        case .addCircuit(let circuit):
+        case .installCircuit(let circuit):
             if let early = circuit.early {
                 note(circuit.hop, epoch: 0, forward: early.forward, backward: nil)
             }
