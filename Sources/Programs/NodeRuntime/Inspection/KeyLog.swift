@@ -12,7 +12,7 @@ import Wire
 /// Writes a node's keys down, for `umbel inspect`: whoever has them reads all it carries.
 ///
 /// Never made unless its operator asks for it, twice. The file must not be there before, and only its
-/// owner may read it. Layout: `KeyFile` of the program.
+/// owner may read it. Layout: `RevealedKeys` of the program.
 public final class KeyLog: Sendable {
     private let descriptor: Int32
     private let lock = Mutex<Void>(())

@@ -6,10 +6,10 @@ import Wire
 ///
 /// Spec: §B.5 (handshakes), §C.2 (datagram), §C.3 (layers), §C.4 (records).
 struct DatagramDecoder {
-    private let keys: KeyFile
+    private let keys: RevealedKeys
 
     /// Makes a decoder that has these keys.
-    init(keys: KeyFile) {
+    init(keys: RevealedKeys) {
         self.keys = keys
     }
 

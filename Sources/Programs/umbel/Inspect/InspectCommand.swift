@@ -41,7 +41,7 @@ struct InspectCommand: ParsableCommand {
             text += String(decoding: try OutputFile.read(path), as: UTF8.self) + "\n"
         }
         let decoder = DatagramDecoder(
-            keys: try KeyFile(text, name: keys.joined(separator: ", "))
+            keys: try RevealedKeys(text, name: keys.joined(separator: ", "))
         )
         let capture = try PcapFile(bytes, name: file)
         for (number, datagram) in capture.datagrams.enumerated() {

@@ -7,7 +7,7 @@ import CryptoPrimitives
 /// Lines of words: `link SID_HERE SID_THERE SEND_HEADER SEND_BODY RECEIVE_HEADER RECEIVE_BODY` for a
 /// session, with `sid`s of 8 and keys of 64 hexadecimal digits, and `layer HOP EPOCH FORWARD BACKWARD`
 /// for a hop's layer, a dash where there is no key. What begins with # is skipped.
-struct KeyFile {
+struct RevealedKeys {
     /// The keys of a link's session.
     struct Link {
         var local: UInt32
