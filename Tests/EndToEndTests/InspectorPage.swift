@@ -1,3 +1,4 @@
+import Base
 import ControlAPI
 import Foundation
 import HostNetwork

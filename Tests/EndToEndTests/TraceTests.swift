@@ -1,5 +1,7 @@
+import Base
 import ControlAPI
 import Foundation
+import HostNetwork
 import Testing
 
 extension EndToEnd {
