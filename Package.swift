@@ -261,7 +261,8 @@ let package = Package(
             name: "umbel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
-                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Tickets",
+                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Store",
+                "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

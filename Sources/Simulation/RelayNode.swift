@@ -164,7 +164,9 @@ public final class RelayNode: Node {
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
-        for seat in seats { seat.shard.noteReceiveQueue(byteCount: queuedByteCount) }
+        for seat in seats {
+            seat.shard.noteReceiveQueue(byteCount: queuedByteCount, now: world.now)
+        }
         world.place(deliveries) { run in
             // As the kernel steers: by the first datagram of what it merged into one message.
             let session: UInt32 = world.arena.withBytes { $0.bytes.loadBigEndian(at: run.offset) }

@@ -13,7 +13,7 @@ struct CircuitAPITests {
             #expect(explained.parties.count == 6)
             #expect(try await client.newCircuit().circuits == [FixedCircuits.circuit])
             #expect(try await client.closeCircuit(3).circuits.isEmpty)
-            #expect(try await client.events().events == [FixedCircuits.event])
+            #expect(try await client.history().events == [FixedCircuits.event])
             #expect(try await client.leakTest() == FixedCircuits.leaks)
             let failure = await #expect(throws: Failure.self) { try await client.explain(4) }
             #expect(failure?.why == "gone")

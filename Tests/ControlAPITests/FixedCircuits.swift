@@ -102,7 +102,7 @@ final class FixedCircuits: CircuitService {
         return CircuitsReport(circuits: [])
     }
 
-    func events() async -> EventsReport {
+    func history() async -> EventsReport {
         EventsReport(events: [Self.event])
     }
 
@@ -123,23 +123,6 @@ final class FixedCircuits: CircuitService {
     private func note(_ call: String) {
         asked.withLock { $0.append(call) }
     }
-}
-
-/// A wallet that has nothing to say.
-struct NoWallet: WalletService {
-    private var refusal: Failure {
-        Failure("no wallet", why: "none", hint: "none", exit: .failed)
-    }
-
-    func account() async throws(Failure) -> AccountReport { throw refusal }
-    func tickets() async throws(Failure) -> TicketsReport { throw refusal }
-    func buy(_ request: BuyRequest) async throws(Failure) -> TicketsReport { throw refusal }
-    func submit(_ grant: GrantSubmission) async throws(Failure) -> AccountReport { throw refusal }
-    func transfer(_ request: TransferRequest) async throws(Failure) -> AccountReport {
-        throw refusal
-    }
-    func backup(_ request: WalletBackup) async throws(Failure) -> WalletBackup { throw refusal }
-    func audit() async throws(Failure) -> AuditReport { throw refusal }
 }
 
 extension TestSocket {

@@ -54,6 +54,11 @@ extension OpenAPITests {
         var report = FixedClient.report
         report.reason = "no consensus yet"
         report.progress = .init(percent: 45, stage: "directory", detail: "fetching")
+        report.progress?.elapsed = 1
+        report.progress?.unchanged = 1
+        report.lockdown = true
+        report.loginUntil = 1
+        report.health = [.init(about: "clock", problem: "it is off", fix: "set it")]
         report.directory = directory
         report.relays = .init(
             sameDirectory: 1,
@@ -136,6 +141,10 @@ extension OpenAPITests {
             value: ExplainReport(FixedCircuits.circuit, source: nil)
                 ?? ExplainReport(circuit: 0, parties: [], warnings: [])
         ),
+        Sample(name: "NetworkReport", value: FixedProtection.network),
+        Sample(name: "EventReport", value: FixedProtection.events[0]),
+        Sample(name: "LockdownRequest", value: LockdownRequest(isOn: true)),
+        Sample(name: "LoginRequest", value: LoginRequest(user: 1, seconds: 2)),
         Sample(name: "RelayListReport", value: FixedClient.list),
         Sample(name: "ExitSurveyRequest", value: ExitSurveyRequest(countries: ["DE"], count: 1)),
         Sample(name: "UpRequest", value: UpRequest(exit: ["DE"])),

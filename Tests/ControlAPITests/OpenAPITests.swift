@@ -44,6 +44,7 @@ struct OpenAPITests {
                 ControlRoutes.add(circuits: FixedCircuits(), to: $0)
             },
             "wallet": Self.routes { ControlRoutes.add(wallet: NoWallet(), to: $0) },
+            "protection": Self.routes { ControlRoutes.add(protection: FixedProtection(), to: $0) },
             "relay": Self.routes {
                 ControlRoutes.add(FixedRelay(), to: $0)
                 ControlRoutes.add(earnings: NoEarnings(), to: $0)
@@ -88,7 +89,8 @@ struct OpenAPITests {
         // What is only ever sent to a node, and what says why not.
         for name in [
             "PingRequest", "TraceRequest", "ExitSurveyRequest", "UpRequest", "TunnelRequest",
-            "BuyRequest", "GrantSubmission", "TransferRequest", "Failure",
+            "BuyRequest", "GrantSubmission", "TransferRequest", "LockdownRequest",
+            "LoginRequest", "Failure",
         ] { mark(name, in: schemas, &seen) }
         #expect(Set(schemas.keys) == seen)
     }

@@ -87,7 +87,7 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
     func closeCircuit(_ id: UInt64) async throws(Failure) -> CircuitsReport { throw refusal }
     func leakTest() async -> LeakReport { LeakReport(checks: []) }
 
-    func events() async -> EventsReport {
+    func history() async -> EventsReport {
         EventsReport(
             events: Self.names.enumerated().map { index, name in
                 EventsReport.Event(id: UInt64(index), time: 0, kind: .ended, text: name)

@@ -67,7 +67,7 @@ private final class OneCircuit: CircuitService {
         return CircuitsReport(circuits: [])
     }
 
-    func events() async -> EventsReport { EventsReport(events: []) }
+    func history() async -> EventsReport { EventsReport(events: []) }
     func stateUpdates() async -> AsyncStream<StateUpdate> { AsyncStream { $0.finish() } }
     func leakTest() async -> LeakReport { LeakReport(checks: []) }
 }

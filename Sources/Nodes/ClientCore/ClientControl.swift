@@ -103,6 +103,10 @@ public struct ClientControl: ~Copyable {
         var isHedged = false
         /// The token of the ping that is all the circuit is for; `nil` for any other.
         var survey: UInt64?
+        /// Whether its hops were told that it will not be paid for.
+        var isFirstContact = false
+        /// Ticks its hops said they serve beyond what is paid.
+        var windows = [UInt16](repeating: 0, count: 3)
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
         /// Whether the last series of echoes to a hop went unanswered.
         var isSilent = [false, false, false]
@@ -159,13 +163,13 @@ public struct ClientControl: ~Copyable {
 
     private let network: NetworkID
     var settings: Settings
-    private var selector: PathSelector
+    var selector: PathSelector
     var dialer: LinkDialer
     private var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
     private var errands: Deque<TicketErrand> = []
-    private var cashier: Cashier
+    var cashier: Cashier
     var notices: Deque<Notice> = []
 
     private var nextLink: UInt64 = 1
@@ -179,6 +183,8 @@ public struct ClientControl: ~Copyable {
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
     private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
+    /// What was said to hops, and by them, about pay.
+    public private(set) var payTraffic = PayTraffic()
     /// What hops said of their directories and clocks.
     public private(set) var statements = RelayStatements()
     /// The round trip to exits this client has had circuits to, smoothed; at most 1,024.
@@ -468,6 +474,7 @@ public struct ClientControl: ~Copyable {
         case .finished(let id, let work, let result):
             if case .success(let success) = result, let path = circuits[id]?.path {
                 let relay = path.hops[work.hop.offset]
+                circuits[id]?.windows[work.hop.offset] = success.message.windowTicks
                 notices.append(.directoryNamed(id, work.hop, relay, success.message))
             }
             step(id, now: now) { build throws(CircuitBuild.Failure) in
@@ -547,11 +554,18 @@ public struct ClientControl: ~Copyable {
 
     /// Begins to pay for a circuit, where the network wants that.
     mutating func beginPaying(_ id: CircuitID, now: Instant) {
-        guard let circuit = circuits[id], tunnels[circuit.tunnel]?.isForErrands == false,
+        guard let circuit = circuits[id], !circuit.isFirstContact, circuit.survey == nil,
             !cashier.pays(id), cashier.isRequired(at: wall)
         else { return }
         let relays = circuit.path.hops.map(\.id)
-        cashier.begin(id, relays, now: now, wall: wall)
+        cashier.begin(
+            id,
+            relays,
+            windows: circuit.windows,
+            carriesUser: tunnels[circuit.tunnel]?.isForErrands == false,
+            now: now,
+            wall: wall
+        )
         let step = min(selector.view.parameters.tickCells, selector.view.parameters.exitTickCells)
         commands.append(.countCells(id, every: max(1, step / 4)))
         drainCashier(now: now)
@@ -675,11 +689,7 @@ public struct ClientControl: ~Copyable {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         var wanted = wanted
         wanted.excluded.formUnion(avoided(at: now))
-        let isForErrands = tunnels[tunnel]?.isForErrands ?? false
-        let path =
-            isForErrands
-            ? try selector.path(wanted, now: now, date: wall, using: &random)
-            : try payablePath(wanted, now: now)
+        let path = try payablePath(wanted, now: now)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
@@ -704,24 +714,28 @@ public struct ClientControl: ~Copyable {
         _ wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> Path {
-        var preferred = wanted
-        var doubted = cashier.reputation.bad(at: wall)
-        if cashier.isRequired(at: wall) {
-            let others = selector.middles.members.map(\.id)
-            let exits = selector.view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
-            doubted.formUnion(cashier.unpayable(others + exits, at: wall))
+        for doubted in doubtedRelays() {
+            var preferred = wanted
+            preferred.excluded.formUnion(doubted)
+            for member in selector.guards.members { preferred.excluded.remove(member.id) }
+            if let exit = wanted.exit { preferred.excluded.remove(exit) }
+            preferred.excluded.formUnion(wanted.excluded)
+            guard preferred.excluded != wanted.excluded else { continue }
+            let path = try? selector.path(preferred, now: now, date: wall, using: &random)
+            if let path { return path }
         }
-        for member in selector.guards.members { doubted.remove(member.id) }
-        if let exit = wanted.exit { doubted.remove(exit) }
-        guard !doubted.isEmpty else {
-            return try selector.path(wanted, now: now, date: wall, using: &random)
-        }
-        preferred.excluded.formUnion(doubted)
-        do throws(PathError) {
-            return try selector.path(preferred, now: now, date: wall, using: &random)
-        } catch {
-            return try selector.path(wanted, now: now, date: wall, using: &random)
-        }
+        return try selector.path(wanted, now: now, date: wall, using: &random)
+    }
+
+    /// Relays a circuit had better not take, the longest list first.
+    private mutating func doubtedRelays() -> [Set<NodeID>] {
+        let bad = cashier.reputation.bad(at: wall)
+        guard cashier.isRequired(at: wall) else { return [bad] }
+        let others = selector.middles.members.map(\.id)
+        let exits = selector.view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
+        return [true, false].map { hasRested in
+            bad.union(cashier.unpayable(others + exits, hasRested: hasRested, at: wall))
+        } + [bad]
     }
 
     private mutating func begin(_ id: CircuitID, over link: LinkID, now: Instant) {
@@ -729,7 +743,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.stage = .waitingForKeys
         circuits[id]?.link = link
         let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
-        jobs.append(.build(id, work(for: path, isFirstContact: isForErrands)))
+        let isContact = isForErrands && !cashier.canPay(path.hops.map(\.id), at: wall)
+        circuits[id]?.isFirstContact = isContact
+        jobs.append(.build(id, work(for: path, isFirstContact: isContact)))
     }
 
     private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
@@ -859,6 +875,7 @@ public struct ClientControl: ~Copyable {
         selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
         notices.append(.pathsChanged)
         beginSurvey(id, now: now)
+        if tunnels[circuit.tunnel]?.isForErrands == true { beginPaying(id, now: now) }
     }
 
     private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
@@ -892,6 +909,7 @@ public struct ClientControl: ~Copyable {
         over id: CircuitID,
         now: Instant
     ) {
+        payTraffic.note(message)
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channels[hop.offset].send(message)
         } catch {
@@ -945,6 +963,7 @@ public struct ClientControl: ~Copyable {
         of id: CircuitID,
         now: Instant
     ) {
+        payTraffic.note(message)
         switch message {
         case .extended(let result):
             if case .created = result { noteExtend(id, hop: hop, isAnswered: true) }

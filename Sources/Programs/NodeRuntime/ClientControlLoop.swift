@@ -59,6 +59,10 @@ struct ClientSnapshot: Sendable {
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
+    /// How far each tunnel is.
+    var stages: [TunnelID: ConnectionStage] = [:]
+    /// The guards that are tried first.
+    var guards: [RelayRecord] = []
 }
 
 /// Something the control thread says unasked.
@@ -74,6 +78,7 @@ enum ClientNews: Sendable {
 /// The control thread of a client: owns the control plane.
 struct ClientControlLoop: ~Copyable {
     private static let lookInterval: TimeSpan = .seconds(1)
+    private static let shortestSleep: TimeSpan = .seconds(2)
 
     struct Opening {
         var tunnel: TunnelID
@@ -94,6 +99,7 @@ struct ClientControlLoop: ~Copyable {
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
     private var errands = DirectoryErrands()
+    private var sleptBefore = SleepClock.nanosecondsAsleep()
     private var payments: ClientPayments
     private let keyLog: KeyLog?
     // A relay of each family, to see whether there is a way to it.
@@ -139,6 +145,7 @@ struct ClientControlLoop: ~Copyable {
             let wall = WallClock.now()
             if now >= nextLook {
                 lookAround(now: now)
+                noteSleep(now: now, wall: wall)
                 errands.expire(now: now)
                 nextLook = now + Self.lookInterval
             }
@@ -206,19 +213,25 @@ struct ClientControlLoop: ~Copyable {
         case .payments(let message):
             payments.handle(message, with: &control, now: now, wall: wall)
         case .snapshot(let answer):
-            answer(
-                ClientSnapshot(
-                    circuits: control?.circuitReports() ?? [],
-                    statements: control?.statements,
-                    exitTrips: control?.exitTrips ?? [:],
-                    exitBuilds: control?.exitBuilds ?? [:],
-                    now: now,
-                    directoryProblem: problem
-                )
-            )
+            answer(snapshot(now: now))
         case .stop:
             break
         }
+    }
+
+    private mutating func snapshot(now: Instant) -> ClientSnapshot {
+        let circuits = control?.circuitReports() ?? []
+        var snapshot = ClientSnapshot(
+            circuits: circuits,
+            statements: control?.statements,
+            exitTrips: control?.exitTrips ?? [:],
+            exitBuilds: control?.exitBuilds ?? [:],
+            now: now,
+            directoryProblem: problem
+        )
+        snapshot.guards = control?.primaryGuards ?? []
+        snapshot.stages = control?.connectionStages ?? [:]
+        return snapshot
     }
 
     private mutating func openWaiting(now: Instant, wall: WallTime) {
@@ -290,6 +303,18 @@ struct ClientControlLoop: ~Copyable {
         problem = nil
         news(.directory(problem: nil))
         openWaiting(now: now, wall: wall)
+    }
+
+    /// Has circuits show that they live where the machine has slept since the last look.
+    private mutating func noteSleep(now: Instant, wall: WallTime) {
+        let asleep = SleepClock.nanosecondsAsleep()
+        defer { sleptBefore = asleep }
+        guard asleep > sleptBefore, asleep - sleptBefore > Self.shortestSleep.nanoseconds else {
+            return
+        }
+        let seconds = (asleep - sleptBefore) / 1_000_000_000
+        logger.notice("the machine slept for \(seconds) s: looking whether circuits live")
+        control?.resume(now: now, wall: wall)
     }
 
     /// Finds out by which families there is a way out of this machine now.

@@ -17,8 +17,8 @@ public protocol CircuitService: Sendable {
     /// Closes a circuit; what it carries moves to another one.
     func closeCircuit(_ id: UInt64) async throws(Failure) -> CircuitsReport
 
-    /// What has happened lately.
-    func events() async -> EventsReport
+    /// What has become of circuits lately.
+    func history() async -> EventsReport
 
     /// The state now, after every change, and once a second, until the daemon stops or the reader
     /// does. A slow reader misses the older ones.

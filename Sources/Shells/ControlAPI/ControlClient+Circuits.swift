@@ -30,9 +30,9 @@ extension ControlClient {
         try await send(.DELETE, "/v1/circuits/\(id)")
     }
 
-    /// What has happened lately.
-    public func events() async throws(Failure) -> EventsReport {
-        try await send(.GET, "/v1/events")
+    /// What has become of circuits lately.
+    public func history() async throws(Failure) -> EventsReport {
+        try await send(.GET, "/v1/history")
     }
 
     /// Looks at whether anything leaves the machine around the tunnel.

@@ -96,6 +96,26 @@ public struct ControlServer: Sendable {
         }
     }
 
+    /// Serves a client with its wallet, what it protects and a view into its circuits until the task
+    /// is cancelled.
+    ///
+    /// - Parameter onReady: called once, when the socket takes connections.
+    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
+    public func serve(
+        _ service: some ClientService,
+        wallet: some WalletService,
+        protection: some ProtectionService,
+        circuits: some CircuitService,
+        onReady: @escaping @Sendable () async -> Void = {}
+    ) async throws {
+        try await run(onReady: onReady) { router in
+            ControlRoutes.add(service, to: router)
+            ControlRoutes.add(wallet: wallet, to: router)
+            ControlRoutes.add(protection: protection, to: router)
+            ControlRoutes.add(circuits: circuits, to: router)
+        }
+    }
+
     /// Serves a client with its wallet and a view into its circuits until the task is cancelled.
     ///
     /// - Parameter onReady: called once, when the socket takes connections.

@@ -1,4 +1,4 @@
-/// What has happened at a client's daemon lately: `GET /v1/events`.
+/// What has become of a client's circuits lately: `GET /v1/history`.
 public struct EventsReport: Codable, Hashable, Sendable {
     /// Events a daemon remembers, at most.
     public static let limit = 500

@@ -1,4 +1,4 @@
-import Base
+public import Base
 
 /// The whole machine as a client: the tunnel's addresses and the rules that lead into it.
 ///
@@ -95,6 +95,25 @@ public struct ClientRouting: Hashable, Sendable {
             guard routes.output.contains("default dev \(tunnel) ") else { return false }
         }
         return true
+    }
+
+    /// The routers of the machine's own default routes, the first of each family first.
+    ///
+    /// - Throws: ``HostNetworkError`` where `ip` fails.
+    public func gateways() async throws(HostNetworkError) -> [IPAddress] {
+        var found: [IPAddress] = []
+        for family in ["-4", "-6"] {
+            let text = try await runner.run(["ip", family, "route", "show", "default"])
+            for line in text.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard let via = words.firstIndex(of: "via"), via + 1 < words.count else { continue }
+                // A link's own address names no server without the link.
+                if let address = IPAddress(words[via + 1]), !words[via + 1].hasPrefix("fe80") {
+                    found.append(address)
+                }
+            }
+        }
+        return found
     }
 
     private func removeRules(_ family: String) async throws(HostNetworkError) {

@@ -188,8 +188,8 @@ extension ClientNode: CircuitService {
         return explained
     }
 
-    /// What has happened lately.
-    public func events() async -> EventsReport {
+    /// What has become of circuits lately.
+    public func history() async -> EventsReport {
         EventsReport(events: watch.events)
     }
 

@@ -9,8 +9,11 @@ struct LabBuilder {
     var folder: LabFolder
     var progress: Progress
 
-    /// How long everything together may take.
-    static let limit = Duration.seconds(30)
+    /// How long everything together may take, on a machine that is busy with other things.
+    ///
+    /// Mints draw their keys and are listed two consensuses later; then a client buys what it pays
+    /// with.
+    static let limit = Duration.seconds(90)
 
     /// Builds the lab; the manifest is on disk before each thing it names is made.
     ///

@@ -10,7 +10,7 @@ struct InspectorRoutes: Sendable {
 
     /// Reports the page may read.
     static let reads = [
-        "node", "status", "relays", "circuits", "events", "tickets", "tickets/audit", "earnings",
+        "node", "status", "relays", "circuits", "history", "tickets", "tickets/audit", "earnings",
     ]
 
     /// The page's files: the path, the type and the bytes.

@@ -262,7 +262,7 @@ async function refresh() {
 async function begin() {
   await read("/v1/node", "node");
   if (state.node?.role === "client") {
-    await Promise.all([read("/v1/status", "status"), read("/v1/relays", "relays", "relays"), read("/v1/events", "events", "events")]);
+    await Promise.all([read("/v1/status", "status"), read("/v1/relays", "relays", "relays"), read("/v1/history", "events", "events")]);
     state.events = state.events ?? [];
   } else {
     await read("/v1/status", "relay");

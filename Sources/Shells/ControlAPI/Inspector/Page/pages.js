@@ -38,6 +38,7 @@ function health(state) {
   const said = status.relays;
   if (said?.directory_conflicting) note("bad", `${said.directory_conflicting} hops have another directory of the same time`, "umbel status --json");
   if (said && Math.abs(said.clock_offset_min) > 2) note("warn", `This machine's clock is ${Math.abs(said.clock_offset_min)} minutes off`, "timedatectl set-ntp true");
+  for (const line of status.health ?? []) note("warn", line.problem, line.fix);
   const order = { bad: 0, warn: 1, good: 2 };
   return found.sort((a, b) => order[a.tone] - order[b.tone]);
 }
