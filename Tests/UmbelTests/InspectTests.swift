@@ -130,14 +130,14 @@ struct InspectTests {
         #expect(field.value("circuit") == "80000001")
         #expect(field.value("command") == "1 FORWARD")
         #expect(field.value("counter", "count") == "100")
-        #expect(field.value("layer", "cmd") == "0 FORWARD")
-        #expect(field.value("layer", "next_ctr", "count") == "200")
-        #expect(field.value("layer", "layer", "next_ctr", "count") == "300")
+        #expect(field.value("layer", "command") == "0 FORWARD")
+        #expect(field.value("layer", "next", "count") == "200")
+        #expect(field.value("layer", "layer", "next", "count") == "300")
         let record = ["layer", "layer", "layer", "record"]
         func read(_ name: String) -> String? {
             field.value(record[0], record[1], record[2], record[3], name)
         }
-        #expect(field.value("layer", "layer", "layer", "cmd") == "1 DELIVER")
+        #expect(field.value("layer", "layer", "layer", "command") == "1 DELIVER")
         #expect(read("type") == "8 ECHO")
         #expect(read("seq") == "5")
         #expect(read("nonce") == "77")
@@ -147,7 +147,7 @@ struct InspectTests {
     func parts() async throws {
         let capture = try capture(cell())
         let guardsOwn = try await inspect(capture, "--keys", try keys([1]))
-        #expect(guardsOwn.value("layer", "cmd") == "0 FORWARD")
+        #expect(guardsOwn.value("layer", "command") == "0 FORWARD")
         #expect(guardsOwn.value("layer", "layer") == "sealed; no key opens it")
         let none = try await inspect(capture)
         #expect(none.value("sid") == "0000abcd")

@@ -133,10 +133,10 @@ struct DatagramDecoder {
         }
         let next = LayerCounter(rawValue: header.nextCounter)
         var fields = [
-            Field("cmd", header.command.rawValue, means: Self.name(of: header.command)),
+            Field("command", header.command.rawValue, means: Self.name(of: header.command)),
             Field("flags", header.flags.rawValue, means: Self.names(of: header.flags)),
             Field("aux", header.auxiliary),
-            Field("next_ctr", "", [Field("epoch", next.epoch), Field("count", next.count)]),
+            Field("next", "", [Field("epoch", next.epoch), Field("count", next.count)]),
         ]
         switch header.command {
         case .forward:

@@ -3,7 +3,7 @@ import Wire
 
 /// A field of the wire format by the name the protocol text gives it, with what is in it.
 struct Field: Encodable, Equatable {
-    /// Its name, such as `sid` or `next_ctr`.
+    /// Its name, such as `sid` or `key_id`.
     var name: String
     /// What it says: a number, hexadecimal digits, or a word.
     var value: String

@@ -105,13 +105,13 @@ enum RecordFields {
         case .openTunnel(let request):
             [
                 Field("families", request.families),
-                Field("lease secret", request.leaseSecret.hex),
+                Field("secret", request.leaseSecret.hex),
             ]
         case .tunnelOpened(let answer):
             [
                 Field("status", answer.status.rawValue, means: "\(answer.status)"),
                 Field("families", answer.families),
-                Field("lease secret", answer.leaseSecret.hex), Field("idle", answer.idleLimit),
+                Field("secret", answer.leaseSecret.hex), Field("idle", answer.idleLimit),
             ]
         case .echo(let isAnswer, let nonce):
             [
@@ -125,7 +125,7 @@ enum RecordFields {
                 Field("denom", open.voucher.denomination.rawValue),
                 Field("w_0", open.voucher.root.hex),
                 Field("rc", open.voucher.reclaimCommitment.hex),
-                Field("sigs", bytes: open.voucher.signatures.joined()),
+                Field("signatures", bytes: open.voucher.signatures.joined()),
             ] + place(open.place)
         case .payResult(let result):
             [
@@ -137,10 +137,10 @@ enum RecordFields {
         case .reportAsk: [Field("asks", "")]
         case .report(let report):
             [
-                Field("paid", report.paidTicks), Field("fwd_in", report.forwardIn),
-                Field("fwd_out", report.forwardOut), Field("bwd_in", report.backwardIn),
-                Field("bwd_out", report.backwardOut), Field("drop_queue", report.queueDrops),
-                Field("qdelay", report.queueDelay),
+                Field("paid", report.paidTicks), Field("forward in", report.forwardIn),
+                Field("forward out", report.forwardOut), Field("backward in", report.backwardIn),
+                Field("backward out", report.backwardOut), Field("queue drops", report.queueDrops),
+                Field("queue delay", report.queueDelay),
             ]
         case .payPass(let pass):
             [
