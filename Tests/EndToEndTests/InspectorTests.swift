@@ -88,6 +88,8 @@ extension EndToEnd {
             try await eventually("its death is shown: \(watching.output)") {
                 watching.output.contains("shown_at_ms")
             }
+            // The page is served until here.
+            withExtendedLifetime(page) {}
             try await lab.start(relay)
             let line = try #require(watching.output.split(separator: "\n").last)
             let shown = try JSONDecoder().decode(Shown.self, from: Data(line.utf8))
@@ -106,11 +108,8 @@ extension EndToEnd {
         @Test("row 76: a page of another origin reads nothing and orders nothing")
         func foreign() async throws {
             let seen = try await page().see("foreign", as: Foreign.self)
-            #expect(seen.answers["read"] == "refused")
-            #expect(seen.answers["order"] == "refused")
-            #expect(seen.answers["stream"] == "refused")
-            // The browser sends this one without letting its sender see the answer.
-            #expect(seen.answers["blind_order"] == "opaque")
+            #expect(seen.answers.count == 4)
+            for (what, answer) in seen.answers { #expect(answer == "refused", "\(what)") }
             #expect(seen.own_status == 200)
             #expect(seen.before == seen.after, "no circuit was renewed")
         }
