@@ -387,7 +387,8 @@ let package = Package(
         .testTarget(
             name: "UmbelTests",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
+                "Base", "Circuits", "ClientCore", "Links", "CryptoPrimitives", "Wire", "Directory",
+                "EventLoop", "ControlAPI",
                 "NodeRuntime", "umbel",
                 .product(name: "Logging", package: "swift-log"),
             ],
