@@ -12,7 +12,7 @@ import Wire
 /// A client of a world.
 public final class ClientNode: Node {
     /// Its control plane.
-    public private(set) var control: ClientControl
+    public internal(set) var control: ClientControl
     /// Its packet path.
     public private(set) var shard: ClientShard
     /// Where it sends from, IPv4.

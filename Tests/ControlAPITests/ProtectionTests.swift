@@ -22,6 +22,7 @@ struct ProtectionTests {
                     FixedClient(),
                     wallet: NoWallet(),
                     protection: service,
+                    circuits: FixedCircuits(),
                     onReady: $0
                 )
             },

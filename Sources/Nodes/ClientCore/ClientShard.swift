@@ -26,7 +26,7 @@ public struct ClientShard: ~Copyable {
     private static let sweepInterval: TimeSpan = .milliseconds(250)
     private static let silenceLimit: TimeSpan = .seconds(1)
     private static let echoInterval: TimeSpan = .milliseconds(10)
-    private static let echoReserve = 32
+    static let echoReserve = 32
     private static let unpaidInterval: TimeSpan = .milliseconds(100)
     /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
     private static let probedByteCount = 80
@@ -105,7 +105,8 @@ public struct ClientShard: ~Copyable {
     private var echoCircuits: [Int] = []
     private var nextEcho: Instant = .distantFuture
     private var filler: FillerGenerator
-    private var random: RandomGenerator
+    var random: RandomGenerator
+    var runningSeries: [RunningSeries] = []
     private var events: [ClientEvent] = []
     private var repeatedEventCount = 0
     private var scratchUsed = 0
@@ -295,6 +296,9 @@ public struct ClientShard: ~Copyable {
             circuits[slot].echo = EchoStream(hop: hop, cellLimit: cells, time: time, now: now)
             if isNew { echoCircuits.append(slot) }
             nextEcho = now + Self.echoInterval
+        case .ping(let id, let series, let token):
+            begin(series, over: id, token: token)
+            advanceSeries(to: now, bytes: &bytes)
         case .countCells(let id, let step):
             guard let slot = slot(of: id) else { return }
             circuits[slot].countStep = UInt64(max(1, step))
@@ -356,13 +360,17 @@ public struct ClientShard: ~Copyable {
 
     /// When ``advance(to:bytes:)`` has something to do.
     public var nextDeadline: Instant {
-        min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho)
+        min(
+            min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho),
+            nextSeriesDeadline
+        )
     }
 
     /// Lets time pass: pings, lost links, silent circuits, flows that ended.
     public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
         links.advance(to: now, bytes: &bytes)
         if now >= nextEcho { advanceEchoes(to: now) }
+        if !runningSeries.isEmpty { advanceSeries(to: now, bytes: &bytes) }
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
@@ -519,11 +527,24 @@ public struct ClientShard: ~Copyable {
                 case .control(let range):
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
                 case .probe(let range):
-                    guard hop == circuits[slot].echo?.hop, bytes.byte(at: range.lowerBound) == 1
-                    else { continue }
+                    guard bytes.byte(at: range.lowerBound) == 1 else { continue }
+                    let sequence: UInt32 = bytes.bytes.loadBigEndian(at: range.lowerBound + 1)
+                    let mark: UInt64 = bytes.bytes.loadBigEndian(at: range.lowerBound + 5)
+                    if !runningSeries.isEmpty,
+                        receiveSeries(
+                            slot: slot,
+                            hop: hop,
+                            sequence: sequence,
+                            mark: mark,
+                            now: now
+                        )
+                    {
+                        continue
+                    }
+                    guard hop == circuits[slot].echo?.hop else { continue }
                     circuits[slot].echo?.receive(
-                        sequence: bytes.bytes.loadBigEndian(at: range.lowerBound + 1),
-                        mark: bytes.bytes.loadBigEndian(at: range.lowerBound + 5),
+                        sequence: sequence,
+                        mark: mark,
                         isMarked: isMarked || isForwardMarked,
                         now: now
                     )
@@ -774,25 +795,42 @@ public struct ClientShard: ~Copyable {
             circuits[slot].path.canSend(to: hop),
             let cell = circuits[slot].echo?.nextCell(using: &random)
         {
-            guard let datagram = links.output.allocate() else { return }
-            let body = datagram + Datagram.bodyOffset
-            let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
-            bytes.zero(body..<body + RecordLayout.headerByteCount + count)
-            bytes.storeBigEndian(RecordLayout.probe, at: body)
-            bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
-            let content = body + RecordLayout.headerByteCount
-            bytes.storeBigEndian(cell.sequence, at: content + 1)
-            bytes.storeBigEndian(cell.mark, at: content + 5)
-            // Silence is the measurement's own affair.
-            sendCell(
-                slot,
-                datagram: datagram,
-                to: hop,
-                wantsAnswer: false,
-                bytes: &bytes,
-                now: now
-            )
+            guard sendProbe(cell, slot: slot, to: hop, bytes: &bytes, now: now) else { return }
         }
+    }
+
+    /// Sends a PROBE to `hop`; false where there is no room for it.
+    mutating func sendProbe(
+        _ cell: (sequence: UInt32, mark: UInt64),
+        slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard let datagram = links.output.allocate() else { return false }
+        let body = datagram + Datagram.bodyOffset
+        let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
+        bytes.zero(body..<body + RecordLayout.headerByteCount + count)
+        bytes.storeBigEndian(RecordLayout.probe, at: body)
+        bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
+        let content = body + RecordLayout.headerByteCount
+        bytes.storeBigEndian(cell.sequence, at: content + 1)
+        bytes.storeBigEndian(cell.mark, at: content + 5)
+        // Silence is the measurement's own affair.
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: false,
+            bytes: &bytes,
+            now: now
+        )
+        return true
+    }
+
+    /// Whether a cell for `hop` of the circuit in `slot` can be sealed now.
+    func canSend(_ slot: Int, to hop: HopIndex) -> Bool {
+        circuits[slot].path.canSend(to: hop)
     }
 
     private mutating func advanceEchoes(to now: Instant) {
@@ -860,7 +898,7 @@ public struct ClientShard: ~Copyable {
 
     // MARK: Tables
 
-    private func slot(of id: CircuitID) -> Int? {
+    func slot(of id: CircuitID) -> Int? {
         names.value(for: UInt64(id.rawValue))
     }
 
@@ -894,6 +932,7 @@ public struct ClientShard: ~Copyable {
         let circuit = circuits.remove(at: slot)
         routes.remove(circuit.route.key)
         names.remove(UInt64(circuit.path.id.rawValue))
+        if !runningSeries.isEmpty { endSeries(of: circuit.path.id) }
         // Packets of its leases are blocked until another circuit takes them over.
         for index in leases.indices where leases[index].circuit == slot {
             leases[index].circuit = -1
@@ -934,7 +973,7 @@ public struct ClientShard: ~Copyable {
         }
     }
 
-    private mutating func note(_ event: ClientEvent) {
+    mutating func note(_ event: ClientEvent) {
         if event.isRepeated {
             guard repeatedEventCount < Self.repeatedEventLimit else {
                 counters.overflow += 1

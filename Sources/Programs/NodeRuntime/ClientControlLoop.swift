@@ -21,8 +21,14 @@ enum ClientControlMessage: Sendable {
     case open(TunnelID, PathConstraints, TunCoalescer.Offload)
     /// Let a tunnel go.
     case close(TunnelID)
-    /// Ping a hop of the circuit a tunnel uses; the notice names the token.
-    case ping(TunnelID, HopIndex, token: UInt64)
+    /// Send echoes to a hop; the notice names the token.
+    case ping(CircuitID, EchoSeries, token: UInt64)
+    /// Ask the hops of a circuit what they have carried; notices bring the answers.
+    case askReports(CircuitID)
+    /// Close a circuit, and tell whether there was one.
+    case closeCircuit(CircuitID, @Sendable (Bool) -> Void)
+    /// Replace the circuit of a tunnel.
+    case renew(TunnelID)
     /// Measure the round trip to an exit; the notice names the token.
     case measure(NodeID, token: UInt64)
     /// The network to work by from now on.
@@ -95,6 +101,7 @@ struct ClientControlLoop: ~Copyable {
     private var errands = DirectoryErrands()
     private var sleptBefore = SleepClock.nanosecondsAsleep()
     private var payments: ClientPayments
+    private let keyLog: KeyLog?
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
@@ -107,10 +114,12 @@ struct ClientControlLoop: ~Copyable {
         shard: Mailbox<ClientLoopMessage>,
         news: @escaping @Sendable (ClientNews) -> Void,
         payments: consuming ClientPayments,
+        keyLog: KeyLog?,
         logger: Logger,
         random: consuming RandomGenerator
     ) {
         self.control = nil
+        self.keyLog = keyLog
         self.payments = payments
         self.settings = settings
         self.stateFolder = stateFolder
@@ -176,8 +185,18 @@ struct ClientControlLoop: ~Copyable {
         case .close(let tunnel):
             openings.removeAll { $0.tunnel == tunnel }
             control?.close(tunnel, now: now)
-        case .ping(let tunnel, let hop, let token):
-            ping(tunnel, hop: hop, token: token, now: now)
+        case .ping(let circuit, let series, let token):
+            guard control?.ping(circuit, by: series, token: token, now: now) == true else {
+                return news(.notice(.pinged(token: token, series.outcome)))
+            }
+        case .askReports(let circuit):
+            for hop in HopIndex.all {
+                _ = control?.askReport(of: hop, over: circuit, now: now)
+            }
+        case .closeCircuit(let circuit, let answer):
+            answer(control?.close(circuit, now: now) ?? false)
+        case .renew(let tunnel):
+            control?.renew(tunnel, now: now)
         case .measure(let exit, let token):
             guard control != nil else { return news(.notice(.pong(token: token, .third, nil))) }
             control?.measure(exit: exit, token: token, now: now, wall: wall)
@@ -229,18 +248,12 @@ struct ClientControlLoop: ~Copyable {
         openings = []
     }
 
-    private mutating func ping(_ tunnel: TunnelID, hop: HopIndex, token: UInt64, now: Instant) {
-        let reports = control?.circuitReports() ?? []
-        let circuit = reports.first { $0.tunnel == tunnel && $0.isCurrent }
-        guard let circuit, control?.ping(circuit.id, hop: hop, token: token, now: now) == true
-        else { return news(.notice(.pong(token: token, hop, nil))) }
-    }
-
     private mutating func drain() {
         while true {
             // Together: an answer to the first must not find the others still to be done.
             var commands: [ClientCommand] = []
             while let command = control?.nextCommand() { commands.append(command) }
+            if let keyLog { for command in commands { keyLog.note(command) } }
             // As many as events, links and circuits call for; a lost one is never made good.
             if !commands.isEmpty { shard.insist(.commands(commands)) }
             var jobs: [ClientJob] = []

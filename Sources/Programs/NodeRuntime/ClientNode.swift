@@ -79,7 +79,11 @@ public actor ClientNode: ClientService {
     /// Why the machine's rules are not what they should be; `nil` where they are.
     var machineProblem: String?
     private var nextTunnel: UInt64 = 1
-    private var nextToken: UInt64 = 1
+    var nextToken: UInt64 = 1
+    /// Who waits for what circuits say, and what has happened to them.
+    var watch = CircuitWatch()
+    /// Whether readers of the state are about to be told of it.
+    var isTellingState = false
     private var pings: [UInt64: CheckedContinuation<TimeSpan?, Never>] = [:]
     var directoryProblem: String? = "no consensus yet"
     private var isDisconnecting = false
@@ -100,8 +104,11 @@ public actor ClientNode: ClientService {
     /// - Parameter events: what the daemon tells of what happened; the caller's logger fills it.
     /// - Throws: ``ConfigurationError``, ``IOError`` or `DirectoryError`, each saying what is wrong
     ///   and what to do.
+    ///
+    /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: ClientConfiguration,
+        revealing keyLog: KeyLog? = nil,
         events: EventRing = EventRing(),
         logger: Logger
     ) async throws -> ClientNode {
@@ -111,6 +118,7 @@ public actor ClientNode: ClientService {
             configuration,
             events: events,
             tell: { tell.yield($0) },
+            keyLog: keyLog,
             logger: logger
         )
         await node.findLock()
@@ -142,6 +150,7 @@ public actor ClientNode: ClientService {
         _ configuration: ClientConfiguration,
         events: EventRing,
         tell: @escaping @Sendable (ClientNews) -> Void,
+        keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -223,6 +232,7 @@ public actor ClientNode: ClientService {
             shard: packets,
             news: tell,
             payments: payments,
+            keyLog: keyLog,
             logger: logger,
             random: try RandomGenerator.seeded()
         )
@@ -400,49 +410,6 @@ public actor ClientNode: ClientService {
             report(circuit, index < traffic.count ? traffic[index] : nil, now: snapshot.now)
         }
         return CircuitsReport(circuits: reports)
-    }
-
-    /// Measures round trips over the circuit in use.
-    public func ping(_ request: PingRequest) async throws(Failure) -> PingReport {
-        let main = main
-        guard let tunnel = main,
-            let circuit = await snapshot()?.circuits
-                .first(where: { $0.isCurrent && $0.tunnel == tunnel.core })
-        else {
-            throw Failure(
-                "there is no circuit to ping",
-                why: reason() ?? "the client is not connected",
-                hint: "umbel up --wait",
-                exit: .notConnected
-            )
-        }
-        let wanted = request.hop.flatMap { UInt8(exactly: $0) }.flatMap { HopIndex(rawValue: $0) }
-        if request.hop != nil, wanted == nil {
-            throw Failure(
-                "there is no hop \(request.hop ?? 0)",
-                why: "a circuit has the hops 1 to 3",
-                hint: "umbel ping --hop 1",
-                exit: .usage
-            )
-        }
-        var hops: [PingReport.Hop] = []
-        for hop in HopIndex.all where wanted == nil || wanted == hop {
-            var roundTrips: [Double] = []
-            for _ in 0..<request.count {
-                if let span = await ping(tunnel.core, hop: hop) {
-                    roundTrips.append(span.milliseconds)
-                }
-            }
-            hops.append(
-                PingReport.Hop(
-                    position: Int(hop.rawValue),
-                    nickname: circuit.hops[hop.offset].nickname,
-                    sent: request.count,
-                    roundTrips: roundTrips
-                )
-            )
-        }
-        return PingReport(hops: hops)
     }
 
     /// Begins to connect the whole machine.
@@ -743,6 +710,7 @@ public actor ClientNode: ClientService {
     /// Closes tunnels of processes that have ended, and keeps the machine's rules as they were.
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
+        tellState()
         if let until = loginUntil, WallClock.now() >= until { endLogin() }
         guard !isBusy, mending == nil, isLocked else { return }
         let tunnel = machine.flatMap { tunnels[$0] }
@@ -820,12 +788,22 @@ public actor ClientNode: ClientService {
                 changed()
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
+            case .notice(.pinged(let token, let outcome)):
+                watch.finish(token, outcome)
+            case .notice(.reported(let circuit, let hop, let report)):
+                watch.note(report, of: hop, circuit)
+            case .notice(.circuit(let notice)):
+                watch.note(notice)
+                tellState()
             case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
                 .notice(.wallet), .notice(.audited):
                 break
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):
+                if problem != directoryProblem {
+                    watch.note(.directory, problem ?? "the directory is there")
+                }
                 directoryProblem = problem
                 changed()
             case .interfaceGone(let core):
@@ -842,10 +820,6 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func ping(_ tunnel: ClientCore.TunnelID, hop: HopIndex) async -> TimeSpan? {
-        await answered { .ping(tunnel, hop, token: $0) }
-    }
-
     func snapshot() async -> ClientSnapshot? {
         await withCheckedContinuation { continuation in
             let once = Once(continuation)
@@ -853,7 +827,7 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func traffic(of circuits: [CircuitID]) async -> ClientLoopReport? {
+    func traffic(of circuits: [CircuitID]) async -> ClientLoopReport? {
         await withCheckedContinuation { continuation in
             let once = Once(continuation)
             if !packets.post(.report(circuits) { once.resume($0) }) { once.resume(nil) }
@@ -865,6 +839,9 @@ public actor ClientNode: ClientService {
     static let lockedReason =
         "an earlier `umbel up` still blocks this machine's traffic:"
         + " `umbel up` connects it, `umbel down` lets it out directly"
+
+    /// The name of the tunnel reports speak of.
+    var mainTunnel: ClientCore.TunnelID? { main?.core }
 
     /// The tunnel reports speak of: the machine's, or else the oldest.
     private var main: Tunnel? {
@@ -900,7 +877,7 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func report(
+    func report(
         _ circuit: ClientControl.CircuitReport,
         _ traffic: CircuitTraffic?,
         now: Instant
@@ -924,7 +901,11 @@ public actor ClientNode: ClientService {
                     address: hop.addresses.all.first.map { "\($0)" } ?? "",
                     roundTrip: circuit.roundTrips[index]?.milliseconds,
                     paidTicks: circuit.pay?.paidTicks[index],
-                    lacksVoucher: circuit.pay?.lacking.contains(hop.id)
+                    lacksVoucher: circuit.pay?.lacking.contains(hop.id),
+                    family: hop.family.map { "\($0)" },
+                    autonomousSystem: hop.autonomousSystem == 0 ? nil : hop.autonomousSystem,
+                    isSilent: circuit.isSilent[index],
+                    stat: circuit.statements[index].map { HopStat($0.report) }
                 )
             },
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
@@ -935,7 +916,8 @@ public actor ClientNode: ClientService {
             bytesBackward: traffic?.receivedBytes ?? 0,
             isolation: circuit.tunnel == MintErrands.tunnel
                 ? "mints" : owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
-            tunnel: owner?.key
+            tunnel: owner?.key,
+            cause: circuit.cause.text
         )
     }
 
@@ -944,9 +926,12 @@ public actor ClientNode: ClientService {
         if state != lastState {
             lastState = state
             since = WallClock.now()
+            let said = [state.rawValue, reason()].compactMap(\.self)
+            watch.note(.state, said.joined(separator: ": "))
             logger.info("\(state.rawValue)\(reason().map { ": \($0)" } ?? "")")
         }
         if state == .connecting { followAttempt() } else { attempt = nil }
+        tellState()
         tellWatchers()
     }
 

@@ -22,7 +22,7 @@ public struct ControlClient: Sendable {
     private let path: String
     private let start: String
 
-    private static let http = HTTPClient(
+    static let http = HTTPClient(
         eventLoopGroupProvider: .singleton,
         configuration: {
             var configuration = HTTPClient.Configuration()
@@ -229,7 +229,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Asks for something that takes its time, once the node has shown that it is there.
-    private func order<Answer: Decodable>(
+    func order<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil
@@ -238,7 +238,7 @@ public struct ControlClient: Sendable {
         return try await send(method, target, body, within: Self.changeTimeout)
     }
 
-    private func send<Answer: Decodable>(
+    func send<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil,
@@ -271,7 +271,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Runs `operation`, and gives it up after `timeout`.
-    private static func limited<Result: Sendable>(
+    static func limited<Result: Sendable>(
         to timeout: Duration,
         _ operation: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
@@ -287,7 +287,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func request(
+    func request(
         _ method: HTTPMethod,
         _ target: String,
         _ body: ByteBuffer?
@@ -335,7 +335,7 @@ public struct ControlClient: Sendable {
         )
     }
 
-    private func failure(for error: any Error) -> Failure {
+    func failure(for error: any Error) -> Failure {
         if let error = error as? IOError {
             return failure(forErrno: error.errnoCode)
         }

@@ -15,6 +15,11 @@ enum ControlRoutes {
     /// What a relay answers.
     static func add(_ service: some RelayService, to router: Router<ControlContext>) {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+        router.get("v1/stream") { request, _ in
+            StateStream.response(request, { StateStream.eachSecond { await service.status() } }) {
+                StateStream.message("relay", data: try ReportCoding.encode($0))
+            }
+        }
     }
 
     /// What an authority answers.
@@ -169,7 +174,7 @@ enum ControlRoutes {
         }
     }
 
-    private static func body<Value: Decodable>(
+    static func body<Value: Decodable>(
         _ type: Value.Type,
         of request: Request
     ) async throws -> Value {

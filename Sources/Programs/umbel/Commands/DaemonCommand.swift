@@ -27,6 +27,7 @@ struct DaemonCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
     @Option(
         help: ArgumentHelp(
             "A consensus got some other way, for when everything else is blocked.",
@@ -43,20 +44,32 @@ struct DaemonCommand: AsyncParsableCommand {
         var file = try ClientConfiguration(file: options.config, environment: environment)
         file.directory.consensus = consensus ?? file.directory.consensus
         let configuration = file
+        let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the daemon",
             as: .client,
             on: configuration.control,
             logger: logger,
             start: {
-                try await ClientNode.start(configuration, events: events, logger: logger)
+                try await ClientNode.start(
+                    configuration,
+                    revealing: keyLog,
+                    events: events,
+                    logger: logger
+                )
             },
             reload: { node in
                 let file = configuration.file
                 await node.reload(try ClientConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
-            try await server.serve(node, wallet: node, protection: node, onReady: isReady)
+            try await server.serve(
+                node,
+                wallet: node,
+                protection: node,
+                circuits: node,
+                onReady: isReady
+            )
         }
     }
 }

@@ -27,6 +27,7 @@ struct RelayRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
@@ -34,13 +35,18 @@ struct RelayRunCommand: AsyncParsableCommand {
             file: options.config,
             environment: ProcessInfo.processInfo.environment
         )
+        let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the relay \(configuration.nickname)",
             as: .relay,
             on: configuration.control,
             logger: logger,
             start: {
-                try await RelayNode.start(configuration, logger: logger)
+                try await RelayNode.start(
+                    configuration,
+                    revealing: keyLog,
+                    logger: logger
+                )
             }
         ) { server, node, isReady in
             try await server.serve(node, earnings: node, onReady: isReady)
