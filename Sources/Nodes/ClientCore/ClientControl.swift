@@ -1270,7 +1270,9 @@ public struct ClientControl: ~Copyable {
             var near = wanted
             near.exitCountries = [country]
             near.excluded.insert(lost)
-            if (try? startCircuit(for: id, wanting: near, because: cause, now: now)) != nil { return }
+            if (try? startCircuit(for: id, wanting: near, because: cause, now: now)) != nil {
+                return
+            }
         }
         start(id, wanting: wanted, because: cause, now: now)
     }
