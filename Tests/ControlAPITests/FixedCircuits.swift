@@ -47,7 +47,8 @@ final class FixedCircuits: CircuitService {
         cellsBackward: 20,
         isolation: "machine",
         tunnel: TunnelID(rawValue: 1),
-        cause: "the tunnel had none"
+        cause: "the tunnel had none",
+        flows: 5
     )
 
     static let event = EventsReport.Event(

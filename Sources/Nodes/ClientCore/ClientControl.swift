@@ -719,8 +719,9 @@ public struct ClientControl: ~Copyable {
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
-        circuits[id]?.cause = isForErrands ? .errands : cause
-        tell(.begun(isForErrands ? .errands : cause), of: id)
+        let why = tunnels[tunnel]?.isForErrands == true ? .errands : cause
+        circuits[id]?.cause = why
+        tell(.begun(why), of: id)
         let relay = path.guardRelay.id
         if let link = guardLinks[relay] {
             begin(id, over: link, now: now)

@@ -165,4 +165,6 @@ public struct CircuitTraffic: Sendable, Equatable {
     public var sentBytes: UInt64
     /// Bytes of packets received.
     public var receivedBytes: UInt64
+    /// Flows that go over it.
+    public var flows: Int
 }

@@ -24,7 +24,9 @@ extension ClientShard {
 
     /// When a series has a cell to send, or is over.
     var nextSeriesDeadline: Instant {
-        runningSeries.reduce(.distantFuture) { min($0, $1.series.nextDeadline) }
+        var deadline = Instant.distantFuture
+        for running in runningSeries { deadline = min(deadline, running.series.nextDeadline) }
+        return deadline
     }
 
     /// Sends the cells that are due, and reports the series that are over.

@@ -167,8 +167,19 @@ public struct ClientShard: ~Copyable {
             sentCells: circuits[slot].path.sentCells,
             receivedCells: circuits[slot].path.receivedCells,
             sentBytes: circuits[slot].sentBytes,
-            receivedBytes: circuits[slot].receivedBytes
+            receivedBytes: circuits[slot].receivedBytes,
+            flows: flowCount(over: slot)
         )
+    }
+
+    /// Flows of the leases whose packets go over the circuit in `slot`.
+    private func flowCount(over slot: Int) -> Int {
+        var count = 0
+        for lease in leases where lease.circuit == slot {
+            guard let tunnel = self.slot(of: lease.tunnel) else { continue }
+            count += tunnels[tunnel].flows.flowCount(of: lease.id.rawValue)
+        }
+        return count
     }
 
     /// Closes half-filled cells and runs of packets: the output is complete then.

@@ -917,7 +917,8 @@ public actor ClientNode: ClientService {
             isolation: circuit.tunnel == MintErrands.tunnel
                 ? "mints" : owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
             tunnel: owner?.key,
-            cause: circuit.cause.text
+            cause: circuit.cause.text,
+            flows: traffic?.flows
         )
     }
 

@@ -52,6 +52,8 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     public var tunnel: TunnelID?
     /// Why it was begun, or put to its present use.
     public var cause: String?
+    /// Flows that go over it; `nil` where that is not told.
+    public var flows: Int?
 
     /// A relay on a path.
     public struct Hop: Codable, Hashable, Sendable {
@@ -133,9 +135,11 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         bytesBackward: UInt64 = 0,
         isolation: String,
         tunnel: TunnelID? = nil,
-        cause: String? = nil
+        cause: String? = nil,
+        flows: Int? = nil
     ) {
         self.cause = cause
+        self.flows = flows
         self.id = id
         self.state = state
         self.hops = hops
@@ -150,7 +154,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, state, hops, isolation, tunnel, cause
+        case id, state, hops, isolation, tunnel, cause, flows
         case ageSeconds = "age_s"
         case buildTime = "build_ms"
         case cellsForward = "cells_forward"

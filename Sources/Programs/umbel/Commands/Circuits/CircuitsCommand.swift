@@ -108,6 +108,7 @@ struct CircuitsShowCommand: AsyncParsableCommand {
             ("Because", circuit.cause ?? "-"),
             ("Age", Text.seconds(circuit.ageSeconds)),
             ("Built in", circuit.buildTime.map { "\(Text.fine($0)) ms" } ?? "-"),
+            ("Flows", circuit.flows.map { "\($0)" } ?? "-"),
             ("Cells", "\(circuit.cellsForward) sent, \(circuit.cellsBackward) received"),
             (
                 "Bytes",

@@ -49,7 +49,8 @@ struct TopCommand: AsyncParsableCommand {
             fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
         }
         var table = Table([
-            .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("OUT/s"),
+            .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("FLOWS"),
+            .number("OUT/s"),
             .number("IN/s"), .number("RTT ms"), .number("QUEUE ms"), .text("FOR"),
         ])
         for row in report.circuits {
@@ -58,7 +59,8 @@ struct TopCommand: AsyncParsableCommand {
             table.add([
                 "\(circuit.id)", circuit.state.rawValue,
                 circuit.hops.map(\.nickname).joined(separator: " > "),
-                Text.seconds(circuit.ageSeconds), Text.bytes(row.bytesForwardPerSecond),
+                Text.seconds(circuit.ageSeconds), circuit.flows.map { "\($0)" } ?? "-",
+                Text.bytes(row.bytesForwardPerSecond),
                 Text.bytes(row.bytesBackwardPerSecond),
                 Text.fine(circuit.hops.last?.roundTrip), Text.milliseconds(queues.max()),
                 circuit.isolation,

@@ -96,7 +96,7 @@ function circuit(state, one) {
       el("div.row", el("h2", `Circuit ${one.id}`), el("span.pill", { "data-tone": tones[one.state] ?? "quiet" }, one.state), el("span.quiet", `for ${one.isolation}`)),
       el("div.row", button(state, "explain", explained ? "Hide who knows what" : "Who knows what", { id: one.id }), button(state, "close", "Close", { id: one.id, kind: "danger" }))),
     el("p", el("span.quiet", "Why: "), one.cause ?? "–"),
-    el("dl.figures", figure("Age", age(one.age_s)), figure("Built in", ms(one.build_ms)), figure("Cells out", number(one.cells_forward)), figure("Cells back", number(one.cells_backward)), figure("Sent", bytes(one.bytes_forward)), figure("Received", bytes(one.bytes_backward))),
+    el("dl.figures", figure("Age", age(one.age_s)), figure("Built in", ms(one.build_ms)), figure("Flows", number(one.flows)), figure("Cells out", number(one.cells_forward)), figure("Cells back", number(one.cells_backward)), figure("Sent", bytes(one.bytes_forward)), figure("Received", bytes(one.bytes_backward))),
     el("h3", "Layers, peeled hop by hop"),
     el("div.layers", one.hops.map((hop, index) => el("article.peel", { class: roles[index] },
       el("h3", hop.nickname, el("small", `${roles[index]} · ${hop.country}`)),
