@@ -136,6 +136,10 @@ extension ClientEvent {
             10 << 56 | (counts.total & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .unpaid(let id): 11 << 56 | UInt64(id.rawValue)
         case .packet(let id, let bytes): 12 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .probed(let id, let bytes):
+            13 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .pinged(let id, _, let outcome):
+            14 << 56 | UInt64(outcome.roundTrips.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         }
     }
 }
@@ -177,7 +181,12 @@ extension ClientCommand {
         case .setCurrent(let tunnel, let lease):
             15 << 56 | UInt64(tunnel.rawValue & 0xff_ffff) << 32 | UInt64(lease?.rawValue ?? 0)
         case .endLease(let lease): 16 << 56 | UInt64(lease.rawValue)
+        case .ping(let id, let series, _):
+            22 << 56 | UInt64(series.hop.rawValue) << 52 | UInt64(series.cellCount) << 32
+                | UInt64(id.rawValue)
         case .countCells(let id, let step): 18 << 56 | UInt64(step) << 32 | UInt64(id.rawValue)
+        case .sendProbe(let id, let bytes):
+            21 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         }
     }
 }

@@ -18,6 +18,8 @@ final class ShardBench {
     private var client: LinkTable
     /// What came back to the client, in order.
     private(set) var replies: [Reply] = []
+    /// When each of them came.
+    private(set) var replyTimes: [Instant] = []
     private var paths: [Int: Path] = [:]
     private var memory = [UInt8](repeating: 0, count: ArenaLayout.byteCount)
     private var clientMemory = [UInt8](repeating: 0, count: ArenaLayout.byteCount)
@@ -41,11 +43,13 @@ final class ShardBench {
     init(
         peer: LinkPeer = .relay(NodeID(.zero)),
         linkLimit: Int = 64,
-        circuitLimit: Int = 4_096
+        circuitLimit: Int = 4_096,
+        limits: LineLimits = LineLimits()
     ) throws {
         shard = RelayShard(
             linkLimit: linkLimit,
             circuitLimit: circuitLimit,
+            limits: limits,
             exit: ExitSettings(
                 v4Pool: IPNetwork(IPAddress(v4: 0x6440_0000), prefixBitCount: 96 + 16),
                 v6Pool: nil,
@@ -105,6 +109,33 @@ final class ShardBench {
         shard.clearOutput()
     }
 
+    /// Lets time pass to `end`, and has the shard do what is due on the way.
+    func pass(to end: Instant) {
+        while shard.nextDeadline <= end {
+            now = max(now, shard.nextDeadline)
+            withMemory { shard.advance(to: now, bytes: &$0) }
+            collectReplies()
+        }
+        now = max(now, end)
+    }
+
+    /// Makes the circuit and lets it go on to a next hop, which answers as the client's link.
+    func openThrough(_ circuit: Int) {
+        open(circuit)
+        let id = CircuitID(rawValue: UInt64(circuit))
+        perform(.setNext(id, Self.link, Self.nextNumber(circuit)))
+    }
+
+    static func nextNumber(_ circuit: Int) -> CircuitNumber {
+        CircuitNumber(rawValue: UInt32(circuit))
+    }
+
+    func setLimits(_ limits: LineLimits) {
+        shard.setLimits(limits, now: now)
+    }
+
+    var waitingByteCount: Int { shard.waitingByteCount }
+
     func beginBatch() {
         shard.noteReceiveQueue(byteCount: 0, now: now)
     }
@@ -139,6 +170,7 @@ final class ShardBench {
                         now: now
                     )
                 else { return }
+                replyTimes.append(now)
                 replies.append(
                     Reply(
                         command: header.command,

@@ -35,6 +35,8 @@ public struct ClientControl: ~Copyable {
         public var rotation: TimeSpan = .seconds(600)
         /// Whether a spare circuit stands ready.
         public var keepsSpare = true
+        /// Whether an exit that takes another one's place is probed before flows are given to it.
+        public var probesExits = false
         /// Relays in no circuit.
         public var exclusions = RelayExclusions()
         /// Of so many circuits that begin to serve one has its exit audited; 0 for none.
@@ -60,6 +62,12 @@ public struct ClientControl: ~Copyable {
         case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
+        /// A series of echoes is over.
+        case pinged(token: UInt64, EchoSeries.Outcome)
+        /// A hop said what it has carried.
+        case reported(CircuitID, HopIndex, HopReport)
+        /// Something became of a circuit.
+        case circuit(CircuitNotice)
         /// Something about the wallet.
         case wallet(Wallet.Notice)
         /// An audit found an exit to serve, or to drop or lie.
@@ -97,6 +105,8 @@ public struct ClientControl: ~Copyable {
         var openingSince: Instant?
         /// The exit's answer, while a hop has not taken its voucher yet.
         var opened: ControlMessage.TunnelOpened?
+        /// What is found out of its exit.
+        var probe: ExitProbe?
         var buildTime: TimeSpan?
         var isProbed = false
         /// Whether another guard was looked for because this one's does not answer.
@@ -108,6 +118,11 @@ public struct ClientControl: ~Copyable {
         /// Ticks its hops said they serve beyond what is paid.
         var windows = [UInt16](repeating: 0, count: 3)
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
+        /// Whether the last series of echoes to a hop went unanswered.
+        var isSilent = [false, false, false]
+        /// What each hop said last of what it carried.
+        var statements = [HopStatement?](repeating: nil, count: 3)
+        var cause = CircuitCause.first
     }
 
     struct Lease {
@@ -119,6 +134,8 @@ public struct ClientControl: ~Copyable {
         var families: UInt8
         /// Since when no circuit carries it.
         var lostSince: Instant?
+        /// How its last circuit ended; `nil` while none has.
+        var lastEnd: CircuitEnd?
     }
 
     struct Tunnel {
@@ -136,6 +153,10 @@ public struct ClientControl: ~Copyable {
         var spareFailures = 0
         var spareRetryAt: Instant = .zero
         var connectedSince: Instant?
+        /// Exits in a row that did not do what they are for.
+        var probeFailures = 0
+        /// The exit in use, or the last one.
+        var lastExit: NodeID?
     }
 
     struct Ping {
@@ -156,7 +177,7 @@ public struct ClientControl: ~Copyable {
 
     private let network: NetworkID
     var settings: Settings
-    private var selector: PathSelector
+    var selector: PathSelector
     var dialer: LinkDialer
     var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
@@ -268,6 +289,9 @@ public struct ClientControl: ~Copyable {
             deadline = min(deadline, circuit.hedgeDue)
             if let since = circuit.openingSince {
                 deadline = min(deadline, since + Self.openingLimit)
+            }
+            if let probe = circuit.probe, probe.verdict == .waiting {
+                deadline = min(deadline, probe.nextDeadline)
             }
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
@@ -447,6 +471,10 @@ public struct ClientControl: ~Copyable {
             cashier.heardUnpaid(id, now: now)
         case .packet(let tunnel, let bytes):
             receivePacket(bytes, of: tunnel, now: now)
+        case .probed(let id, let bytes):
+            receiveProbe(bytes, of: id, now: now)
+        case .pinged(let id, let token, let outcome):
+            receive(outcome, of: id, token: token, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -533,6 +561,7 @@ public struct ClientControl: ~Copyable {
                 fail(id, culprit: .exit, reason: "the exit gives no addresses", now: now)
             }
             pump(id, now: now)
+            advanceProbe(id, now: now)
         }
         for (nonce, ping) in pings.sorted(by: { $0.key < $1.key })
         where now >= ping.sent + Self.pingLimit {
@@ -548,7 +577,7 @@ public struct ClientControl: ~Copyable {
     // MARK: Pay
 
     /// Begins to pay for a circuit, where the network wants that.
-    private mutating func beginPaying(_ id: CircuitID, now: Instant) {
+    mutating func beginPaying(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits[id], !circuit.isFirstContact, circuit.survey == nil,
             !cashier.pays(id), cashier.isRequired(at: wall)
         else { return }
@@ -579,7 +608,9 @@ public struct ClientControl: ~Copyable {
             case .fail(let id, let hop, let reason):
                 fail(id, culprit: hop.map(Self.position), reason: reason, now: now)
             case .standing(let id):
-                guard let answer = circuits[id]?.opened else { continue }
+                guard let answer = circuits[id]?.opened,
+                    isProbed(id, families: answer.families, now: now)
+                else { continue }
                 circuits[id]?.opened = nil
                 finishOpened(answer, over: id, now: now)
             case .work(let work): jobs.append(.wallet(work))
@@ -678,6 +709,7 @@ public struct ClientControl: ~Copyable {
     mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) throws(PathError) -> CircuitID {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
@@ -687,6 +719,8 @@ public struct ClientControl: ~Copyable {
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
+        circuits[id]?.cause = isForErrands ? .errands : cause
+        tell(.begun(isForErrands ? .errands : cause), of: id)
         let relay = path.guardRelay.id
         if let link = guardLinks[relay] {
             begin(id, over: link, now: now)
@@ -857,6 +891,7 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        tell(.ready(now - circuit.begun), of: id)
         if exitBuilds.count < Self.exitTripLimit || exitBuilds[circuit.path.exit.id] != nil {
             exitBuilds[circuit.path.exit.id] = now - circuit.begun
         }
@@ -980,6 +1015,8 @@ public struct ClientControl: ~Copyable {
         case .payResult(let result):
             cashier.receive(result, from: hop, of: id, now: now, wall: wall)
         case .report(let report):
+            circuits[id]?.statements[hop.offset] = HopStatement(report: report, heard: now)
+            notices.append(.reported(id, hop, report))
             cashier.receive(report, from: hop, of: id, now: now, wall: wall)
         case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
             .payAttach, .reportAsk, .payPass, .mintAsk:
@@ -990,8 +1027,13 @@ public struct ClientControl: ~Copyable {
 
     /// Notes how long a circuit's exit took to answer; a quarter of what was known gives way.
     private mutating func noteTrip(over id: CircuitID, since sent: Instant?, now: Instant) {
-        guard let sent, let exit = circuits[id]?.path.exit.id else { return }
-        let trip = now - sent
+        guard let sent else { return }
+        noteTrip(now - sent, over: id)
+    }
+
+    /// Notes one round trip to a circuit's exit.
+    mutating func noteTrip(_ trip: TimeSpan, over id: CircuitID) {
+        guard let exit = circuits[id]?.path.exit.id else { return }
         guard let known = exitTrips[exit] else {
             if exitTrips.count < Self.exitTripLimit { exitTrips[exit] = trip }
             return
@@ -1000,7 +1042,7 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let exitTripLimit = 1_024
-    private static let asksWaitingLimit = 8
+    static let asksWaitingLimit = 8
 
     private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
         guard let circuit = circuits[id],
@@ -1056,6 +1098,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.lease = lease?.id
         if let lease, let tunnel = circuits[id]?.tunnel {
             tunnels[tunnel]?.leases[lease.id]?.circuit = id
+            if let end = lease.lastEnd {
+                circuits[id]?.cause = .replacement(of: end.circuit, reason: end.reason)
+            }
         }
         let request = ControlMessage.OpenTunnel(
             families: 3,
@@ -1081,7 +1126,7 @@ public struct ClientControl: ~Copyable {
         case .opened, .takenOver:
             break
         }
-        guard cashier.mayCarry(id) else {
+        guard cashier.mayCarry(id), isProbed(id, families: answer.families, now: now) else {
             circuits[id]?.opened = answer
             return
         }
@@ -1089,7 +1134,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Lets a circuit carry packets: its exit has given addresses, and every hop is paid.
-    private mutating func finishOpened(
+    mutating func finishOpened(
         _ answer: ControlMessage.TunnelOpened,
         over id: CircuitID,
         now: Instant
@@ -1098,6 +1143,9 @@ public struct ClientControl: ~Copyable {
             tunnels[circuit.tunnel] != nil
         else { return }
         circuits[id]?.stage = .active
+        circuits[id]?.probe = nil
+        tunnels[circuit.tunnel]?.lastExit = circuit.path.exit.id
+        if let cause = circuits[id]?.cause { tell(.carrying(cause), of: id) }
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
             tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
@@ -1199,7 +1247,10 @@ public struct ClientControl: ~Copyable {
         for lease in lost where !making.contains(where: { $0.path.exit.id == lease.exit }) {
             var wanted = tunnel.wanted
             wanted.exit = lease.exit
-            start(id, wanting: wanted, now: now)
+            let cause = lease.lastEnd.map { end in
+                CircuitCause.replacement(of: end.circuit, reason: end.reason)
+            }
+            start(id, wanting: wanted, because: cause ?? .first, now: now)
         }
         let lostExits = Set(tunnel.leases.values.filter { $0.lostSince != nil }.map(\.exit))
         let isOpening = circuits.values.contains {
@@ -1210,7 +1261,18 @@ public struct ClientControl: ~Copyable {
         else { return }
         var wanted = tunnel.wanted
         wanted.excluded.formUnion(lostExits)
-        start(id, wanting: wanted, now: now)
+        var cause = tunnel.lastFailure.map { CircuitCause.retry(reason: $0) } ?? .first
+        if tunnel.lastFailure == nil, !tunnel.leases.isEmpty { cause = .rotation }
+        // Where an exit was lost, another one of its country takes its place, if there is one.
+        if tunnel.state != .connected, wanted.exit == nil, wanted.exitCountries.isEmpty,
+            let lost = tunnel.lastExit, let country = selector.view.relay(lost)?.country
+        {
+            var near = wanted
+            near.exitCountries = [country]
+            near.excluded.insert(lost)
+            if (try? startCircuit(for: id, wanting: near, because: cause, now: now)) != nil { return }
+        }
+        start(id, wanting: wanted, because: cause, now: now)
     }
 
     private mutating func startSpare(_ id: TunnelID, now: Instant) {
@@ -1232,7 +1294,7 @@ public struct ClientControl: ~Copyable {
         wanted.excluded.insert(active.path.middle.id)
         // Without another middle there is no spare; the circuit in use is not disturbed by it.
         do throws(PathError) {
-            let spare = try startCircuit(for: id, wanting: wanted, now: now)
+            let spare = try startCircuit(for: id, wanting: wanted, because: .spare, now: now)
             circuits[spare]?.isSpare = true
         } catch {
             tunnels[id]?.spareRetryAt = now + .seconds(30)
@@ -1242,10 +1304,11 @@ public struct ClientControl: ~Copyable {
     private mutating func start(
         _ id: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) {
         do throws(PathError) {
-            try startCircuit(for: id, wanting: wanted, now: now)
+            try startCircuit(for: id, wanting: wanted, because: cause, now: now)
         } catch {
             // A lease's exit that is down says nothing of the others. But that all there are have
             // failed is less likely than that this machine's network did: they get another try at
@@ -1258,7 +1321,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Takes a circuit that failed away from its lease and the shard.
-    private mutating func fail(
+    mutating func fail(
         _ id: CircuitID,
         culprit: PathPosition?,
         reason: String,
@@ -1274,10 +1337,14 @@ public struct ClientControl: ~Copyable {
                 }
             selector.noteFailure(of: relay, at: culprit, now: now)
         }
-        drop(id, isOrderly: false, now: now)
+        drop(id, isOrderly: false, because: reason, now: now)
         guard let tunnel = tunnels[circuit.tunnel] else { return }
         if let lease = circuit.lease, tunnel.leases[lease] != nil {
             tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
+            tunnels[circuit.tunnel]?.leases[lease]?.lastEnd = CircuitEnd(
+                circuit: id,
+                reason: reason
+            )
             if tunnel.leases[lease]?.lostSince == nil {
                 tunnels[circuit.tunnel]?.leases[lease]?.lostSince = now
             }
@@ -1300,7 +1367,13 @@ public struct ClientControl: ~Copyable {
     /// Removes a circuit here, in the shard and at the guard.
     ///
     /// - Parameter isOrderly: whether nothing is wrong with it; after a fault no hop is paid a class.
-    mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
+    mutating func drop(
+        _ id: CircuitID,
+        isOrderly: Bool,
+        because reason: String = "no longer needed",
+        now: Instant
+    ) {
+        tell(.ended(reason: reason), of: id)
         for (hop, message) in cashier.end(id, isOrderly: isOrderly) {
             guard (try? circuits[id]?.channels[hop.offset].send(message)) != nil else { continue }
             while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
@@ -1381,6 +1454,12 @@ extension ClientControl {
         public let isCurrent: Bool
         /// What was paid for it; `nil` where nothing is.
         public let pay: CircuitPayReport?
+        /// Why it was begun, or put to its present use.
+        public let cause: CircuitCause
+        /// What each hop said last of what it carried.
+        public let statements: [HopStatement?]
+        /// Hops whose last series of echoes went unanswered.
+        public let isSilent: [Bool]
     }
 
     /// All circuits but those that measure or audit, the oldest first.
@@ -1399,7 +1478,10 @@ extension ClientControl {
                 roundTrips: circuit.roundTrips,
                 isCurrent: circuit.lease != nil
                     && tunnels[circuit.tunnel]?.current == circuit.lease,
-                pay: cashier.report(of: circuit.id)
+                pay: cashier.report(of: circuit.id),
+                cause: circuit.cause,
+                statements: circuit.statements,
+                isSilent: circuit.isSilent
             )
         }
     }

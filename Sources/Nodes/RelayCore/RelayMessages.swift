@@ -198,6 +198,14 @@ public struct RelayCounters: Sendable, Equatable {
     public var handedOver: UInt64 = 0
     /// Cells dropped because nobody had paid for them.
     public var unpaidCells: UInt64 = 0
+    /// Datagrams taken from sockets.
+    public var receivedDatagrams: UInt64 = 0
+    /// Datagrams made for sockets.
+    public var sentDatagrams: UInt64 = 0
+    /// Cells dropped because they had waited too long, or too many of their circuit did.
+    public var lateCells: UInt64 = 0
+    /// Circuits ended because what waited here was too much.
+    public var quotaKills: UInt64 = 0
 
     /// Nothing counted yet.
     public init() {}
@@ -213,7 +221,7 @@ public struct RelayCounters: Sendable, Equatable {
             \.forwardCells, \.backwardCells, \.deliveredCells, \.unknownCircuit, \.overflow,
             \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
             \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
-            \.unpaidCells,
+            \.unpaidCells, \.receivedDatagrams, \.sentDatagrams, \.lateCells, \.quotaKills,
         ]
     }
 }

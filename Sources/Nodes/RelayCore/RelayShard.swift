@@ -88,6 +88,9 @@ public struct RelayShard: ~Copyable {
         var next: Route?
         var path: RelayPath?
         var waiting: [WaitingCell] = []
+        /// Its lanes in the queue of a limited line; -1 before the first cell.
+        var forwardLane: Int32 = -1
+        var backwardLane: Int32 = -1
         var lease: UInt32?
         var open: OpenCell?
         var reassembler: Reassembler?
@@ -113,17 +116,19 @@ public struct RelayShard: ~Copyable {
     }
 
     /// The shard's links; its output holds the datagrams to send.
-    public private(set) var links: LinkTable
-    private var circuits: Slab<Circuit>
+    public internal(set) var links: LinkTable
+    var circuits: Slab<Circuit>
     private var routes: IndexTable
     private var names: IndexTable
     private var pendingCount = 0
+    /// Cells that wait until their circuit is made or extended.
+    var waitingCellCount = 0
     private var openCircuits: [Int] = []
     private var exit: ExitGate?
     private var filler: FillerGenerator
     private var events: [RelayEvent] = []
     private var repeatedEventCount = 0
-    private var scratchUsed = 0
+    var scratchUsed = 0
     /// Bytes of packets in progress, on all circuits.
     public private(set) var fragmentByteCount = 0
     private var handOvers: [HandOver] = []
@@ -134,8 +139,13 @@ public struct RelayShard: ~Copyable {
     private var nextSweep: Instant
     private var sweepPosition = 0
     private let idleLimit: TimeSpan
+    /// What may be taken on, and the cells that wait for a line that is limited.
+    var limits: LineLimits
+    var pacer: LinePacer
+    var queued: FairQueue
+    var releaseDue: Instant = .distantFuture
     /// What the shard counted.
-    public private(set) var counters = RelayCounters()
+    public internal(set) var counters = RelayCounters()
 
     /// Makes a shard without links.
     public init(
@@ -144,6 +154,7 @@ public struct RelayShard: ~Copyable {
         timing: LinkTable.Timing = LinkTable.Timing(),
         circuitIdleLimit: TimeSpan = .seconds(600),
         position: ShardPosition = ShardPosition(),
+        limits: LineLimits = LineLimits(),
         exit: ExitSettings?,
         random: consuming RandomGenerator,
         now: Instant
@@ -157,6 +168,9 @@ public struct RelayShard: ~Copyable {
             random: random.split()
         )
         circuits = Slab(limit: circuitLimit)
+        self.limits = limits
+        pacer = LinePacer(limits)
+        queued = FairQueue(circuitLimit: circuitLimit)
         routes = IndexTable(limit: circuitLimit * 2, seed: (random.next(), random.next()))
         names = IndexTable(limit: circuitLimit, seed: (random.next(), random.next()))
         filler = FillerGenerator(key: random.secret(byteCount: 32))
@@ -208,6 +222,10 @@ public struct RelayShard: ~Copyable {
             closeCell(slot, bytes: &bytes, now: now)
         }
         openCircuits.removeAll(keepingCapacity: true)
+        let isPaced = pacer.isLimiting || queued.count > 0
+        if isPaced { releaseQueued(&bytes, now: now) }
+        if waitingByteCount > limits.waitingByteLimit { enforceQuota(&bytes, now: now) }
+        counters.sentDatagrams += UInt64(links.output.count)
         exit?.coalescer.flush(in: &bytes)
         links.output.makeTrains()
     }
@@ -236,6 +254,7 @@ public struct RelayShard: ~Copyable {
         queueDelay.note(datagramCount: run.byteCount / Datagram.byteCount)
         var offset = run.offset
         let end = run.offset + run.byteCount
+        counters.receivedDatagrams += UInt64(run.byteCount / Datagram.byteCount)
         while offset + Datagram.byteCount <= end {
             receiveDatagram(&bytes, datagram: offset, source: run.source, now: now)
             offset += Datagram.byteCount
@@ -359,7 +378,7 @@ public struct RelayShard: ~Copyable {
 
     /// When ``advance(to:bytes:)`` has something to do.
     public var nextDeadline: Instant {
-        min(links.nextDeadline, nextSweep)
+        min(links.nextDeadline, nextSweep, releaseDue)
     }
 
     /// Lets time pass: pings, lost links, idle circuits.
@@ -367,6 +386,7 @@ public struct RelayShard: ~Copyable {
         links.advance(to: now, bytes: &bytes)
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
+        queued.shrink()
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
             dropFragments(slot, olderThan: Reassembler.lifetime, now: now)
             let idle = now - circuits[slot].lastUsed
@@ -478,6 +498,35 @@ public struct RelayShard: ~Copyable {
             circuits[slot].meter.noteShed()
             return
         }
+        if pacer.isLimiting {
+            let departure = FairQueue.Departure(
+                circuit: slot,
+                kind: .forward,
+                counter: header.counter,
+                isMarked: judgement == .mark,
+                cell: -1
+            )
+            return enqueue(departure, bytes: bytes.bytes, body: body, now: now)
+        }
+        openForward(
+            &bytes,
+            datagram: datagram,
+            slot: slot,
+            counter: counter,
+            isMarked: judgement == .mark,
+            now: now
+        )
+    }
+
+    mutating func openForward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        counter: LayerCounter,
+        isMarked: Bool,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
         guard let outcome = circuits[slot].path?.openForward(&bytes, body: body, counter: counter)
         else {
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: false)
@@ -488,7 +537,7 @@ public struct RelayShard: ~Copyable {
             &bytes,
             datagram: datagram,
             slot: slot,
-            isMarked: judgement == .mark,
+            isMarked: isMarked,
             now: now
         )
     }
@@ -603,9 +652,38 @@ public struct RelayShard: ~Copyable {
             circuits[slot].meter.noteShed()
             return
         }
+        if pacer.isLimiting {
+            let departure = FairQueue.Departure(
+                circuit: slot,
+                kind: .backward,
+                counter: header.counter,
+                isMarked: judgement == .mark,
+                cell: -1
+            )
+            let body = datagram + Datagram.bodyOffset
+            return enqueue(departure, bytes: bytes.bytes, body: body, now: now)
+        }
+        passBackward(
+            &bytes,
+            datagram: datagram,
+            slot: slot,
+            counter: header.counter,
+            isMarked: judgement == .mark,
+            now: now
+        )
+    }
+
+    mutating func passBackward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        counter: UInt32,
+        isMarked: Bool,
+        now: Instant
+    ) {
         guard isPaid(slot, now: now) else { return }
-        var layer = LayerHeader(command: .forward, nextCounter: header.counter)
-        if judgement == .mark {
+        var layer = LayerHeader(command: .forward, nextCounter: counter)
+        if isMarked {
             layer.flags = .congestionExperienced
             counters.markedCells += 1
         }
@@ -619,7 +697,7 @@ public struct RelayShard: ~Copyable {
         return verdict != .refused
     }
 
-    private mutating func sendBackward(
+    mutating func sendBackward(
         _ bytes: inout MutableRawSpan,
         datagram: Int,
         slot: Int,
@@ -941,6 +1019,17 @@ public struct RelayShard: ~Copyable {
         circuits[slot].lastUsed = now
         guard isPaid(slot, now: now) else { return }
         open.fill.close(in: &bytes)
+        if pacer.isLimiting {
+            let departure = FairQueue.Departure(
+                circuit: slot,
+                kind: .made,
+                counter: 0,
+                isMarked: false,
+                cell: -1
+            )
+            let body = open.datagram + Datagram.bodyOffset
+            return enqueue(departure, bytes: bytes.bytes, body: body, now: now)
+        }
         sendBackward(
             &bytes,
             datagram: open.datagram,
@@ -1033,13 +1122,18 @@ public struct RelayShard: ~Copyable {
             oldest = sweepPosition
         }
         guard let oldest else { return false }
-        let previous = circuits[oldest].previous
+        kill(oldest, bytes: &bytes, now: now)
+        return true
+    }
+
+    /// Ends a circuit for lack of room, and says so to both sides.
+    mutating func kill(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        let previous = circuits[slot].previous
         if isCurrent(previous) {
             destroy(previous.number, on: previous.slot, .busy, bytes: &bytes, now: now)
         }
-        if let id = circuits[oldest].path?.id { note(.destroyed(id)) }
-        remove(oldest, now: now)
-        return true
+        if let id = circuits[slot].path?.id { note(.destroyed(id)) }
+        remove(slot, now: now)
     }
 
     private mutating func destroy(
@@ -1106,9 +1200,12 @@ public struct RelayShard: ~Copyable {
         releaseWaiting(slot, bytes: &bytes, now: now)
     }
 
-    private mutating func remove(_ slot: Int, now: Instant) {
+    mutating func remove(_ slot: Int, now: Instant) {
         releaseLease(slot, now: now)
         let circuit = circuits.remove(at: slot)
+        queued.remove(circuit.forwardLane)
+        queued.remove(circuit.backwardLane)
+        waitingCellCount -= circuit.waiting.count
         leave(circuit.previous)
         if let next = circuit.next { leave(next) }
         switch circuit.path {
@@ -1133,6 +1230,7 @@ public struct RelayShard: ~Copyable {
             counters.drops[RelayPath.Drop.queueFull.rawValue] += 1
             return
         }
+        waitingCellCount += 1
         circuits[slot].waiting.append(
             WaitingCell(
                 body: bytes.copyBytes(body..<body + Datagram.bodyByteCount),
@@ -1149,6 +1247,7 @@ public struct RelayShard: ~Copyable {
     ) {
         let waiting = circuits[slot].waiting
         circuits[slot].waiting = []
+        waitingCellCount -= waiting.count
         for cell in waiting {
             guard let datagram = links.output.allocate() else {
                 counters.overflow += 1

@@ -30,8 +30,11 @@ public final class RelayNode: RelayService {
     ///
     /// - Throws: ``ConfigurationError``, ``IOError``, `HostNetworkError` or `DirectoryError`, each
     ///   saying what is wrong and what to do.
+    ///
+    /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: RelayConfiguration,
+        revealing keyLog: KeyLog? = nil,
         logger: Logger
     ) async throws -> RelayNode {
         let network = try NetworkConfiguration(file: configuration.directory.network)
@@ -51,6 +54,7 @@ public final class RelayNode: RelayService {
                 tunnel: nil,
                 exit: nil,
                 firewall: nil,
+                keyLog: keyLog,
                 logger: logger
             )
             await node.directory.begin()
@@ -74,6 +78,7 @@ public final class RelayNode: RelayService {
                 tunnel: port,
                 exit: exit,
                 firewall: firewall,
+                keyLog: keyLog,
                 logger: logger
             )
             await node.directory.begin()
@@ -103,6 +108,7 @@ public final class RelayNode: RelayService {
         tunnel: consuming TunnelPort?,
         exit: ExitSettings?,
         firewall: ExitFirewall?,
+        keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -191,6 +197,7 @@ public final class RelayNode: RelayService {
             wakeup: controlWakeup,
             shards: shards,
             payments: payments,
+            keyLog: keyLog,
             logger: logger
         )
         directory = RelayDirectory(

@@ -62,6 +62,33 @@ public struct DirectoryServer: Sendable {
         }
     }
 
+    /// Serves `service` on each of `addresses` as long as the process lives.
+    ///
+    /// Returns once every address takes connections or has failed.
+    /// - Parameter failed: told why an address cannot be served on, or no longer is.
+    public static func serve(
+        _ service: some DirectoryService,
+        on addresses: [Base.SocketAddress],
+        limits: DirectoryLimits,
+        logger: Logger,
+        failed: @escaping @Sendable (String) -> Void
+    ) async {
+        for address in addresses {
+            let server = DirectoryServer(address: address, limits: limits, logger: logger)
+            let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
+            // Ends with the process.
+            Task {
+                do {
+                    try await server.serve(service) { _ in isReady.finish() }
+                } catch {
+                    failed("\(address): \(error)")
+                }
+                isReady.finish()
+            }
+            for await _ in ready {}
+        }
+    }
+
     private func addRoutes(
         of service: some DirectoryService,
         to router: Router<BasicRequestContext>

@@ -200,20 +200,12 @@ public actor AuthorityNode: AuthorityService {
             .proof: DirectoryKeeper.acceptedProofByteCount,
         ])
         limits.connectionCount = 512
-        for address in configuration.listenAddresses {
-            let server = DirectoryServer(address: address, limits: limits, logger: logger)
-            let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
-            // Ends with the process.
-            Task { [failed] in
-                do {
-                    try await server.serve(self) { _ in isReady.finish() }
-                } catch {
-                    failed.yield("\(address): \(error)")
-                }
-                isReady.finish()
-            }
-            for await _ in ready {}
-        }
+        await DirectoryServer.serve(
+            self,
+            on: configuration.listenAddresses,
+            limits: limits,
+            logger: logger
+        ) { [failed] in failed.yield($0) }
     }
 
     // MARK: The machine

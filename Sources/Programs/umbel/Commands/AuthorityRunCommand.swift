@@ -1,7 +1,6 @@
 import ArgumentParser
 import ControlAPI
 import FoundationEssentials
-import Glibc
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -28,26 +27,20 @@ struct AuthorityRunCommand: AsyncParsableCommand {
             environment: environment
         )
         let wanted = try ParametersConfiguration(file: configuration.parameters)
-        let node = try await Starting.attempt("the authority") {
-            try await AuthorityNode.start(
-                configuration,
-                parameters: try NetworkParameters(wanted),
-                logger: logger
-            )
-        }
-        let server = ControlServer(
-            path: configuration.control.path,
-            group: configuration.control.group,
-            node: NodeReport(role: .authority, version: Version.number, pid: getpid()),
-            logger: logger
-        )
-        let serving = Task {
-            try await server.serve(node) {
-                logger.notice("ready on \(configuration.control.path)")
+        try await Starting.serve(
+            "the authority",
+            as: .authority,
+            on: configuration.control,
+            logger: logger,
+            start: {
+                try await AuthorityNode.start(
+                    configuration,
+                    parameters: try NetworkParameters(wanted),
+                    logger: logger
+                )
             }
+        ) { server, node, isReady in
+            try await server.serve(node, onReady: isReady)
         }
-        let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
-        await node.stop()
-        try failure.map { throw $0 }
     }
 }

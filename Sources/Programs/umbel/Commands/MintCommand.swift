@@ -2,7 +2,6 @@ import ArgumentParser
 import Base
 import ControlAPI
 import FoundationEssentials
-import Glibc
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -52,27 +51,21 @@ struct MintRunCommand: AsyncParsableCommand {
             environment: ProcessInfo.processInfo.environment
         )
         let wanted = try configuration.parameters.map { try ParametersConfiguration(file: $0) }
-        let node = try await Starting.attempt("the mint") {
-            try await MintNode.start(
-                configuration,
-                parameters: try wanted.map { try NetworkParameters($0) },
-                logger: logger
-            )
-        }
-        let server = ControlServer(
-            path: configuration.control.path,
-            group: configuration.control.group,
-            node: NodeReport(role: .mint, version: Version.number, pid: getpid()),
-            logger: logger
-        )
-        let serving = Task {
-            try await server.serve(node) {
-                logger.notice("ready on \(configuration.control.path)")
+        try await Starting.serve(
+            "the mint",
+            as: .mint,
+            on: configuration.control,
+            logger: logger,
+            start: {
+                try await MintNode.start(
+                    configuration,
+                    parameters: try wanted.map { try NetworkParameters($0) },
+                    logger: logger
+                )
             }
+        ) { server, node, isReady in
+            try await server.serve(node, onReady: isReady)
         }
-        let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
-        await node.stop()
-        try failure.map { throw $0 }
     }
 }
 

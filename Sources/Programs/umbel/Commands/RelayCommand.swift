@@ -4,7 +4,6 @@ import ControlAPI
 import Directory
 import EventLoop
 import FoundationEssentials
-import Glibc
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -28,6 +27,7 @@ struct RelayRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
@@ -35,23 +35,22 @@ struct RelayRunCommand: AsyncParsableCommand {
             file: options.config,
             environment: ProcessInfo.processInfo.environment
         )
-        let node = try await Starting.attempt("the relay \(configuration.nickname)") {
-            try await RelayNode.start(configuration, logger: logger)
-        }
-        let server = ControlServer(
-            path: configuration.control.path,
-            group: configuration.control.group,
-            node: NodeReport(role: .relay, version: Version.number, pid: getpid()),
-            logger: logger
-        )
-        let serving = Task {
-            try await server.serve(node, earnings: node) {
-                logger.notice("ready on \(configuration.control.path)")
+        let keyLog = try reveal.keyLog(logger)
+        try await Starting.serve(
+            "the relay \(configuration.nickname)",
+            as: .relay,
+            on: configuration.control,
+            logger: logger,
+            start: {
+                try await RelayNode.start(
+                    configuration,
+                    revealing: keyLog,
+                    logger: logger
+                )
             }
+        ) { server, node, isReady in
+            try await server.serve(node, earnings: node, onReady: isReady)
         }
-        let failure = await Starting.wait(for: serving, orFailureOf: { await node.failure() })
-        await node.stop()
-        try failure.map { throw $0 }
     }
 }
 
