@@ -82,7 +82,7 @@ struct PaymentTests {
             // What was marked as shown ahead of use counts as spent: some strides for each voucher
             // that was being spent.
             #expect(served <= spent)
-            #expect(spent <= served + 2 * 64 + 4 * 32)
+            #expect(spent <= served + 2 * 256 + 4 * 32)
             world.expectSound()
         }
     }

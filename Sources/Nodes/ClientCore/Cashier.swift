@@ -426,11 +426,7 @@ struct Cashier: ~Copyable {
 
     /// Sees to it that a large voucher is there for a relay that is paid a lot.
     mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
-        _ = withWallet { wallet in
-            if !wallet.has(.large, for: relay, at: wall) {
-                wallet.want(.large, for: relay, isUrgent: true)
-            }
-        }
+        _ = withWallet { $0.stockAhead(relay, at: wall) }
     }
 
     /// Shows a hop the voucher that is on disk as shown.

@@ -42,7 +42,7 @@ extension Wallet {
         at wall: WallTime
     ) {
         var relays = Array(wanted.prefix(TicketLimits.orderCount))
-        let batch = Self.batchCount(denomination, in: tickets)
+        let batch = batchCount(denomination, for: relays, in: tickets)
         if denomination == .trial {
             for relay in candidates where relays.count < batch && !relays.contains(relay) {
                 relays.append(relay)
@@ -75,9 +75,14 @@ extension Wallet {
         blind(new, epoch: epoch, denomination, in: tickets)
     }
 
-    static func batchCount(_ denomination: Denomination, in tickets: TicketNetwork) -> Int {
-        // A large one for each guard there is to pay.
-        denomination == .large ? 2 : Int(clamping: tickets.parameters.voucherBatch)
+    func batchCount(
+        _ denomination: Denomination,
+        for relays: [NodeID],
+        in tickets: TicketNetwork
+    ) -> Int {
+        guard denomination == .large else { return Int(clamping: tickets.parameters.voucherBatch) }
+        // Some for as long as a purchase takes, where they are used up fast.
+        return relays.contains(where: busyRelays.contains) ? 8 : 2
     }
 
     /// When a voucher bought now has rested: 5 to 60 minutes of an epoch of seven days, and in

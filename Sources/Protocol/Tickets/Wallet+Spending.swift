@@ -115,6 +115,17 @@ extension Wallet {
         return Set(fresh.map(\.content.relay))
     }
 
+    /// Asks for large vouchers for a relay that is being paid a lot, unless there is one.
+    public mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
+        guard !has(.large, for: relay, at: wall) else { return }
+        if vouchers.values.contains(where: {
+            $0.content.relay == relay && $0.content.denomination == .large && $0.spent != nil
+        }) {
+            busyRelays.insert(relay)
+        }
+        want(.large, for: relay, isUrgent: true)
+    }
+
     /// Asks for a voucher where none of this kind is left.
     public mutating func stock(_ denomination: Denomination, for relay: NodeID, at wall: WallTime) {
         if !has(denomination, for: relay, at: wall) { want(denomination, for: relay) }

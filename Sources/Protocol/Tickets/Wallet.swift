@@ -123,6 +123,8 @@ public struct Wallet: ~Copyable {
     var wants: Set<Want> = []
     // Relays a circuit waits for: what is bought for them does not rest.
     var urgent: Set<NodeID> = []
+    // Relays that use up one large voucher after the other.
+    var busyRelays: Set<NodeID> = []
     var candidates: [NodeID] = []
     var draft: (payment: Draft, vouchers: [OwnedVoucher])?
     var pauseUntil: Instant = .zero
