@@ -231,6 +231,19 @@ let package = Package(
             ]
         ),
 
+        module(
+            "Shells",
+            "Observability",
+            [
+                "Base",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
+
         // Programs
         module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
         module(
@@ -240,7 +253,7 @@ let package = Package(
                 "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
-                "NodeConfiguration", "MintCore", "Tickets", "Store",
+                "NodeConfiguration", "MintCore", "Observability", "Tickets", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -324,6 +337,10 @@ let package = Package(
             ["Base", "CryptoPrimitives", "Wire", "Tickets", "Store", "CCrashVFS", "TestSupport"]
         ),
         tests(of: "Store", ["Base", "CCrashVFS"]),
+        tests(
+            of: "Observability",
+            ["Base", .product(name: "Logging", package: "swift-log")]
+        ),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),

@@ -14,7 +14,12 @@ struct RelayCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "relay",
         abstract: "Run a relay, or an exit where its file says so.",
-        subcommands: [RelayRunCommand.self, RelayDescriptorCommand.self],
+        subcommands: [
+            RelayRunCommand.self, RelayInitCommand.self, RelayCheckCommand.self,
+            RelayStatusCommand.self, RelayTopCommand.self, RelayDrainCommand.self,
+            RelayRotateKeysCommand.self, RelayEarningsCommand.self, RelayFamilyCommand.self,
+            RelayDescriptorCommand.self,
+        ],
         defaultSubcommand: RelayRunCommand.self
     )
 }
@@ -23,24 +28,26 @@ struct RelayCommand: AsyncParsableCommand {
 struct RelayRunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Run the relay; ends at SIGTERM."
+        abstract: "Run the relay; ends at SIGTERM, reads its limits again at SIGHUP."
     )
 
     @OptionGroup var options: DaemonOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
-        let configuration = try RelayConfiguration(
-            file: options.config,
-            environment: ProcessInfo.processInfo.environment
-        )
+        let environment = ProcessInfo.processInfo.environment
+        let configuration = try RelayConfiguration(file: options.config, environment: environment)
         try await Starting.serve(
             "the relay \(configuration.nickname)",
             as: .relay,
             on: configuration.control,
             logger: logger,
             start: {
-                try await RelayNode.start(configuration, logger: logger)
+                try await RelayNode.start(configuration, version: Version.number, logger: logger)
+            },
+            reload: { node in
+                let file = configuration.file
+                await node.reload(try RelayConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
             try await server.serve(node, earnings: node, onReady: isReady)
