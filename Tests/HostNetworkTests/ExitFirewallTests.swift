@@ -367,6 +367,22 @@ struct ExitFirewallTests {
         }
     }
 
+    @Test("ports that are not let out are refused by the firewall too, on allowed networks as well")
+    func servedPorts() async throws {
+        try await withExit({ $0.ports = [443...443, 7_000...7_001] }) { place, network in
+            for port in [7_000, 7_002] {
+                try await network.serveOrigin(place.outside, at: "9.9.9.9", port: port)
+            }
+            var firewall = place.firewall
+            firewall.rules.allowed = [try #require(IPNetwork("9.9.9.9/32"))]
+            for firewall in [place.firewall, firewall] {
+                try await firewall.install()
+                #expect(try await place.inside.ask("9.9.9.9:7000") != "")
+                #expect(try await place.inside.ask("9.9.9.9:7002") == "")
+            }
+        }
+    }
+
     @Test("an exit without IPv6 refuses it and leaves IPv6 forwarding alone")
     func withoutV6() async throws {
         try await withExit({ $0.poolV6 = nil }) { place, _ in

@@ -9,7 +9,7 @@ struct MeasureCommand: ParsableCommand {
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
-            MeasureLinkingCommand.self,
+            MeasureLinkingCommand.self, MeasureLimitsCommand.self,
         ]
     )
 }
