@@ -20,12 +20,18 @@ let coreSettings =
     strictSettings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
 /// A module of the product; `tier` is its folder under `Sources`.
-func module(_ tier: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func module(
+    _ tier: String,
+    _ name: String,
+    _ dependencies: [Target.Dependency] = [],
+    resources: [Resource] = []
+) -> Target {
     let isCore = ["Primitives", "Protocol", "Nodes"].contains(tier)
     return .target(
         name: name,
         dependencies: dependencies,
         path: "Sources/\(tier)/\(name)",
+        resources: resources,
         swiftSettings: isCore ? coreSettings : strictSettings
     )
 }
@@ -207,13 +213,20 @@ let package = Package(
             [
                 "Base",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-            ]
+            ],
+            // In the program itself: a page that is installed apart would be of another version.
+            resources: [
+                "Inspector/Page/index.html", "Inspector/Page/app.css", "Inspector/Page/app.js",
+                "Inspector/Page/pages.js", "Inspector/Page/pictures.js", "Inspector/Page/world.js",
+                "Inspector/Page/icon.svg", "openapi.yaml",
+            ].map { .embedInCode($0) }
         ),
 
         module(
@@ -244,6 +257,16 @@ let package = Package(
             ]
         ),
 
+        module(
+            "Shells",
+            "ProxyServer",
+            [
+                "Base",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
         // Programs
         module("Programs", "NodeConfiguration", ["Base", "TOMLKit"]),
         module(
@@ -261,9 +284,12 @@ let package = Package(
             name: "umbel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "EventLoop", "ControlAPI",
-                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "Tickets",
+                "DirectoryHTTP", "HostNetwork", "NodeConfiguration", "NodeRuntime", "ProxyServer",
+                "Store", "Tickets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Sources/Programs/umbel",
@@ -287,7 +313,7 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Links", "Flows", "Directory",
+                "Base", "CryptoPrimitives", "Wire", "Links", "Flows", "Directory", "ProxyServer",
             ],
             path: "Tests/TestSupport",
             resources: [.copy("Corpus")],
@@ -359,7 +385,18 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
-        tests(of: "ControlAPI", [.product(name: "Logging", package: "swift-log")]),
+        tests(of: "ProxyServer", ["Base", "TestSupport"]),
+        tests(
+            of: "ControlAPI",
+            [
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
@@ -372,7 +409,7 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "umbel", "umbel-lab", "Base", "ControlAPI", "EventLoop", "HostNetwork",
-                "NamespaceSupport",
+                "NamespaceSupport", .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/EndToEndTests",
             swiftSettings: settings
@@ -380,7 +417,9 @@ let package = Package(
         .testTarget(
             name: "UmbelTests",
             dependencies: [
-                "Base", "Wire", "Directory", "EventLoop", "ControlAPI", "NodeRuntime", "umbel",
+                "Base", "Circuits", "ClientCore", "Links", "CryptoPrimitives", "Wire", "Directory",
+                "EventLoop", "ControlAPI",
+                "NodeRuntime", "umbel",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/UmbelTests",

@@ -12,7 +12,7 @@ import Wire
 /// A client of a world.
 public final class ClientNode: Node {
     /// Its control plane.
-    public private(set) var control: ClientControl
+    public internal(set) var control: ClientControl
     /// Its packet path.
     public private(set) var shard: ClientShard
     /// Where it sends from, IPv4.
@@ -179,6 +179,12 @@ public final class ClientNode: Node {
     /// Closes a tunnel.
     public func closeTunnel(_ host: ClientHost) {
         control.close(host.tunnel, now: world.now)
+        settle()
+    }
+
+    /// The machine wakes from sleep.
+    public func resume() {
+        control.resume(now: world.now, wall: wall)
         settle()
     }
 

@@ -1,9 +1,15 @@
 public import Base
+import ClientCore
+import Flows
 
 /// The hosts behind all exits: they answer UDP packets and echo requests and serve streams.
 public final class InternetHost: Host {
     private var streams: [Stream] = []
     private var byPort: [UInt16: Int] = [:]
+    /// Exits whose resolvers answer nothing.
+    public var deafResolvers: Set<Int> = []
+    /// The exits whose resolvers were asked, one entry for each packet.
+    public private(set) var askedResolvers: [Int] = []
     /// Packets that came out of exits.
     public private(set) var receivedPackets: UInt64 = 0
 
@@ -53,6 +59,11 @@ public final class InternetHost: Host {
         guard world.exit(of: packet.source) == exit else {
             return world.checker.note("exit \(exit) let a packet of \(packet.source) out")
         }
+        if packet.destination == AddressPair.Tunnel.resolver.v4
+            || packet.destination == AddressPair.Tunnel.resolver.v6
+        {
+            return answerName(packet, exit: exit)
+        }
         guard packet.destination == Self.address(packet.isV6) else {
             return world.checker.note("exit \(exit) let a packet to \(packet.destination) out")
         }
@@ -61,6 +72,22 @@ public final class InternetHost: Host {
         case .tcp: receiveSegment(packet, exit: exit)
         case .icmp, .icmpV6: answerEcho(packet, exit: exit)
         }
+    }
+
+    /// Answers a question for a name, as the resolver of an exit that has one.
+    private func answerName(_ packet: Packet, exit: Int) {
+        guard packet.destinationPort == 53, packet.payload.count >= 12 else {
+            return world.checker.note("exit \(exit) let something else to its resolver")
+        }
+        askedResolvers.append(exit)
+        guard !deafResolvers.contains(exit) else { return }
+        var answer = Packet(.udp, from: packet.destination, to: packet.source)
+        answer.sourcePort = packet.destinationPort
+        answer.destinationPort = packet.sourcePort
+        // The question's number, "this is an answer", and the question itself.
+        answer.payload = Array(packet.payload.prefix(2)) + [0x81, 0x80]
+        answer.payload += packet.payload[4..<12]
+        world.enterExit(exit, Offload.plain(answer.encoded))
     }
 
     private func answerDatagram(_ packet: Packet, exit: Int) {
@@ -132,10 +159,20 @@ public final class InternetHost: Host {
     private func answerEcho(_ packet: Packet, exit: Int) {
         guard packet.sourcePort == (packet.isV6 ? 128 : 8),
             let claim = Pattern.proven(packet.payload)
-        else { return world.checker.note("exit \(exit) let an altered echo request out") }
+        else {
+            // An audit's echo bears bytes of its own.
+            guard world.settings.client.auditShare > 0 else {
+                return world.checker.note("exit \(exit) let an altered echo request out")
+            }
+            return reflect(packet, exit: exit)
+        }
         guard world.checker.isFirst(flow: claim.flow, number: claim.number, isAnswer: false) else {
             return world.checker.note("echo request \(claim.number) came twice")
         }
+        reflect(packet, exit: exit)
+    }
+
+    private func reflect(_ packet: Packet, exit: Int) {
         var answer = packet
         (answer.source, answer.destination) = (packet.destination, packet.source)
         answer.sourcePort = packet.isV6 ? 129 : 0

@@ -12,6 +12,8 @@ public struct PaySettings: Sendable {
     public var epochSeconds: UInt32 = 600
     /// Seconds from one deposit of a relay to the next, on average.
     public var depositSeconds: UInt32 = 10
+    /// Trial and small vouchers of one purchase.
+    public var batch: UInt32 = 16
     /// Ticks each client's account has at the beginning.
     public var grantTicks: UInt64 = 100_000
     /// Time a write to the disk of a node takes.
@@ -138,18 +140,19 @@ public final class Mints {
 
     private func settle(_ index: Int, token: UInt64, at wall: WallTime) -> MintReply? {
         var answer: MintReply?
-        var told: [MintRequest] = []
+        var told: [(number: UInt64, request: MintRequest)] = []
         while let action = controls[index].nextAction() {
             switch action {
             case .commit: controls[index].committed(true)
             case .job(let job): controls[index].finish(job.run(), at: wall)
             case .reply(token, let reply): answer = reply
-            case .tell(let request): told.append(request)
+            case .tell(let number, let request, _): told.append((number, request))
             case .reply, .announce: break
             }
         }
-        for request in told {
+        for (number, request) in told {
             for other in controls.indices where other != index {
+                controls[index].told(number, to: UInt8(clamping: other))
                 let token = nextToken
                 nextToken += 1
                 controls[other].receive(request, token: token, at: wall)

@@ -15,6 +15,10 @@ public final class RelayNode: Node {
     public private(set) var control: RelayControl
     /// Whether it acknowledges what asks for addresses, and gives none.
     public var givesNoAddresses = false
+    /// As an exit, whether it takes pay and lets no packet out.
+    public var dropsPackets = false
+    /// As an exit, whether its resolver gives false addresses.
+    public var liesInNames = false
     /// Cells of a paid circuit after which it destroys it; `nil` for never.
     public var destroysAfter: UInt64?
     /// Circuits it destroyed so.
@@ -164,7 +168,9 @@ public final class RelayNode: Node {
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
-        for seat in seats { seat.shard.noteReceiveQueue(byteCount: queuedByteCount) }
+        for seat in seats {
+            seat.shard.noteReceiveQueue(byteCount: queuedByteCount, now: world.now)
+        }
         world.place(deliveries) { run in
             // As the kernel steers: by the first datagram of what it merged into one message.
             let session: UInt32 = world.arena.withBytes { $0.bytes.loadBigEndian(at: run.offset) }
@@ -332,6 +338,22 @@ public final class RelayNode: Node {
         }
     }
 
+    /// Answers a question for a name as the exit's resolver does.
+    private func answerName(_ packet: Packet) {
+        guard packet.transport == .udp, packet.payload.count > 12 else { return }
+        let question = packet.payload[12...]
+        // An answer without error, to one question, with one address of four bytes.
+        var payload = Array(packet.payload[..<2]) + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]
+        let address = (InternetHost.address(false).v4 ?? 0) ^ (liesInNames ? 1 : 0)
+        payload += question + [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]
+        payload += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: address >> $0) }
+        var answer = Packet(.udp, from: packet.destination, to: packet.source)
+        answer.sourcePort = packet.destinationPort
+        answer.destinationPort = packet.sourcePort
+        answer.payload = payload
+        world.enterExit(index, Offload.plain(answer.encoded))
+    }
+
     private func flush() {
         let seat = seats[busySeat]
         world.arena.withBytes { seat.shard.finishBatch(&$0, now: world.now) }
@@ -339,7 +361,11 @@ public final class RelayNode: Node {
         if let list = seat.shard.tunnelWrites {
             for written in world.packets(of: list) {
                 do throws(Offload.Fault) {
-                    for packet in try Offload.split(written) {
+                    for packet in try Offload.split(written) where !dropsPackets {
+                        guard packet.destination != AddressPair.Tunnel.resolver.v4 else {
+                            answerName(packet)
+                            continue
+                        }
                         world.leaveExit(index, packet.encoded)
                     }
                 } catch {

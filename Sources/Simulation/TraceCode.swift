@@ -135,6 +135,11 @@ extension ClientEvent {
         case .counted(let id, let counts):
             10 << 56 | (counts.total & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .unpaid(let id): 11 << 56 | UInt64(id.rawValue)
+        case .packet(let id, let bytes): 12 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .probed(let id, let bytes):
+            13 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .pinged(let id, _, let outcome):
+            14 << 56 | UInt64(outcome.roundTrips.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         }
     }
 }
@@ -167,13 +172,21 @@ extension ClientCommand {
             17 << 56 | UInt64(hop.rawValue) << 52 | UInt64(cells) << 32 | UInt64(id.rawValue)
         case .removeCircuit(let id): 11 << 56 | UInt64(id.rawValue)
         case .addTunnel(let id, _): 12 << 56 | UInt64(id.rawValue)
+        case .addInternalTunnel(let id): 19 << 56 | UInt64(id.rawValue)
+        case .sendPacket(let id, let bytes):
+            20 << 56 | UInt64(bytes.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .removeTunnel(let id): 13 << 56 | UInt64(id.rawValue)
         case .bind(let lease, _, let circuit):
             14 << 56 | UInt64(lease.rawValue & 0xff_ffff) << 32 | UInt64(circuit.rawValue)
         case .setCurrent(let tunnel, let lease):
             15 << 56 | UInt64(tunnel.rawValue & 0xff_ffff) << 32 | UInt64(lease?.rawValue ?? 0)
         case .endLease(let lease): 16 << 56 | UInt64(lease.rawValue)
+        case .ping(let id, let series, _):
+            22 << 56 | UInt64(series.hop.rawValue) << 52 | UInt64(series.cellCount) << 32
+                | UInt64(id.rawValue)
         case .countCells(let id, let step): 18 << 56 | UInt64(step) << 32 | UInt64(id.rawValue)
+        case .sendProbe(let id, let bytes):
+            21 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         }
     }
 }

@@ -111,6 +111,7 @@ public final class World {
             parameters.paymentsRequired = true
             parameters.mintCount = UInt32(pay.mintCount)
             parameters.ticketEpochSeconds = pay.epochSeconds
+            parameters.voucherBatch = pay.batch
             parameters.depositSeconds = pay.depositSeconds
             let made = try Mints(pay, network: roster.network, wall: began)
             mints = made

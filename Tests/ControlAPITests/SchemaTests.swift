@@ -77,13 +77,14 @@ struct SchemaTests {
     @Test("Ping")
     func ping() throws {
         let report = PingReport(hops: [
-            .init(position: 1, nickname: "iris", sent: 3, roundTrips: [1.5, 2.5]),
+            .init(position: 1, nickname: "iris", sent: 4, roundTrips: [1.5, 2.5]),
             .init(position: 2, nickname: "rose", sent: 3, roundTrips: []),
         ])
         #expect(
             try json(report) == """
-                {"hops":[{"avg_ms":2,"max_ms":2.5,"min_ms":1.5,"nickname":"iris","position":1,\
-                "received":2,"sent":3},{"nickname":"rose","position":2,"received":0,"sent":3}],\
+                {"hops":[{"avg_ms":2,"loss":0.5,"max_ms":2.5,"min_ms":1.5,"nickname":"iris",\
+                "p99_ms":2.5,"position":1,"received":2,"sent":4},{"loss":1,"nickname":"rose",\
+                "position":2,"received":0,"sent":3}],\
                 "schema":1}
                 """
         )

@@ -16,49 +16,6 @@ extension EndToEnd {
             lab = try Lab.shared()
         }
 
-        /// Web, names, names over TLS, echo; the guards' own ports; all of both families.
-        private var targets: [SocketAddress] {
-            get throws {
-                let server = ["203.0.113.10", "2001:db8:f::10"]
-                let ports: [UInt16] = [80, 53, 853, 7]
-                let relays = (1...5).flatMap { ["198.18.\($0).10", "2001:db8:10\($0)::10"] }
-                let all =
-                    server.flatMap { host in ports.map { (host, $0) } }
-                    + relays.map { ($0, 4_433) }
-                return try all.map { host, port in
-                    SocketAddress(ip: try #require(IPAddress(host)), port: port)
-                }
-            }
-        }
-
-        /// A canary that sings, and a wiretap that has heard it while nothing was locked.
-        private func listen() async throws -> (Canary, Wiretap) {
-            try await lab.disconnect()
-            let targets = try targets
-            let wiretap = try Wiretap(lab, host: "client")
-            let canary = try Canary(lab, host: "client", to: targets)
-            try await eventually("the canary is heard while unlocked") {
-                wiretap.hasHeard(targets)
-            }
-            #expect(!wiretap.leaks().isEmpty)
-            return (canary, wiretap)
-        }
-
-        /// Waits until the canary has sung to everybody some more, and expects no leak until then.
-        private func expectSilence(
-            _ canary: Canary,
-            _ wiretap: Wiretap,
-            _ what: Comment,
-            sourceLocation: SourceLocation = #_sourceLocation
-        ) async throws {
-            let count = canary.roundCount
-            try await eventually("the canary sings") {
-                canary.roundCount >= count + 20
-            }
-            let leaks = Set(wiretap.leaks().map(\.text))
-            #expect(leaks.sorted().prefix(5) == [], what, sourceLocation: sourceLocation)
-        }
-
         /// What the kernel and the resolver's file say of a machine.
         private func picture() async throws -> String {
             let commands = [
@@ -86,20 +43,20 @@ extension EndToEnd {
 
         @Test("rows 36 and 42: in no state does a packet leave, not even to a guard's own port")
         func states() async throws {
-            let (canary, wiretap) = try await listen()
+            let oracle = try await LeakOracle(lab)
             try await lab.cutOff {
                 let up = try await lab.umbel("up")
                 #expect(up.status == 0)
-                wiretap.clear()
+                oracle.wiretap.clear()
                 #expect(try await lab.state() == .connecting)
-                try await expectSilence(canary, wiretap, "while connecting")
+                try await oracle.expectSilence("while connecting")
             }
             try await lab.connect()
-            try await expectSilence(canary, wiretap, "while connected")
+            try await oracle.expectSilence("while connected")
             let middle = try await lab.path()[1]
             try await lab.without(middle, "KILL") {
                 try await eventually("another middle serves") {
-                    try await expectSilence(canary, wiretap, "while recovering")
+                    try await oracle.expectSilence("while recovering")
                     return try await !lab.path().contains(middle)
                 }
             }
@@ -108,21 +65,19 @@ extension EndToEnd {
                 #expect(up.status == 0, "\(up.message)")
                 #expect(try await lab.status().exit?.country == country)
             }
-            try await expectSilence(canary, wiretap, "while switching exits")
+            try await oracle.expectSilence("while switching exits")
             // `down` lets it sing again: the wiretap was not deaf.
             try await lab.disconnect()
-            try await eventually("the canary is heard after down") {
-                wiretap.hasHeard(try targets)
-            }
+            try await oracle.expectSong("after down")
         }
 
         @Test("row 33: a daemon that is killed and started again lets nothing out until down")
         func daemonKilled() async throws {
-            let (canary, wiretap) = try await listen()
+            let oracle = try await LeakOracle(lab)
             try await lab.connect()
-            wiretap.clear()
+            oracle.wiretap.clear()
             try await lab.kill("client")
-            try await expectSilence(canary, wiretap, "while no daemon runs")
+            try await oracle.expectSilence("while no daemon runs")
 
             let daemon = try startDaemon()
             try await eventually("the daemon answers") {
@@ -131,19 +86,17 @@ extension EndToEnd {
             let status = try await lab.status()
             #expect(status.state == .blocked)
             #expect(status.reason?.contains("umbel down") == true)
-            try await expectSilence(canary, wiretap, "while the new daemon waits")
+            try await oracle.expectSilence("while the new daemon waits")
             try await lab.connect()
             try await lab.expectAnswer(from: "203.0.113.10")
-            try await expectSilence(canary, wiretap, "while it is connected again")
+            try await oracle.expectSilence("while it is connected again")
 
             daemon.send(SIGTERM)
             #expect(try await daemon.status() == 0)
-            try await expectSilence(canary, wiretap, "after the daemon has ended in order")
+            try await oracle.expectSilence("after the daemon has ended in order")
             try await lab.start("client")
             try await lab.disconnect()
-            try await eventually("the canary is heard after down") {
-                wiretap.hasHeard(try targets)
-            }
+            try await oracle.expectSong("after down")
             try await lab.connect()
         }
 
@@ -220,7 +173,7 @@ extension EndToEnd {
 
         @Test("row 37: rules that somebody flushes or deletes come back")
         func flushed() async throws {
-            let (canary, wiretap) = try await listen()
+            let oracle = try await LeakOracle(lab)
             try await lab.connect()
             let rules = try await lab.run("client", "nft list ruleset")
             #expect(rules.contains("table inet umbel_lock"))
@@ -229,27 +182,27 @@ extension EndToEnd {
                 try await lab.run("client", "nft list ruleset") == rules
             }
             print("row 37: the lock was back after \(outage)")
-            wiretap.clear()
-            try await expectSilence(canary, wiretap, "after the lock was put back")
+            oracle.wiretap.clear()
+            try await oracle.expectSilence("after the lock was put back")
 
             try await lab.run("client", "nft flush chain inet umbel_lock leave")
             try await eventually("the chain is back") {
                 try await lab.run("client", "nft list ruleset") == rules
             }
             // The routes alone lead nothing out: the lock stands.
-            wiretap.clear()
+            oracle.wiretap.clear()
             for family in ["-4", "-6"] {
                 try await lab.run("client", "ip \(family) rule del priority 7565")
             }
             try await eventually("the rules of routing are back") {
                 try await lab.outcome("client", ["ping", "-c1", "-W2", "203.0.113.10"]).status == 0
             }
-            try await expectSilence(canary, wiretap, "while the routes were gone")
+            try await oracle.expectSilence("while the routes were gone")
             try await lab.run("client", "ip link delete umbel0")
             try await eventually("the interface is back") {
                 try await lab.outcome("client", ["ping", "-c1", "-W2", "203.0.113.10"]).status == 0
             }
-            try await expectSilence(canary, wiretap, "while the interface was gone")
+            try await oracle.expectSilence("while the interface was gone")
             #expect(try await lab.state() == .connected)
         }
 

@@ -194,6 +194,74 @@ extension EndToEnd {
             #expect(try await picture("stranger") == before)
         }
 
+        @Test("without IPv6 a client connects over IPv4, and leaves no trace (R5)")
+        func noIPv6() async throws {
+            let settings = ["all", "default"].map { "net.ipv6.conf.\($0).disable_ipv6" }
+            for setting in settings { try await lab.run("stranger", "sysctl -qw \(setting)=1") }
+            try await withDaemon([]) { socket in
+                let up = try await lab.outcome(
+                    "stranger",
+                    [Lab.umbel, "up", "--wait", "--socket", socket],
+                    seconds: 60
+                )
+                #expect(up.status == 0, "\(up.message)")
+                let curl = "curl -sS --max-time 30 -o /dev/null http://203.0.113.10/"
+                try await lab.run("stranger", curl)
+                let check = try await lab.outcome(
+                    "stranger",
+                    [Lab.umbel, "netcheck", "--socket", socket]
+                )
+                #expect(check.status == 0)
+                #expect(check.output.contains("IPv6  no way out"))
+                let down = try await lab.outcome(
+                    "stranger",
+                    [Lab.umbel, "down", "--socket", socket]
+                )
+                #expect(down.status == 0, "\(down.message)")
+            }
+            for setting in settings { try await lab.run("stranger", "sysctl -qw \(setting)=0") }
+            for line in [
+                "ip address replace 2001:db8:d::9/48 dev eth0 nodad",
+                "ip -6 route replace default via 2001:db8:d::1 dev eth0",
+            ] {
+                try await lab.run("stranger", line)
+            }
+        }
+
+        @Test("on a full disk a client says so, and locks nothing it could not unlock")
+        func fullDisk() async throws {
+            let client = try await configuration(like: "client")
+            let before = try await picture("stranger")
+            let full = """
+                mount -t tmpfs -o size=16k none \(client.folder)/state
+                dd if=/dev/zero of=\(client.folder)/state/fill bs=1k 2>/dev/null
+                exec "$@"
+                """
+            let start = [Lab.umbel, "daemon", "--config", client.file]
+            let daemon = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                ["unshare", "-m", "sh", "-c", full, "-"] + start
+            )
+            try await eventually("the daemon is ready, or has said why not") {
+                daemon.output.contains("ready on") || !daemon.isRunning
+            }
+            if daemon.isRunning {
+                let up = try await lab.outcome(
+                    "stranger",
+                    [Lab.umbel, "up", "--socket", "\(client.folder)/control.sock"]
+                )
+                expectRefusal(up, status: 1, "\(client.folder)/state")
+                daemon.send(SIGTERM)
+                #expect(try await daemon.status() == 0)
+            } else {
+                #expect(daemon.output.contains("\(client.folder)/state"))
+                #expect(daemon.output.contains("hint: "))
+                #expect([1, 69, 78].contains(try await daemon.status()))
+            }
+            #expect(try await picture("stranger") == before)
+        }
+
         private func picture(_ host: String) async throws -> String {
             var text = ""
             for command in ["ip rule", "ip -6 rule", "ip -brief link", "nft list ruleset"] {

@@ -53,6 +53,47 @@ struct LedgerTests {
         #expect(try world.ask(0, .grant(grant)) == .refused(.malformed))
     }
 
+    @Test("what a mint could not tell before it died it tells when it is back, and forgets then")
+    func gossipSurvives() throws {
+        let world = try MintWorld(seed: 3)
+        func grant(_ id: UInt8) -> MintRequest {
+            var grant = MintGrant(
+                id: Bytes32([UInt8](repeating: id, count: 32)) ?? .zero,
+                account: world.account.publicKey,
+                amount: Credits(ticks: 7)
+            )
+            for index in 0..<2 as Range<Int> {
+                grant.sign(
+                    as: UInt8(index),
+                    with: world.admins[index],
+                    network: MintWorld.network
+                )
+            }
+            return .grant(grant)
+        }
+        func balances() -> [Credits] {
+            world.mints.map { $0.ledger.balance(of: world.account.publicKey) }
+        }
+        world.unreachable = [1, 2, 3]
+        #expect(try world.ask(0, grant(1)) == .taken([]))
+        try world.settle()
+        #expect(balances() == [Credits(ticks: 7), .zero, .zero, .zero])
+        // Its memory is gone, and what waited in it.
+        world.unreachable = [2, 3]
+        try world.crash(0)
+        try world.settle()
+        #expect(balances() == [Credits(ticks: 7), Credits(ticks: 7), .zero, .zero])
+        world.unreachable = []
+        try world.crash(0)
+        try world.settle()
+        #expect(balances() == Array(repeating: Credits(ticks: 7), count: 4))
+        // The next commit takes what all have heard off the disk.
+        #expect(try world.ask(0, grant(2)) == .taken([]))
+        try world.settle()
+        #expect(world.disks[0].count { $0.key.table == Outbox.table && $0.value != [] } == 1)
+        #expect(balances() == Array(repeating: Credits(ticks: 14), count: 4))
+    }
+
     @Test(
         "row 65: each way in which a voucher can be wrong is refused by its relay and by the mints"
     )

@@ -17,7 +17,7 @@ final class MintWorld {
         case job(mint: Int, MintJob)
         case commit(mint: Int, [RecordWrite])
         case reply(mint: Int, token: UInt64, MintReply)
-        case tell(mint: Int, MintRequest)
+        case tell(mint: Int, number: UInt64, MintRequest, to: [UInt8])
     }
 
     /// Where a mint may die.
@@ -77,6 +77,8 @@ final class MintWorld {
     var log: [[UInt8]] = []
     /// Mints that vote for anything and sign whatever they are asked to.
     var byzantine: Set<Int> = []
+    /// Mints that no other mint reaches.
+    var unreachable: Set<Int> = []
 
     init(seed: UInt64, setVersion: UInt32 = 0) throws {
         random = RandomGenerator(testSeed: seed)
@@ -118,6 +120,7 @@ final class MintWorld {
     ) throws -> TicketNetwork {
         var parameters = NetworkParameters.lab
         parameters.ticketEpochSeconds = epochSeconds
+        parameters.voucherBatch = 16
         parameters.mintSetVersion = setVersion
         let announcements = try keys.enumerated().map { index, key in
             let ders = try signingKeys[index].map { try $0.publicKey().der }
@@ -214,7 +217,8 @@ final class MintWorld {
             case .reply(let token, let reply):
                 events.append(.reply(mint: index, token: token, reply))
             case .job(let job): events.append(.job(mint: index, job))
-            case .tell(let request): events.append(.tell(mint: index, request))
+            case .tell(let number, let request, let others):
+                events.append(.tell(mint: index, number: number, request, to: others))
             case .announce: break
             }
         }
@@ -229,7 +233,9 @@ final class MintWorld {
         }
         events.removeAll { event in
             switch event {
-            case .job(index, _), .commit(index, _), .reply(index, _, _), .tell(index, _): true
+            case .job(index, _), .commit(index, _), .reply(index, _, _),
+                .tell(index, _, _, _):
+                true
             case .ask(_, index, _): true
             default: false
             }
@@ -237,6 +243,7 @@ final class MintWorld {
         let lost = askers.filter { $0.key % 4 == UInt64(index) }
         for token in lost.keys { askers[token] = nil }
         mints[index] = try makeMint(index)
+        drain(index)
         for number in unheard + lost.values.sorted() { wallet { $0.failed(number, now: now) } }
     }
 
@@ -269,7 +276,7 @@ final class MintWorld {
         if random.happens(permille: crashPermille) {
             switch event {
             case .ask(_, let mint, _), .job(let mint, _), .commit(let mint, _),
-                .reply(let mint, _, _), .tell(let mint, _):
+                .reply(let mint, _, _), .tell(let mint, _, _, _):
                 events.append(event)
                 try crash(mint)
             case .walletWork, .walletStore:
@@ -325,10 +332,12 @@ final class MintWorld {
             let copy = try MintReply(parsing: reply.encoded)
             log.append(reply.encoded)
             wallet { $0.receive(copy, to: number, now: now, at: wall) }
-        case .tell(let index, let request):
-            for other in mints.indices where other != index {
-                mints[other].receive(request, token: 0, at: wall)
+        case .tell(let index, let number, let request, let others):
+            for other in others.map(Int.init) where !unreachable.contains(other) {
+                mints[other].receive(try MintRequest(parsing: request.encoded), token: 0, at: wall)
                 drain(other)
+                mints[index].told(number, to: UInt8(clamping: other))
+                drain(index)
             }
         }
     }
@@ -387,7 +396,8 @@ final class MintWorld {
             case .job(let job): mints[index].finish(job.run(), at: wall)
             case .reply(token, let answer): reply = answer
             case .reply, .announce: break
-            case .tell(let request): events.append(.tell(mint: index, request))
+            case .tell(let number, let request, let others):
+                events.append(.tell(mint: index, number: number, request, to: others))
             }
         }
         return reply

@@ -45,6 +45,7 @@ struct CommandBatchTests {
                 try RecordStore(path: "\(folder)/vouchers.sqlite"),
                 logger: Logger(label: "test")
             ) { _ in },
+            keyLog: nil,
             logger: Logger(label: "test")
         )
         // Circuits it does not know: it answers each with a command to forget it.

@@ -32,12 +32,14 @@ struct MintForwardingTests {
         #expect(request.flatMap { forwarding.finish($0.token) } == nil)
     }
 
-    @Test("a circuit has one request under way; a new number forgets what was not whole")
-    func single() {
+    @Test("a circuit has four requests under way; a new number forgets what was not whole")
+    func fourUnderWay() {
         var forwarding = MintForwarding(now: start)
         #expect(forwarding.take(parts(1, 9_000)[0], from: circuit, now: start) == .taken)
-        #expect(forwarding.take(parts(2, 10)[0], from: circuit, now: start) == .whole)
-        #expect(forwarding.take(parts(3, 10)[0], from: circuit, now: start) == .busy)
+        for id in 2...5 as ClosedRange<UInt16> {
+            #expect(forwarding.take(parts(id, 10)[0], from: circuit, now: start) == .whole)
+        }
+        #expect(forwarding.take(parts(6, 10)[0], from: circuit, now: start) == .busy)
         let other = CircuitID(rawValue: 8)
         #expect(forwarding.take(parts(3, 10)[0], from: other, now: start) == .whole)
         let first = forwarding.next()

@@ -318,7 +318,7 @@ struct PaymentDeskTests {
     func firstContact() throws {
         let bench = try Bench()
         let first = bench.open(.first, isContact: true)
-        #expect(first?.cellLimit == 64)
+        #expect(first?.cellLimit == 256)
         #expect(first?.carriesPackets == false)
         for seconds in [1, 10, 100] as [UInt64] {
             bench.desk.counted(
@@ -328,7 +328,7 @@ struct PaymentDeskTests {
             )
         }
         bench.settle()
-        #expect(bench.allowances.map(\.cellLimit) == [112, 544, 773])
+        #expect(bench.allowances.map(\.cellLimit) == [304, 736, 773])
         #expect(bench.allowances.allSatisfy { !$0.carriesPackets })
     }
 

@@ -137,7 +137,7 @@ final class ShardBench {
     var waitingByteCount: Int { shard.waitingByteCount }
 
     func beginBatch() {
-        shard.noteReceiveQueue(byteCount: 0)
+        shard.noteReceiveQueue(byteCount: 0, now: now)
     }
 
     /// Hands a datagram to the shard.

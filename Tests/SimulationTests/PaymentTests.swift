@@ -31,11 +31,11 @@ struct PaymentTests {
     func paid() throws {
         let world = try World(settings(1))
         let (client, path) = try download(1_000_000, world)
-        for (index, relay) in path.enumerated() {
-            let parameters = relay.control.earnings
-            #expect(parameters.served > 0, "relay \(relay.index) earned nothing")
-            // Filled to a class where the voucher ends with the circuit.
-            if index > 0 { #expect(parameters.served.isMultiple(of: 16)) }
+        for relay in path {
+            let earnings = relay.control.earnings
+            #expect(earnings.served > 0, "relay \(relay.index) earned nothing")
+            // Filled to a class: middle and exit with the circuit, the guard with its last one.
+            #expect(earnings.served.isMultiple(of: 16), "relay \(relay.index)")
             #expect(relay.counters.unpaidCells == 0)
         }
         let served = world.relays.reduce(0) { $0 + $1.control.earnings.served }
@@ -82,7 +82,7 @@ struct PaymentTests {
             // What was marked as shown ahead of use counts as spent: some strides for each voucher
             // that was being spent.
             #expect(served <= spent)
-            #expect(spent <= served + 2 * 64 + 4 * 32)
+            #expect(spent <= served + 2 * 256 + 4 * 32)
             world.expectSound()
         }
     }
@@ -119,6 +119,34 @@ struct PaymentTests {
         }
         #expect(client.wallet { $0.sums.reclaimed } > 0)
         #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+        world.expectSound()
+    }
+
+    @Test("a guard's voucher is filled at the end of its last circuit, and never after a fault")
+    func guardClass() throws {
+        let world = try World(settings(8))
+        let (client, host) = try world.connectedClient(within: .seconds(20))
+        var download = Stream.Settings()
+        download.byteCount = 2_000_000
+        let first = host.startStream(download)
+        #expect(world.run(within: .seconds(60)) { first.isFinished }, "\(client.history)")
+        let path = client.currentPath(of: host)
+        // The middle dies: the circuit ends by a fault, and another one over the guard goes on.
+        world.kill(path[1])
+        let second = host.startStream(download)
+        #expect(world.run(within: .seconds(60)) { second.isFinished }, "\(client.history)")
+        #expect(client.currentPath(of: host)[0] === path[0])
+        let worked =
+            path[0].counters.forwardCells + path[0].counters.deliveredCells
+            + path[0].counters.backwardCells
+        let paid = path[0].control.earnings.served
+        // Ahead by a few ticks on each circuit, and by no class.
+        #expect(paid <= worked / 256 + 2 * 5, "\(paid) ticks for \(worked) cells")
+        client.closeTunnel(host)
+        world.run(for: .seconds(2))
+        let filled = path[0].control.earnings.served
+        #expect(filled.isMultiple(of: 16))
+        #expect(filled >= paid)
         world.expectSound()
     }
 

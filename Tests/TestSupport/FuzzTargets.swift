@@ -2,6 +2,7 @@ import Base
 import Directory
 import Flows
 import Links
+import ProxyServer
 import Wire
 
 /// One decoder as a fuzzer sees it: bytes in, and a stop of the program where a promise is broken.
@@ -152,6 +153,32 @@ public struct FuzzTarget: Sendable {
             for index in 0..<tunnel.segmentCount { _ = tunnel.byteCount(ofSegment: index) }
             _ = header
         },
+        FuzzTarget("proxy-handshake") { bytes in
+            // In pieces as in one: what is asked for must not depend on how bytes arrive.
+            var whole = ProxyHandshake()
+            whole.receive(bytes)
+            var pieces = ProxyHandshake()
+            let atOnce = steps(of: &whole)
+            var apart = steps(of: &pieces)
+            for byte in bytes.prefix(2_048) {
+                guard apart.result == nil else { break }
+                pieces.receive([byte])
+                let more = steps(of: &pieces)
+                apart = (apart.answers + more.answers, more.result)
+            }
+            guard bytes.count <= 2_048 else { return }
+            precondition(atOnce.answers == apart.answers, "answers depend on pieces")
+            precondition(atOnce.result == apart.result, "requests depend on pieces")
+        },
+        FuzzTarget("socks-datagram") { bytes in
+            guard let datagram = try? SocksDatagram(parsing: bytes),
+                case .address(let address) = datagram.host
+            else { return }
+            let source = SocketAddress(ip: address, port: datagram.port)
+            let again = SocksDatagram.encoded(datagram.payload, from: source)
+            let read = try? SocksDatagram(parsing: again)
+            precondition(read?.host == datagram.host && read?.payload == datagram.payload)
+        },
         FuzzTarget("records") { bytes in
             var cursor = RecordCursor(payload: 0..<bytes.count)
             var count = 0
@@ -162,6 +189,24 @@ public struct FuzzTarget: Sendable {
             }
         },
     ]
+
+    /// Takes steps until more bytes are needed (`result` is `nil`), or it has come to an end.
+    private static func steps(
+        of handshake: inout ProxyHandshake
+    ) -> (answers: [[UInt8]], result: Result<ProxyRequest, ProxyError>?) {
+        var answers: [[UInt8]] = []
+        while true {
+            do throws(ProxyError) {
+                switch try handshake.next() {
+                case .more: return (answers, nil)
+                case .answer(let bytes): answers.append(bytes)
+                case .request(let request): return (answers, .success(request))
+                }
+            } catch {
+                return (answers, .failure(error))
+            }
+        }
+    }
 
     private static func same(_ left: [UInt8]?, _ right: [UInt8], ignoring range: Range<Int> = 0..<0)
     {

@@ -90,9 +90,9 @@ struct QuestionTests {
             #expect(all.status == 0)
             #expect(
                 all.output == """
-                    HOP  RELAY  SENT  RECEIVED  MIN ms  AVG ms  MAX ms
-                      1  iris      2         2     1.0     1.5     2.0
-                      2  rose      2         1     3.0     3.0     3.0
+                    HOP  RELAY  SENT   LOSS  MIN ms  AVG ms  P99 ms  MAX ms
+                      1  iris      2   0.0%    1.00    1.50    2.00    2.00
+                      2  rose      2  50.0%    3.00    3.00    3.00    3.00
 
                     """
             )

@@ -122,7 +122,7 @@ final class ScriptedDaemon: ClientService {
         note("close \(id.rawValue)")
     }
 
-    private func note(_ call: String) {
+    func note(_ call: String) {
         asked.withLock { $0.append(call) }
     }
 
@@ -130,6 +130,35 @@ final class ScriptedDaemon: ClientService {
     func serving(
         group: String? = nil,
         _ operation: (_ socket: String) async throws -> Void
+    ) async throws {
+        try await serving(group: group, operation) { server, ready in
+            try await server.serve(
+                self,
+                wallet: NoWallet(),
+                protection: self,
+                onReady: ready
+            )
+        }
+    }
+
+    /// Serves this daemon with a wallet and a view into its circuits while `operation` runs.
+    func serving(
+        wallet: some WalletService,
+        circuits: some CircuitService,
+        _ operation: (_ socket: String) async throws -> Void
+    ) async throws {
+        try await serving(group: nil, operation) { server, ready in
+            try await server.serve(self, wallet: wallet, circuits: circuits, onReady: ready)
+        }
+    }
+
+    private func serving(
+        group: String?,
+        _ operation: (_ socket: String) async throws -> Void,
+        by serve:
+            @escaping @Sendable (
+                ControlServer, @escaping @Sendable () async -> Void
+            ) async throws -> Void
     ) async throws {
         let folder = "/tmp/umbel-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
@@ -144,7 +173,7 @@ final class ScriptedDaemon: ClientService {
         )
         let task = Task {
             defer { becameReady.finish() }
-            try await server.serve(self) { becameReady.finish() }
+            try await serve(server) { becameReady.finish() }
         }
         for await _ in ready {}
         let result: Result<Void, any Error>

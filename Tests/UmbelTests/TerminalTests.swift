@@ -135,17 +135,34 @@ struct TerminalTests {
 
     @Test("Progress that stands still says for how long and why")
     func stuck() {
-        let report = StatusReport(
-            state: .connecting,
-            reason: "no authority answers",
-            progress: .init(percent: 45, stage: "directory", detail: "fetching consensus"),
-            since: 0
-        )
-        let line = "connecting 45% - fetching consensus"
-        #expect(ProgressLine.text(report, unchangedFor: 4) == line)
+        func text(unchanged: UInt64, after wait: Duration = .zero, showsTime: Bool) -> String {
+            let report = StatusReport(
+                state: .connecting,
+                reason: "no authority answers",
+                progress: .init(
+                    percent: 20,
+                    stage: "directory",
+                    detail: "fetching the list of relays",
+                    elapsed: unchanged + 1_000,
+                    unchanged: unchanged
+                ),
+                since: 0
+            )
+            return ProgressLine.text(report, after: wait, showsTime: showsTime)
+        }
+        let line = "connecting 20% - fetching the list of relays"
+        #expect(text(unchanged: 4_900, showsTime: false) == line)
+        #expect(text(unchanged: 3_100, showsTime: true) == line + " (4 s)")
+        // What a log reads does not change with time alone.
+        for seconds in [0, 1, 100] {
+            #expect(
+                text(unchanged: 5_000, after: .seconds(seconds), showsTime: false)
+                    == line + " (stuck: no authority answers)"
+            )
+        }
         #expect(
-            ProgressLine.text(report, unchangedFor: 5)
-                == line + " (stuck for 5 s: no authority answers)"
+            text(unchanged: 4_000, after: .seconds(3), showsTime: true)
+                == line + " (stuck for 7 s: no authority answers)"
         )
     }
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
@@ -13,8 +14,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,15 +51,17 @@ static int write_file(const char *path, const char *text, int flags)
     return code;
 }
 
-static clinux_step_failure enter_namespaces(void)
+static clinux_step_failure enter_namespaces(bool *is_user_namespace)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
+    *is_user_namespace = false;
     if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0) {
         if (errno != EPERM)
             return failure(CLINUX_STEP_NAMESPACES, errno);
         if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) < 0)
             return failure(CLINUX_STEP_NAMESPACES, errno);
+        *is_user_namespace = true;
         char line[64];
         int code = write_file("/proc/self/setgroups", "deny", 0);
         if (code == 0) {
@@ -183,6 +188,78 @@ static int set_up_resolver(const clinux_isolated_setup *setup)
     return code;
 }
 
+// Lets this group ping without rights; where the kernel refuses, ping alone fails.
+static void allow_ping(void)
+{
+    char range[64];
+    snprintf(range, sizeof range, "%u %u\n", getegid(), getegid());
+    (void)write_file("/proc/sys/net/ipv4/ping_group_range", range, 0);
+}
+
+#define RIGHT(name) (UINT64_C(1) << (name))
+
+// What root keeps: files, users and the network it is in. None of it leads into another namespace
+// or changes interfaces, routes or rules of this one.
+static const uint64_t root_rights =
+    RIGHT(CAP_CHOWN) | RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_FOWNER) | RIGHT(CAP_FSETID)
+    | RIGHT(CAP_KILL) | RIGHT(CAP_SETGID) | RIGHT(CAP_SETUID) | RIGHT(CAP_NET_BIND_SERVICE)
+    | RIGHT(CAP_NET_RAW);
+// What a program needs that makes further network namespaces for its own threads.
+static const uint64_t network_rights = RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_NET_ADMIN);
+
+static int set_rights(uint64_t kept, bool is_handed_on)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        uint32_t word = (uint32_t)(kept >> (32 * i));
+        data[i] = (struct __user_cap_data_struct){
+            .effective = word,
+            .permitted = word,
+            .inheritable = is_handed_on ? word : 0,
+        };
+    }
+    return syscall(SYS_capset, &header, data) < 0 ? errno : 0;
+}
+
+// Leaves this process, and whatever it executes, `kept` of its rights; then asks the kernel whether
+// that is so. `is_handed_on`: the command has them too where it is not root.
+static int keep_rights(uint64_t kept, bool is_handed_on)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (syscall(SYS_capget, &header, data) < 0)
+        return errno;
+    uint64_t held = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    for (int right = 0; right < 64; right++) {
+        int is_bound = prctl(PR_CAPBSET_READ, right, 0, 0, 0);
+        if (is_bound < 0)
+            break;  // The kernel knows no further ones.
+        if (is_bound > 0 && (kept >> right & 1) == 0
+            && prctl(PR_CAPBSET_DROP, right, 0, 0, 0) < 0)
+            return errno;
+    }
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return errno;
+    int code = set_rights(kept & held, is_handed_on);
+    if (code != 0)
+        return code;
+    for (int right = 0; right < 64 && is_handed_on; right++) {
+        if ((kept & held) >> right & 1
+            && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, right, 0, 0) < 0)
+            return errno;
+    }
+    for (int right = 0; right < 64; right++) {
+        int is_bound = prctl(PR_CAPBSET_READ, right, 0, 0, 0);
+        if (is_bound > 0 && (kept >> right & 1) == 0)
+            return EPERM;
+    }
+    if (syscall(SYS_capget, &header, data) < 0)
+        return errno;
+    held = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    return (held & ~kept) == 0 ? 0 : EPERM;
+}
+
 static clinux_step_failure set_up(const clinux_isolated_setup *setup)
 {
     int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -190,11 +267,14 @@ static clinux_step_failure set_up(const clinux_isolated_setup *setup)
         return failure(CLINUX_STEP_LOOPBACK, errno);
     int code = bring_up(handle, "lo");
     clinux_step_failure result =
-        code == 0 ? set_up_ipv4(handle, setup) : failure(CLINUX_STEP_LOOPBACK, code);
+        code != 0                  ? failure(CLINUX_STEP_LOOPBACK, code)
+        : setup->interface[0] == 0 ? success
+                                   : set_up_ipv4(handle, setup);
     close(handle);
-    if (result.code == 0)
+    if (result.code == 0 && setup->interface[0] != 0)
         result = set_up_ipv6(setup);
     if (result.code == 0) {
+        allow_ping();
         code = set_up_resolver(setup);
         if (code != 0)
             result = failure(CLINUX_STEP_RESOLVER, code);
@@ -214,7 +294,8 @@ static void restore_signals(void)
 
 static _Noreturn void become(char *const *argv, int channel)
 {
-    clinux_step_failure result = enter_namespaces();
+    bool is_user_namespace;
+    clinux_step_failure result = enter_namespaces(&is_user_namespace);
     send(channel, &result, sizeof result, MSG_NOSIGNAL);
     if (result.code != 0)
         _exit(1);
@@ -223,6 +304,14 @@ static _Noreturn void become(char *const *argv, int channel)
     if (recv(channel, &setup, sizeof setup, 0) != (ssize_t)sizeof setup)
         _exit(1);  // The launcher has gone.
     result = set_up(&setup);
+    if (result.code == 0) {
+        uint64_t kept = setup.is_network_maker ? network_rights
+            : is_user_namespace                ? 0
+                                               : root_rights;
+        int code = keep_rights(kept, setup.is_network_maker);
+        if (code != 0)
+            result = failure(CLINUX_STEP_RIGHTS, code);
+    }
     if (result.code == 0) {
         restore_signals();
         execvp(argv[0], argv);
@@ -289,6 +378,8 @@ static const struct {
     {SIGQUIT, SIG_IGN},
     {SIGTERM, pass_on},
     {SIGHUP, pass_on},
+    {SIGUSR1, pass_on},
+    {SIGUSR2, pass_on},
 };
 
 enum { HANDLED_COUNT = sizeof handled / sizeof *handled };
@@ -347,4 +438,60 @@ void clinux_die_by_signal(int signal)
     sigaddset(&only, signal);
     pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     kill(getpid(), signal);
+}
+
+// MARK: Threads
+
+int clinux_thread_leave_network(void)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        return -errno;
+    int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (handle < 0)
+        return -errno;
+    int code = bring_up(handle, "lo");
+    close(handle);
+    return code == 0 ? (int)syscall(SYS_gettid) : -code;
+}
+
+clinux_step_failure clinux_thread_set_up(const clinux_isolated_setup *setup)
+{
+    int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (handle < 0)
+        return failure(CLINUX_STEP_INTERFACE, errno);
+    clinux_step_failure result = set_up_ipv4(handle, setup);
+    close(handle);
+    return result.code == 0 ? set_up_ipv6(setup) : result;
+}
+
+bool clinux_thread_has_interface(const char *name)
+{
+    return if_nametoindex(name) != 0;
+}
+
+int clinux_loopback_listen(bool is_v6, uint16_t port, int kind)
+{
+    bool is_stream = kind == CLINUX_LISTEN_TCP;
+    int type = (is_stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK;
+    int fd = socket(is_v6 ? AF_INET6 : AF_INET, type, 0);
+    if (fd < 0)
+        return -errno;
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+    four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    six.sin6_addr = in6addr_loopback;
+    const struct sockaddr *address =
+        is_v6 ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
+    int on = 1;
+    if (is_stream)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int result = bind(fd, address, is_v6 ? sizeof six : sizeof four);
+    if (result == 0 && is_stream)
+        result = listen(fd, SOMAXCONN);
+    if (result < 0) {
+        int code = errno;
+        close(fd);
+        return -code;
+    }
+    return fd;
 }

@@ -15,10 +15,13 @@ struct Cashier: ~Copyable {
     /// Time a circuit waits for vouchers before it is given up.
     static let lackLimit: TimeSpan = .seconds(10)
     /// Time a hop has to count what it was paid.
-    private static let countLimit: TimeSpan = .seconds(3)
-    private static let judgeInterval: TimeSpan = .seconds(4)
-    private static let judgeCells: UInt64 = 256
-    private static let askInterval: TimeSpan = .milliseconds(300)
+    static let countLimit: TimeSpan = .seconds(3)
+    /// Time by which the reports of one round may be apart.
+    static let wayTime: TimeSpan = .milliseconds(100)
+    static let queueTimeLimit: TimeSpan = .milliseconds(100)
+    static let judgeInterval: TimeSpan = .seconds(4)
+    static let judgeCells: UInt64 = 256
+    static let askInterval: TimeSpan = .milliseconds(300)
     private static let keepInterval: TimeSpan = .seconds(30)
     /// Numbers of stores that are not the wallet's.
     private static let ownNumbers: UInt64 = 1 << 63
@@ -35,14 +38,14 @@ struct Cashier: ~Copyable {
         case notice(Wallet.Notice)
     }
 
-    private var wallet: Wallet?
-    private var tickets: TicketNetwork?
-    private var parameters = NetworkParameters()
-    private var random: RandomGenerator
-    private var payments: [CircuitID: CircuitPayment] = [:]
-    private var guards: [NodeID: GuardVoucher] = [:]
-    private(set) var reputation: RelayReputation
-    private var steps: Deque<Step> = []
+    var wallet: Wallet?
+    var tickets: TicketNetwork?
+    var parameters = NetworkParameters()
+    var random: RandomGenerator
+    var payments: [CircuitID: CircuitPayment] = [:]
+    var guards: [NodeID: GuardVoucher] = [:]
+    var reputation: RelayReputation
+    var steps: Deque<Step> = []
     private var nextNumber = Cashier.ownNumbers
     private var keepAt: Instant = .distantFuture
     private var stock = VoucherStock()
@@ -108,13 +111,30 @@ struct Cashier: ~Copyable {
         )
     }
 
-    /// Relays of `ids` for which there is no voucher.
-    func unpayable(_ ids: [NodeID], at wall: WallTime) -> Set<NodeID> {
+    /// Relays of `ids` for which there is no voucher; with `hasRested`, none that was bought long
+    /// enough ago.
+    func unpayable(_ ids: [NodeID], hasRested: Bool, at wall: WallTime) -> Set<NodeID> {
+        switch wallet {
+        case .some(let wallet):
+            let payable = wallet.payable(at: wall, hasRested: hasRested)
+            return Set(ids.filter { !payable.contains($0) })
+        case .none: return []
+        }
+    }
+
+    /// Whether all hops of a circuit could be paid now, the guard being the first of `relays`.
+    func canPay(_ relays: [NodeID], at wall: WallTime) -> Bool {
+        guard isRequired(at: wall), let first = relays.first else { return false }
+        let open = guards[first]?.open
+        let isOpen = open.map { $0.left > 0 && isAccepted($0, at: wall) } ?? false
         switch wallet {
         case .some(let wallet):
             let payable = wallet.payable(at: wall)
-            return Set(ids.filter { !payable.contains($0) })
-        case .none: return []
+            return
+                (isOpen || payable.contains(first)
+                || wallet.resumable(for: first, at: wall) != nil)
+                && relays.dropFirst().allSatisfy(payable.contains)
+        case .none: return false
         }
     }
 
@@ -224,12 +244,24 @@ struct Cashier: ~Copyable {
     // MARK: Circuits
 
     /// Begins to pay for a circuit: it is used from now on.
-    mutating func begin(_ id: CircuitID, _ relays: [NodeID], now: Instant, wall: WallTime) {
+    ///
+    /// - Parameter carriesUser: whether it carries what a user does; else its end shows nothing of
+    ///   that, and its guard's voucher is not filled.
+    mutating func begin(
+        _ id: CircuitID,
+        _ relays: [NodeID],
+        windows: [UInt16],
+        carriesUser: Bool,
+        now: Instant,
+        wall: WallTime
+    ) {
         guard payments[id] == nil, relays.count == 3, isRequired(at: wall) else { return }
         payments[id] = CircuitPayment(
             relays,
             parameters: parameters,
             headStarts: (0..<3).map { _ in random.next(below: 4) },
+            windows: windows,
+            carriesUser: carriesUser,
             now: now
         )
         if keepAt == .distantFuture { keepAt = now + Self.keepInterval }
@@ -239,23 +271,27 @@ struct Cashier: ~Copyable {
     /// Ends what is paid for a circuit.
     ///
     /// - Parameter isOrderly: whether the client ends it, and nothing was wrong with it: then each
-    ///   voucher that ends with it is filled to its class.
+    ///   voucher that ends with it is filled to its class, and the guard's with its last circuit.
     /// - Returns: what the hops are to be told before it ends.
     mutating func end(_ id: CircuitID, isOrderly: Bool) -> [(hop: HopIndex, ControlMessage)] {
         guard let payment = payments.removeValue(forKey: id) else { return [] }
+        let isFilled = isOrderly && payment.blamed == nil
         var messages: [(hop: HopIndex, ControlMessage)] = []
         for offset in 1...2 {
             guard var open = payment.hops[offset].open, let hop = HopIndex(offset: offset) else {
                 continue
             }
             // What is not reserved is not shown: the class is then missed by a little.
-            if isOrderly, payment.hops[offset].stage == .standing, let top = open.topUp() {
+            if isFilled, payment.hops[offset].stage == .standing, let top = open.topUp() {
                 messages.append((hop, .payTick(top.place)))
             }
             _ = withWallet { $0.settle(open.name, spent: open.index) }
         }
         let relay = payment.hops[0].relay
         if guards[relay]?.busy == id { guards[relay]?.busy = nil }
+        if isFilled, payment.carriesUser, let attach = fillGuardVoucher(of: relay) {
+            messages.append((.first, .payAttach(attach)))
+        }
         return messages
     }
 
@@ -265,104 +301,6 @@ struct Cashier: ~Copyable {
         payments[id]?.note(counts)
         askForJudge(id, now: now)
         tend(id, now: now, wall: wall)
-    }
-
-    /// Learns that a hop drops cells for lack of pay: all say what they have.
-    mutating func heardUnpaid(_ id: CircuitID, now: Instant) {
-        guard let payment = payments[id], now - payment.askedAt >= Self.askInterval else { return }
-        payments[id]?.askedAt = now
-        // What is not paid for its losses is not paid for any more, and carries nothing.
-        if let blamed = payment.blamed { return leave(id, blamed) }
-        for hop in HopIndex.all { steps.append(.say(id, hop, .reportAsk)) }
-    }
-
-    private mutating func askForJudge(_ id: CircuitID, now: Instant) {
-        guard let payment = payments[id], payment.isStanding,
-            now - payment.judgedAt >= Self.judgeInterval,
-            payment.counts.total - payment.judgedCells >= Self.judgeCells,
-            payment.hops.allSatisfy({ !$0.isAsked })
-        else { return }
-        for hop in HopIndex.all {
-            payments[id]?.hops[hop.offset].isAsked = true
-            steps.append(.say(id, hop, .reportAsk))
-        }
-    }
-
-    /// Takes a hop's report.
-    mutating func receive(
-        _ report: HopReport,
-        from hop: HopIndex,
-        of id: CircuitID,
-        now: Instant,
-        wall: WallTime
-    ) {
-        guard let known = payments[id]?.hops[hop.offset] else { return }
-        do throws(HopPayer.Complaint) {
-            try payments[id]?.hops[hop.offset].payer.note(report)
-        } catch {
-            reputation.note(known.relay, isGood: false, at: wall)
-            return fail(id, hop, "hop \(hop.rawValue) counts cells that were not there")
-        }
-        let isWaiting =
-            UInt64(report.usedCells) / UInt64(max(1, known.tickCells))
-            >= UInt64(report.paidTicks) + HopPayer.credit
-        if isWaiting {
-            payments[id]?.hops[hop.offset].payer.noteUnpaid()
-            // At the guard ticks may have come over another circuit; elsewhere they were shown here.
-            if hop != .first, known.payer.paidTicks > UInt64(report.paidTicks),
-                known.lastPaid != .zero, now - known.lastPaid >= Self.countLimit
-            {
-                reputation.note(known.relay, isGood: false, at: wall)
-                return fail(id, hop, "hop \(hop.rawValue) does not count what it was paid")
-            }
-        }
-        if known.isAsked {
-            payments[id]?.hops[hop.offset].isAsked = false
-            payments[id]?.judge.note(report, at: hop.offset)
-            // Reports of two rounds are of two moments: only those of one are compared.
-            if payments[id]?.hops.contains(where: \.isAsked) == false {
-                judge(id, now: now, wall: wall)
-            }
-        }
-        tend(id, now: now, wall: wall)
-    }
-
-    private mutating func judge(_ id: CircuitID, now: Instant, wall: WallTime) {
-        guard let payment = payments[id] else { return }
-        // Reports are as far apart as the way is long: what is on it is not lost.
-        let verdict = payments[id]?.judge.judge(
-            skewPermille: 100_000_000_000 / max(1, (now - payment.judgedAt).nanoseconds)
-        )
-        payments[id]?.judgedAt = now
-        payments[id]?.judgedCells = payment.counts.total
-        guard let verdict = verdict ?? nil else { return }
-        switch verdict {
-        case .good:
-            for offset in 0..<3 {
-                reputation.note(payment.hops[offset].relay, isGood: true, at: wall)
-                payments[id]?.hops[offset].payer.isSuspended = false
-            }
-            payments[id]?.blamed = nil
-        case .bad(let near, let far):
-            blame(near, far, of: id, at: wall)
-        case .leave(let near, let far):
-            blame(near, far, of: id, at: wall)
-            leave(id, (near, far))
-        }
-    }
-
-    private mutating func leave(_ id: CircuitID, _ places: (near: Int, far: Int)) {
-        fail(id, nil, "too much is lost between hops \(places.near) and \(places.far)")
-    }
-
-    /// Notes the ends of a segment that loses too much, and pays them nothing until it is better.
-    private mutating func blame(_ near: Int, _ far: Int, of id: CircuitID, at wall: WallTime) {
-        guard let payment = payments[id] else { return }
-        payments[id]?.blamed = (near, far)
-        for place in [near, far] where (1...3).contains(place) {
-            reputation.note(payment.hops[place - 1].relay, isGood: false, at: wall)
-            payments[id]?.hops[place - 1].payer.isSuspended = true
-        }
     }
 
     /// Takes a hop's answer to a voucher.
@@ -388,45 +326,7 @@ struct Cashier: ~Copyable {
         tend(id, now: now, wall: wall)
     }
 
-    private mutating func receiveFromGuard(
-        _ result: PayResult,
-        of id: CircuitID,
-        _ payment: CircuitPayment,
-        now: Instant,
-        wall: WallTime
-    ) {
-        let relay = payment.hops[0].relay
-        guard guards[relay]?.busy == id else { return }
-        guards[relay]?.busy = nil
-        switch result.status {
-        case .taken:
-            if guards[relay]?.isShown == false { payments[id]?.hops[0].payer.notePaid(1) }
-            guards[relay]?.isShown = true
-            payments[id]?.hops[0].stage = .standing
-        case .seen where guards[relay]?.isShown == false:
-            // Opened over a circuit that is gone, and its answer with it.
-            guards[relay]?.isShown = true
-        case .unknown, .invalid, .epoch:
-            // It was taken before: the guard may have lost its book, or its clock is ahead. Once.
-            let isFirst = guards[relay]?.isShown == true && !payment.hops[0].wasRefused
-            dropGuardVoucher(relay)
-            guard isFirst else { return refused(result.status, by: .first, of: id, at: wall) }
-            payments[id]?.hops[0].wasRefused = true
-        case .seen, .keys, .full:
-            dropGuardVoucher(relay)
-            return refused(result.status, by: .first, of: id, at: wall)
-        }
-        for other in payments.keys.sorted() where payments[other]?.hops[0].relay == relay {
-            tend(other, now: now, wall: wall)
-        }
-    }
-
-    private mutating func dropGuardVoucher(_ relay: NodeID) {
-        guard let open = guards.removeValue(forKey: relay)?.open else { return }
-        _ = withWallet { $0.settle(open.name, spent: open.index) }
-    }
-
-    private mutating func refused(
+    mutating func refused(
         _ status: PayResult.Status,
         by hop: HopIndex,
         of id: CircuitID,
@@ -440,11 +340,11 @@ struct Cashier: ~Copyable {
         fail(id, hop, "hop \(hop.rawValue) does not take a voucher (\(status))")
     }
 
-    private mutating func fail(_ id: CircuitID, _ hop: HopIndex?, _ reason: String) {
+    mutating func fail(_ id: CircuitID, _ hop: HopIndex?, _ reason: String) {
         steps.append(.fail(id, hop, reason))
     }
 
-    private mutating func noteStanding(_ id: CircuitID) {
+    mutating func noteStanding(_ id: CircuitID) {
         guard let payment = payments[id], !payment.isStanding,
             payment.hops.allSatisfy({ $0.stage == .standing })
         else { return }
@@ -454,7 +354,7 @@ struct Cashier: ~Copyable {
 
     // MARK: Paying
 
-    private mutating func tendLacking(now: Instant, wall: WallTime) {
+    mutating func tendLacking(now: Instant, wall: WallTime) {
         for id in payments.keys.sorted()
         where payments[id]?.hops.contains(where: { $0.stage == .lacking }) == true {
             tend(id, now: now, wall: wall)
@@ -462,13 +362,13 @@ struct Cashier: ~Copyable {
     }
 
     /// Pays each hop what it is owed.
-    private mutating func tend(_ id: CircuitID, now: Instant, wall: WallTime) {
+    mutating func tend(_ id: CircuitID, now: Instant, wall: WallTime) {
         guard let payment = payments[id] else { return }
         tendGuard(id, owed: payment.hops[0].payer.owed, now: now, wall: wall)
         for offset in 1...2 { tend(id, offset, owed: payment.hops[offset].payer.owed, now, wall) }
     }
 
-    private mutating func tend(
+    mutating func tend(
         _ id: CircuitID,
         _ offset: Int,
         owed: UInt64,
@@ -516,10 +416,17 @@ struct Cashier: ~Copyable {
             return
         }
         if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        // Who carries this much is likely to carry more: the next one is there before it is needed.
+        if known.openedCount > 0 { stockAhead(relay, at: wall) }
         payments[id]?.hops[offset].open = OpenVoucher(taken: taken.voucher)
         payments[id]?.hops[offset].openedCount += 1
         payments[id]?.hops[offset].reserving = nil
         payments[id]?.hops[offset].stage = .taking(taken.stored)
+    }
+
+    /// Sees to it that a large voucher is there for a relay that is paid a lot.
+    mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
+        _ = withWallet { $0.stockAhead(relay, at: wall) }
     }
 
     /// Shows a hop the voucher that is on disk as shown.
@@ -531,85 +438,16 @@ struct Cashier: ~Copyable {
         steps.append(.say(id, hop, .payOpen(message)))
     }
 
-    private mutating func noteSpent(_ open: OpenVoucher) {
+    mutating func noteSpent(_ open: OpenVoucher) {
         _ = withWallet { $0.note(spent: open.index, of: open.name) }
     }
 
-    private mutating func reserve(_ name: Bytes32, _ mark: UInt32) -> UInt64? {
+    mutating func reserve(_ name: Bytes32, _ mark: UInt32) -> UInt64? {
         withWallet { $0.reserve(name, upTo: mark) } ?? nil
     }
 
-    /// Pays the guard by the voucher that lives across circuits.
-    private mutating func tendGuard(_ id: CircuitID, owed: UInt64, now: Instant, wall: WallTime) {
-        guard owed > 0, let relay = payments[id]?.hops[0].relay else { return }
-        var purse = guards[relay] ?? GuardVoucher()
-        if case .taking = purse.stage { return }
-        guard purse.busy == nil else { return }
-        let isOver = purse.open.map { $0.left == 0 || !isAccepted($0, at: wall) } ?? true
-        if isOver {
-            guard let next = takeForGuard(relay, after: purse.open, wall: wall) else {
-                if payments[id]?.hops[0].stage != .standing {
-                    payments[id]?.hops[0].stage = .lacking
-                }
-                return
-            }
-            purse = next
-            guards[relay] = purse
-            if case .taking = purse.stage { return }
-        }
-        defer { guards[relay] = purse }
-        if purse.isShown {
-            if let paid = purse.open?.advance(by: owed), let name = purse.open?.name {
-                payments[id]?.hops[0].payer.notePaid(paid.ticks)
-                payments[id]?.hops[0].lastPaid = now
-                if let open = purse.open { noteSpent(open) }
-                if payments[id]?.hops[0].stage != .standing {
-                    payments[id]?.hops[0].stage = .showing
-                }
-                purse.busy = id
-                steps.append(
-                    .say(id, .first, .payAttach(PayAttach(voucher: name, place: paid.place)))
-                )
-            }
-            if purse.reserving == nil, let open = purse.open,
-                let mark = open.wantedReserve(for: owed), let number = reserve(open.name, mark)
-            {
-                purse.reserving = (number, mark)
-            }
-        } else if let message = purse.open?.open() {
-            purse.busy = id
-            if payments[id]?.hops[0].stage != .standing { payments[id]?.hops[0].stage = .showing }
-            steps.append(.say(id, .first, .payOpen(message)))
-        }
-    }
-
-    private func isAccepted(_ open: OpenVoucher, at wall: WallTime) -> Bool {
+    func isAccepted(_ open: OpenVoucher, at wall: WallTime) -> Bool {
         tickets?.isAccepted(open.voucher.content.epoch, at: wall) == true
-    }
-
-    /// A guard's next voucher: one it has taken before this start, or a new one.
-    private mutating func takeForGuard(
-        _ relay: NodeID,
-        after old: OpenVoucher?,
-        wall: WallTime
-    ) -> GuardVoucher? {
-        if let old { _ = withWallet { $0.settle(old.name, spent: old.index) } }
-        var next = GuardVoucher()
-        if let known = withWallet({ $0.resumable(for: relay, at: wall) }) ?? nil,
-            known.content.name != old?.name
-        {
-            next.open = OpenVoucher(resuming: known)
-            next.isShown = true
-            return next
-        }
-        let order: [Denomination] = [.large, .small, .trial]
-        let taken = withWallet { wallet in
-            wallet.takeFirst(of: order, for: relay, asGuard: true, at: wall)
-        }
-        guard let taken = taken ?? nil else { return nil }
-        next.open = OpenVoucher(taken: taken.voucher)
-        next.stage = .taking(taken.stored)
-        return next
     }
 
     // MARK: Time

@@ -22,6 +22,8 @@ struct CircuitPayment {
     struct Hop {
         let relay: NodeID
         let tickCells: UInt32
+        /// Ticks it said it serves beyond what is paid.
+        let windowTicks: UInt64
         var payer: HopPayer
         var stage = Stage.none
         /// The newest voucher; at the guard it is ``GuardVoucher/open``.
@@ -38,6 +40,8 @@ struct CircuitPayment {
     }
 
     let begun: Instant
+    /// Whether it carries what a user does.
+    let carriesUser: Bool
     var hops: [Hop]
     var judge = ServiceJudge()
     var judgedAt: Instant
@@ -48,14 +52,24 @@ struct CircuitPayment {
     var isStanding = false
     var askedAt: Instant = .zero
 
-    init(_ relays: [NodeID], parameters: NetworkParameters, headStarts: [UInt64], now: Instant) {
+    init(
+        _ relays: [NodeID],
+        parameters: NetworkParameters,
+        headStarts: [UInt64],
+        windows: [UInt16],
+        carriesUser: Bool,
+        now: Instant
+    ) {
         begun = now
+        self.carriesUser = carriesUser
         judgedAt = now
         hops = zip(relays, headStarts).enumerated().map { offset, hop in
             let cells = offset == 2 ? parameters.exitTickCells : parameters.tickCells
             return Hop(
                 relay: hop.0,
                 tickCells: cells,
+                windowTicks: windows.indices.contains(offset)
+                    ? min(HopPayer.credit, UInt64(windows[offset])) : HopPayer.credit,
                 payer: HopPayer(tickCells: cells, headStart: hop.1)
             )
         }

@@ -35,8 +35,14 @@ public struct ClientControl: ~Copyable {
         public var rotation: TimeSpan = .seconds(600)
         /// Whether a spare circuit stands ready.
         public var keepsSpare = true
+        /// Whether an exit that takes another one's place is probed before flows are given to it.
+        public var probesExits = false
         /// Relays in no circuit.
         public var exclusions = RelayExclusions()
+        /// Of so many circuits that begin to serve one has its exit audited; 0 for none.
+        public var auditShare: UInt64 = 0
+        /// Names an audit asks for: such as have the same address wherever they are asked for.
+        public var auditNames: [String] = []
 
         /// The usual settings.
         public init() {}
@@ -56,8 +62,16 @@ public struct ClientControl: ~Copyable {
         case mintAnswer(CircuitID, HopIndex, MintAnswerPart)
         /// A hop named the newest consensus it has.
         case directoryNamed(CircuitID, HopIndex, RelayRecord, ServerMessage)
+        /// A series of echoes is over.
+        case pinged(token: UInt64, EchoSeries.Outcome)
+        /// A hop said what it has carried.
+        case reported(CircuitID, HopIndex, HopReport)
+        /// Something became of a circuit.
+        case circuit(CircuitNotice)
         /// Something about the wallet.
         case wallet(Wallet.Notice)
+        /// An audit found an exit to serve, or to drop or lie.
+        case audited(NodeID, isGood: Bool)
     }
 
     /// How a tunnel stands.
@@ -91,13 +105,24 @@ public struct ClientControl: ~Copyable {
         var openingSince: Instant?
         /// The exit's answer, while a hop has not taken its voucher yet.
         var opened: ControlMessage.TunnelOpened?
+        /// What is found out of its exit.
+        var probe: ExitProbe?
         var buildTime: TimeSpan?
         var isProbed = false
         /// Whether another guard was looked for because this one's does not answer.
         var isHedged = false
         /// The token of the ping that is all the circuit is for; `nil` for any other.
         var survey: UInt64?
+        /// Whether its hops were told that it will not be paid for.
+        var isFirstContact = false
+        /// Ticks its hops said they serve beyond what is paid.
+        var windows = [UInt16](repeating: 0, count: 3)
         var roundTrips = [TimeSpan?](repeating: nil, count: 3)
+        /// Whether the last series of echoes to a hop went unanswered.
+        var isSilent = [false, false, false]
+        /// What each hop said last of what it carried.
+        var statements = [HopStatement?](repeating: nil, count: 3)
+        var cause = CircuitCause.first
     }
 
     struct Lease {
@@ -109,6 +134,8 @@ public struct ClientControl: ~Copyable {
         var families: UInt8
         /// Since when no circuit carries it.
         var lostSince: Instant?
+        /// How its last circuit ended; `nil` while none has.
+        var lastEnd: CircuitEnd?
     }
 
     struct Tunnel {
@@ -126,6 +153,10 @@ public struct ClientControl: ~Copyable {
         var spareFailures = 0
         var spareRetryAt: Instant = .zero
         var connectedSince: Instant?
+        /// Exits in a row that did not do what they are for.
+        var probeFailures = 0
+        /// The exit in use, or the last one.
+        var lastExit: NodeID?
     }
 
     struct Ping {
@@ -146,14 +177,15 @@ public struct ClientControl: ~Copyable {
 
     private let network: NetworkID
     var settings: Settings
-    private var selector: PathSelector
+    var selector: PathSelector
     var dialer: LinkDialer
-    private var random: RandomGenerator
+    var random: RandomGenerator
     var commands: Deque<ClientCommand> = []
     private var jobs: Deque<ClientJob> = []
     private var errands: Deque<TicketErrand> = []
-    private var cashier: Cashier
+    var cashier: Cashier
     var notices: Deque<Notice> = []
+    var audit: ExitAudit?
 
     private var nextLink: UInt64 = 1
     private var nextCircuit: UInt64 = 1
@@ -166,6 +198,8 @@ public struct ClientControl: ~Copyable {
     // Circuits in a row that could not reach an exit, or broke there; one entry for each exit.
     private var exitFailures: [NodeID: Int] = [:]
     private var pings: [UInt64: Ping] = [:]
+    /// What was said to hops, and by them, about pay.
+    public private(set) var payTraffic = PayTraffic()
     /// What hops said of their directories and clocks.
     public private(set) var statements = RelayStatements()
     /// The round trip to exits this client has had circuits to, smoothed; at most 1,024.
@@ -249,11 +283,15 @@ public struct ClientControl: ~Copyable {
     /// When ``advance(to:wall:)`` has something to do.
     public var nextDeadline: Instant {
         var deadline = min(dialer.nextDeadline, cashier.nextDeadline)
+        if let audit { deadline = min(deadline, audit.nextDeadline) }
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
             deadline = min(deadline, circuit.hedgeDue)
             if let since = circuit.openingSince {
                 deadline = min(deadline, since + Self.openingLimit)
+            }
+            if let probe = circuit.probe, probe.verdict == .waiting {
+                deadline = min(deadline, probe.nextDeadline)
             }
             for channel in circuit.channels { deadline = min(deadline, channel.nextDeadline) }
         }
@@ -431,6 +469,12 @@ public struct ClientControl: ~Copyable {
             cashier.counted(id, counts, now: now, wall: wall)
         case .unpaid(let id):
             cashier.heardUnpaid(id, now: now)
+        case .packet(let tunnel, let bytes):
+            receivePacket(bytes, of: tunnel, now: now)
+        case .probed(let id, let bytes):
+            receiveProbe(bytes, of: id, now: now)
+        case .pinged(let id, let token, let outcome):
+            receive(outcome, of: id, token: token, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -453,6 +497,7 @@ public struct ClientControl: ~Copyable {
         case .finished(let id, let work, let result):
             if case .success(let success) = result, let path = circuits[id]?.path {
                 let relay = path.hops[work.hop.offset]
+                circuits[id]?.windows[work.hop.offset] = success.message.windowTicks
                 notices.append(.directoryNamed(id, work.hop, relay, success.message))
             }
             step(id, now: now) { build throws(CircuitBuild.Failure) in
@@ -516,6 +561,7 @@ public struct ClientControl: ~Copyable {
                 fail(id, culprit: .exit, reason: "the exit gives no addresses", now: now)
             }
             pump(id, now: now)
+            advanceProbe(id, now: now)
         }
         for (nonce, ping) in pings.sorted(by: { $0.key < $1.key })
         where now >= ping.sent + Self.pingLimit {
@@ -531,12 +577,19 @@ public struct ClientControl: ~Copyable {
     // MARK: Pay
 
     /// Begins to pay for a circuit, where the network wants that.
-    private mutating func beginPaying(_ id: CircuitID, now: Instant) {
-        guard let circuit = circuits[id], tunnels[circuit.tunnel]?.isForErrands == false,
+    mutating func beginPaying(_ id: CircuitID, now: Instant) {
+        guard let circuit = circuits[id], !circuit.isFirstContact, circuit.survey == nil,
             !cashier.pays(id), cashier.isRequired(at: wall)
         else { return }
         let relays = circuit.path.hops.map(\.id)
-        cashier.begin(id, relays, now: now, wall: wall)
+        cashier.begin(
+            id,
+            relays,
+            windows: circuit.windows,
+            carriesUser: tunnels[circuit.tunnel]?.isForErrands == false,
+            now: now,
+            wall: wall
+        )
         let step = min(selector.view.parameters.tickCells, selector.view.parameters.exitTickCells)
         commands.append(.countCells(id, every: max(1, step / 4)))
         drainCashier(now: now)
@@ -555,7 +608,9 @@ public struct ClientControl: ~Copyable {
             case .fail(let id, let hop, let reason):
                 fail(id, culprit: hop.map(Self.position), reason: reason, now: now)
             case .standing(let id):
-                guard let answer = circuits[id]?.opened else { continue }
+                guard let answer = circuits[id]?.opened,
+                    isProbed(id, families: answer.families, now: now)
+                else { continue }
                 circuits[id]?.opened = nil
                 finishOpened(answer, over: id, now: now)
             case .work(let work): jobs.append(.wallet(work))
@@ -654,19 +709,19 @@ public struct ClientControl: ~Copyable {
     mutating func startCircuit(
         for tunnel: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) throws(PathError) -> CircuitID {
         guard selector.view.freshness(at: wall) != .expired else { throw .directoryExpired }
         var wanted = wanted
         wanted.excluded.formUnion(avoided(at: now))
-        let isForErrands = tunnels[tunnel]?.isForErrands ?? false
-        let path =
-            isForErrands
-            ? try selector.path(wanted, now: now, date: wall, using: &random)
-            : try payablePath(wanted, now: now)
+        let path = try payablePath(wanted, now: now)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
         circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
+        let why = tunnels[tunnel]?.isForErrands == true ? .errands : cause
+        circuits[id]?.cause = why
+        tell(.begun(why), of: id)
         let relay = path.guardRelay.id
         if let link = guardLinks[relay] {
             begin(id, over: link, now: now)
@@ -682,28 +737,32 @@ public struct ClientControl: ~Copyable {
     /// A path of relays there are vouchers for, and that gave what they were paid for, if there is one.
     ///
     /// Guards stay whatever is thought of them: who could make a client change them could choose them.
-    private mutating func payablePath(
+    mutating func payablePath(
         _ wanted: PathConstraints,
         now: Instant
     ) throws(PathError) -> Path {
-        var preferred = wanted
-        var doubted = cashier.reputation.bad(at: wall)
-        if cashier.isRequired(at: wall) {
-            let others = selector.middles.members.map(\.id)
-            let exits = selector.view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
-            doubted.formUnion(cashier.unpayable(others + exits, at: wall))
+        for doubted in doubtedRelays() {
+            var preferred = wanted
+            preferred.excluded.formUnion(doubted)
+            for member in selector.guards.members { preferred.excluded.remove(member.id) }
+            if let exit = wanted.exit { preferred.excluded.remove(exit) }
+            preferred.excluded.formUnion(wanted.excluded)
+            guard preferred.excluded != wanted.excluded else { continue }
+            let path = try? selector.path(preferred, now: now, date: wall, using: &random)
+            if let path { return path }
         }
-        for member in selector.guards.members { doubted.remove(member.id) }
-        if let exit = wanted.exit { doubted.remove(exit) }
-        guard !doubted.isEmpty else {
-            return try selector.path(wanted, now: now, date: wall, using: &random)
-        }
-        preferred.excluded.formUnion(doubted)
-        do throws(PathError) {
-            return try selector.path(preferred, now: now, date: wall, using: &random)
-        } catch {
-            return try selector.path(wanted, now: now, date: wall, using: &random)
-        }
+        return try selector.path(wanted, now: now, date: wall, using: &random)
+    }
+
+    /// Relays a circuit had better not take, the longest list first.
+    private mutating func doubtedRelays() -> [Set<NodeID>] {
+        let bad = cashier.reputation.bad(at: wall)
+        guard cashier.isRequired(at: wall) else { return [bad] }
+        let others = selector.middles.members.map(\.id)
+        let exits = selector.view.relays.filter { $0.flags.contains(.exit) }.map(\.id)
+        return [true, false].map { hasRested in
+            bad.union(cashier.unpayable(others + exits, hasRested: hasRested, at: wall))
+        } + [bad]
     }
 
     private mutating func begin(_ id: CircuitID, over link: LinkID, now: Instant) {
@@ -711,7 +770,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.stage = .waitingForKeys
         circuits[id]?.link = link
         let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
-        jobs.append(.build(id, work(for: path, isFirstContact: isForErrands)))
+        let isContact = isForErrands && !cashier.canPay(path.hops.map(\.id), at: wall)
+        circuits[id]?.isFirstContact = isContact
+        jobs.append(.build(id, work(for: path, isFirstContact: isContact)))
     }
 
     private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
@@ -831,6 +892,7 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.build = nil
         circuits[id]?.stage = .ready
         circuits[id]?.buildTime = now - circuit.begun
+        tell(.ready(now - circuit.begun), of: id)
         if exitBuilds.count < Self.exitTripLimit || exitBuilds[circuit.path.exit.id] != nil {
             exitBuilds[circuit.path.exit.id] = now - circuit.begun
         }
@@ -840,6 +902,7 @@ public struct ClientControl: ~Copyable {
         selector.noteExtend(by: circuit.path.guardRelay.id, isAnswered: true)
         notices.append(.pathsChanged)
         beginSurvey(id, now: now)
+        if tunnels[circuit.tunnel]?.isForErrands == true { beginPaying(id, now: now) }
     }
 
     private mutating func noteExtend(_ id: CircuitID, hop: HopIndex, isAnswered: Bool) {
@@ -873,6 +936,7 @@ public struct ClientControl: ~Copyable {
         over id: CircuitID,
         now: Instant
     ) {
+        payTraffic.note(message)
         do throws(ControlChannel.SendError) {
             try circuits[id]?.channels[hop.offset].send(message)
         } catch {
@@ -926,6 +990,7 @@ public struct ClientControl: ~Copyable {
         of id: CircuitID,
         now: Instant
     ) {
+        payTraffic.note(message)
         switch message {
         case .extended(let result):
             if case .created = result { noteExtend(id, hop: hop, isAnswered: true) }
@@ -951,6 +1016,8 @@ public struct ClientControl: ~Copyable {
         case .payResult(let result):
             cashier.receive(result, from: hop, of: id, now: now, wall: wall)
         case .report(let report):
+            circuits[id]?.statements[hop.offset] = HopStatement(report: report, heard: now)
+            notices.append(.reported(id, hop, report))
             cashier.receive(report, from: hop, of: id, now: now, wall: wall)
         case .extend, .openTunnel, .tunnelOpened, .echo, .directoryAsk, .payOpen, .payTick,
             .payAttach, .reportAsk, .payPass, .mintAsk:
@@ -961,8 +1028,13 @@ public struct ClientControl: ~Copyable {
 
     /// Notes how long a circuit's exit took to answer; a quarter of what was known gives way.
     private mutating func noteTrip(over id: CircuitID, since sent: Instant?, now: Instant) {
-        guard let sent, let exit = circuits[id]?.path.exit.id else { return }
-        let trip = now - sent
+        guard let sent else { return }
+        noteTrip(now - sent, over: id)
+    }
+
+    /// Notes one round trip to a circuit's exit.
+    mutating func noteTrip(_ trip: TimeSpan, over id: CircuitID) {
+        guard let exit = circuits[id]?.path.exit.id else { return }
         guard let known = exitTrips[exit] else {
             if exitTrips.count < Self.exitTripLimit { exitTrips[exit] = trip }
             return
@@ -971,7 +1043,7 @@ public struct ClientControl: ~Copyable {
     }
 
     private static let exitTripLimit = 1_024
-    private static let asksWaitingLimit = 8
+    static let asksWaitingLimit = 8
 
     private mutating func receiveSilence(_ id: CircuitID, _ silence: TimeSpan, now: Instant) {
         guard let circuit = circuits[id],
@@ -996,6 +1068,7 @@ public struct ClientControl: ~Copyable {
             startMissing(id, now: now)
             startBeside(id, now: now)
         }
+        tendAudit(now: now)
         drainDialer(now: now)
         drainCashier(now: now)
     }
@@ -1026,6 +1099,9 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.lease = lease?.id
         if let lease, let tunnel = circuits[id]?.tunnel {
             tunnels[tunnel]?.leases[lease.id]?.circuit = id
+            if let end = lease.lastEnd {
+                circuits[id]?.cause = .replacement(of: end.circuit, reason: end.reason)
+            }
         }
         let request = ControlMessage.OpenTunnel(
             families: 3,
@@ -1051,7 +1127,7 @@ public struct ClientControl: ~Copyable {
         case .opened, .takenOver:
             break
         }
-        guard cashier.mayCarry(id) else {
+        guard cashier.mayCarry(id), isProbed(id, families: answer.families, now: now) else {
             circuits[id]?.opened = answer
             return
         }
@@ -1059,7 +1135,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Lets a circuit carry packets: its exit has given addresses, and every hop is paid.
-    private mutating func finishOpened(
+    mutating func finishOpened(
         _ answer: ControlMessage.TunnelOpened,
         over id: CircuitID,
         now: Instant
@@ -1068,6 +1144,9 @@ public struct ClientControl: ~Copyable {
             tunnels[circuit.tunnel] != nil
         else { return }
         circuits[id]?.stage = .active
+        circuits[id]?.probe = nil
+        tunnels[circuit.tunnel]?.lastExit = circuit.path.exit.id
+        if let cause = circuits[id]?.cause { tell(.carrying(cause), of: id) }
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
             tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
@@ -1111,9 +1190,10 @@ public struct ClientControl: ~Copyable {
         if tunnels[circuit.tunnel]?.connectedSince == nil {
             tunnels[circuit.tunnel]?.connectedSince = now
         }
+        mayAudit(circuit.path.exit.id, of: circuit.tunnel, now: now)
     }
 
-    private mutating func endLease(
+    mutating func endLease(
         _ id: LeaseID,
         keeping circuit: CircuitID? = nil,
         now: Instant
@@ -1144,7 +1224,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Begins the circuits the tunnel lacks: for leases without one, for new flows, as a spare.
-    private mutating func startMissing(_ id: TunnelID, now: Instant) {
+    mutating func startMissing(_ id: TunnelID, now: Instant) {
         guard let tunnel = tunnels[id] else { return }
         let lost = tunnel.leases.values.filter { $0.circuit == nil }.sorted { $0.id < $1.id }
         for lease in lost where exitFailures[lease.exit, default: 0] >= Self.exitFailureLimit {
@@ -1168,7 +1248,10 @@ public struct ClientControl: ~Copyable {
         for lease in lost where !making.contains(where: { $0.path.exit.id == lease.exit }) {
             var wanted = tunnel.wanted
             wanted.exit = lease.exit
-            start(id, wanting: wanted, now: now)
+            let cause = lease.lastEnd.map { end in
+                CircuitCause.replacement(of: end.circuit, reason: end.reason)
+            }
+            start(id, wanting: wanted, because: cause ?? .first, now: now)
         }
         let lostExits = Set(tunnel.leases.values.filter { $0.lostSince != nil }.map(\.exit))
         let isOpening = circuits.values.contains {
@@ -1179,7 +1262,20 @@ public struct ClientControl: ~Copyable {
         else { return }
         var wanted = tunnel.wanted
         wanted.excluded.formUnion(lostExits)
-        start(id, wanting: wanted, now: now)
+        var cause = tunnel.lastFailure.map { CircuitCause.retry(reason: $0) } ?? .first
+        if tunnel.lastFailure == nil, !tunnel.leases.isEmpty { cause = .rotation }
+        // Where an exit was lost, another one of its country takes its place, if there is one.
+        if tunnel.state != .connected, wanted.exit == nil, wanted.exitCountries.isEmpty,
+            let lost = tunnel.lastExit, let country = selector.view.relay(lost)?.country
+        {
+            var near = wanted
+            near.exitCountries = [country]
+            near.excluded.insert(lost)
+            if (try? startCircuit(for: id, wanting: near, because: cause, now: now)) != nil {
+                return
+            }
+        }
+        start(id, wanting: wanted, because: cause, now: now)
     }
 
     private mutating func startSpare(_ id: TunnelID, now: Instant) {
@@ -1193,7 +1289,7 @@ public struct ClientControl: ~Copyable {
         for circuit in making where circuit.path.exit.id != lease.exit && circuit.stage == .ready {
             drop(circuit.id, isOrderly: true, now: now)
         }
-        guard settings.keepsSpare, now >= tunnel.spareRetryAt,
+        guard settings.keepsSpare, Self.auditSide(id) == nil, now >= tunnel.spareRetryAt,
             !making.contains(where: { $0.path.exit.id == lease.exit })
         else { return }
         var wanted = tunnel.wanted
@@ -1201,7 +1297,7 @@ public struct ClientControl: ~Copyable {
         wanted.excluded.insert(active.path.middle.id)
         // Without another middle there is no spare; the circuit in use is not disturbed by it.
         do throws(PathError) {
-            let spare = try startCircuit(for: id, wanting: wanted, now: now)
+            let spare = try startCircuit(for: id, wanting: wanted, because: .spare, now: now)
             circuits[spare]?.isSpare = true
         } catch {
             tunnels[id]?.spareRetryAt = now + .seconds(30)
@@ -1211,10 +1307,11 @@ public struct ClientControl: ~Copyable {
     private mutating func start(
         _ id: TunnelID,
         wanting wanted: PathConstraints,
+        because cause: CircuitCause,
         now: Instant
     ) {
         do throws(PathError) {
-            try startCircuit(for: id, wanting: wanted, now: now)
+            try startCircuit(for: id, wanting: wanted, because: cause, now: now)
         } catch {
             // A lease's exit that is down says nothing of the others. But that all there are have
             // failed is less likely than that this machine's network did: they get another try at
@@ -1227,7 +1324,7 @@ public struct ClientControl: ~Copyable {
     }
 
     /// Takes a circuit that failed away from its lease and the shard.
-    private mutating func fail(
+    mutating func fail(
         _ id: CircuitID,
         culprit: PathPosition?,
         reason: String,
@@ -1243,10 +1340,14 @@ public struct ClientControl: ~Copyable {
                 }
             selector.noteFailure(of: relay, at: culprit, now: now)
         }
-        drop(id, isOrderly: false, now: now)
+        drop(id, isOrderly: false, because: reason, now: now)
         guard let tunnel = tunnels[circuit.tunnel] else { return }
         if let lease = circuit.lease, tunnel.leases[lease] != nil {
             tunnels[circuit.tunnel]?.leases[lease]?.circuit = nil
+            tunnels[circuit.tunnel]?.leases[lease]?.lastEnd = CircuitEnd(
+                circuit: id,
+                reason: reason
+            )
             if tunnel.leases[lease]?.lostSince == nil {
                 tunnels[circuit.tunnel]?.leases[lease]?.lostSince = now
             }
@@ -1269,7 +1370,13 @@ public struct ClientControl: ~Copyable {
     /// Removes a circuit here, in the shard and at the guard.
     ///
     /// - Parameter isOrderly: whether nothing is wrong with it; after a fault no hop is paid a class.
-    mutating func drop(_ id: CircuitID, isOrderly: Bool, now: Instant) {
+    mutating func drop(
+        _ id: CircuitID,
+        isOrderly: Bool,
+        because reason: String = "no longer needed",
+        now: Instant
+    ) {
+        tell(.ended(reason: reason), of: id)
         for (hop, message) in cashier.end(id, isOrderly: isOrderly) {
             guard (try? circuits[id]?.channels[hop.offset].send(message)) != nil else { continue }
             while let record = circuits[id]?.channels[hop.offset].nextRecord(now: now) {
@@ -1350,11 +1457,19 @@ extension ClientControl {
         public let isCurrent: Bool
         /// What was paid for it; `nil` where nothing is.
         public let pay: CircuitPayReport?
+        /// Why it was begun, or put to its present use.
+        public let cause: CircuitCause
+        /// What each hop said last of what it carried.
+        public let statements: [HopStatement?]
+        /// Hops whose last series of echoes went unanswered.
+        public let isSilent: [Bool]
     }
 
-    /// All circuits, the oldest first.
+    /// All circuits but those that measure or audit, the oldest first.
     public func circuitReports() -> [CircuitReport] {
-        circuits.values.filter { $0.survey == nil }.sorted { $0.id < $1.id }.map { circuit in
+        circuits.values.filter { $0.survey == nil && Self.auditSide($0.tunnel) == nil }.sorted {
+            $0.id < $1.id
+        }.map { circuit in
             CircuitReport(
                 id: circuit.id,
                 tunnel: circuit.tunnel,
@@ -1366,7 +1481,10 @@ extension ClientControl {
                 roundTrips: circuit.roundTrips,
                 isCurrent: circuit.lease != nil
                     && tunnels[circuit.tunnel]?.current == circuit.lease,
-                pay: cashier.report(of: circuit.id)
+                pay: cashier.report(of: circuit.id),
+                cause: circuit.cause,
+                statements: circuit.statements,
+                isSilent: circuit.isSilent
             )
         }
     }

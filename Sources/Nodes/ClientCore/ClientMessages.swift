@@ -61,12 +61,21 @@ public enum ClientCommand: Sendable {
     case sendControl(CircuitID, HopIndex, [UInt8])
     /// Let a hop send back at most so many cells, for at most so long, as fast as it goes.
     case measure(CircuitID, HopIndex, cells: Int, time: TimeSpan)
+    /// Send cells to a hop that sends them back, and report the round trips.
+    case ping(CircuitID, EchoSeries, token: UInt64)
     /// Report what is counted of a circuit, now and after every so many cells.
     case countCells(CircuitID, every: UInt32)
+    /// Send a packet to a circuit's exit that is being probed; what comes back is reported, until the
+    /// circuit is bound to a lease.
+    case sendProbe(CircuitID, [UInt8])
     /// Forget a circuit.
     case removeCircuit(CircuitID)
     /// Take a TUN device.
     case addTunnel(TunnelID, TunCoalescer.Offload)
+    /// Take a tunnel without a TUN device: what comes over it is reported packet by packet.
+    case addInternalTunnel(TunnelID)
+    /// Send an IP packet over an internal tunnel.
+    case sendPacket(TunnelID, [UInt8])
     /// Forget a TUN device and the flows of its leases.
     case removeTunnel(TunnelID)
     /// Let a lease's packets go over this circuit.
@@ -91,6 +100,8 @@ public enum ClientEvent: Sendable {
     case control(CircuitID, HopIndex, [UInt8])
     /// A measurement is done: kilobits a second that came back; `nil` for next to nothing.
     case measured(CircuitID, kilobits: UInt32?)
+    /// A series of echoes is over: what came of it.
+    case pinged(CircuitID, token: UInt64, EchoSeries.Outcome)
     /// Cells went out and nothing came back for this long.
     case silent(CircuitID, TimeSpan)
     /// A layer's key has come to its end.
@@ -101,15 +112,19 @@ public enum ClientEvent: Sendable {
     case counted(CircuitID, HopCounts)
     /// A hop of a circuit drops cells for lack of pay.
     case unpaid(CircuitID)
+    /// A packet came over an internal tunnel.
+    case packet(TunnelID, [UInt8])
+    /// The beginning of a packet that came from an exit that is being probed.
+    case probed(CircuitID, [UInt8])
 
     /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
     public var isRepeated: Bool {
         switch self {
         case .handshake, .created, .control, .silent, .exhausted, .leaseUnused, .counted,
-            .unpaid:
+            .unpaid, .packet, .probed:
             true
         case .link(let event): event.isRepeated
-        case .destroyed, .measured: false
+        case .destroyed, .measured, .pinged: false
         }
     }
 }
@@ -150,4 +165,6 @@ public struct CircuitTraffic: Sendable, Equatable {
     public var sentBytes: UInt64
     /// Bytes of packets received.
     public var receivedBytes: UInt64
+    /// Flows that go over it.
+    public var flows: Int
 }

@@ -26,8 +26,10 @@ public struct ClientShard: ~Copyable {
     private static let sweepInterval: TimeSpan = .milliseconds(250)
     private static let silenceLimit: TimeSpan = .seconds(1)
     private static let echoInterval: TimeSpan = .milliseconds(10)
-    private static let echoReserve = 32
+    static let echoReserve = 32
     private static let unpaidInterval: TimeSpan = .milliseconds(100)
+    /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
+    private static let probedByteCount = 80
 
     struct Route {
         var slot: Int
@@ -71,6 +73,8 @@ public struct ClientShard: ~Copyable {
         var countStep: UInt64 = .max
         /// When the control plane was last told that a hop wants pay.
         var toldUnpaid: Instant = .zero
+        /// Whether its exit is being probed: what comes is for the control plane.
+        var isProbing = false
     }
 
     struct Tunnel: ~Copyable {
@@ -78,6 +82,8 @@ public struct ClientShard: ~Copyable {
         let headerStart: Int
         var flows: FlowTable
         var coalescer: TunCoalescer
+        /// Whether its packets go to the control plane.
+        let isInternal: Bool
         var current: LeaseID?
     }
 
@@ -99,7 +105,8 @@ public struct ClientShard: ~Copyable {
     private var echoCircuits: [Int] = []
     private var nextEcho: Instant = .distantFuture
     private var filler: FillerGenerator
-    private var random: RandomGenerator
+    var random: RandomGenerator
+    var runningSeries: [RunningSeries] = []
     private var events: [ClientEvent] = []
     private var repeatedEventCount = 0
     private var scratchUsed = 0
@@ -160,8 +167,19 @@ public struct ClientShard: ~Copyable {
             sentCells: circuits[slot].path.sentCells,
             receivedCells: circuits[slot].path.receivedCells,
             sentBytes: circuits[slot].sentBytes,
-            receivedBytes: circuits[slot].receivedBytes
+            receivedBytes: circuits[slot].receivedBytes,
+            flows: flowCount(over: slot)
         )
+    }
+
+    /// Flows of the leases whose packets go over the circuit in `slot`.
+    private func flowCount(over slot: Int) -> Int {
+        var count = 0
+        for lease in leases where lease.circuit == slot {
+            guard let tunnel = self.slot(of: lease.tunnel) else { continue }
+            count += tunnels[tunnel].flows.flowCount(of: lease.id.rawValue)
+        }
+        return count
     }
 
     /// Closes half-filled cells and runs of packets: the output is complete then.
@@ -289,21 +307,32 @@ public struct ClientShard: ~Copyable {
             circuits[slot].echo = EchoStream(hop: hop, cellLimit: cells, time: time, now: now)
             if isNew { echoCircuits.append(slot) }
             nextEcho = now + Self.echoInterval
+        case .ping(let id, let series, let token):
+            begin(series, over: id, token: token)
+            advanceSeries(to: now, bytes: &bytes)
         case .countCells(let id, let step):
             guard let slot = slot(of: id) else { return }
             circuits[slot].countStep = UInt64(max(1, step))
             noteCounts(slot)
+        case .sendProbe(let id, let packet):
+            guard let slot = slot(of: id) else { return }
+            sendProbe(packet, over: slot, bytes: &bytes, now: now)
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             removeCircuit(slot)
         case .addTunnel(let id, let offload):
             addTunnel(id, offload: offload)
+        case .addInternalTunnel(let id):
+            addTunnel(id, offload: .none, isInternal: true)
+        case .sendPacket(let id, let packet):
+            sendPacket(packet, of: id, bytes: &bytes, now: now)
         case .removeTunnel(let id):
             guard let slot = slot(of: id) else { return }
             _ = tunnels.remove(at: slot)
             leases.removeAll { $0.tunnel == id }
         case .bind(let lease, let tunnel, let circuit):
             guard let slot = slot(of: circuit) else { return }
+            circuits[slot].isProbing = false
             if let index = leases.firstIndex(where: { $0.id == lease }) {
                 leases[index].circuit = slot
             } else {
@@ -322,17 +351,37 @@ public struct ClientShard: ~Copyable {
         }
     }
 
+    /// Sends a packet of an internal tunnel as if a TUN device had brought it.
+    private mutating func sendPacket(
+        _ packet: [UInt8],
+        of id: TunnelID,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let start = ArenaLayout.tunnelInput.lowerBound
+        let count = VirtioNetHeader.byteCount + packet.count
+        guard count <= ArenaLayout.tunnelInput.count else { return }
+        // An offload header of zeros: a packet alone, its checksums in it.
+        bytes.zero(start..<start + VirtioNetHeader.byteCount)
+        bytes.copy(packet, to: start + VirtioNetHeader.byteCount)
+        receiveFromTunnel(&bytes, tunnel: id, byteCount: count, now: now)
+    }
+
     // MARK: Time
 
     /// When ``advance(to:bytes:)`` has something to do.
     public var nextDeadline: Instant {
-        min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho)
+        min(
+            min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho),
+            nextSeriesDeadline
+        )
     }
 
     /// Lets time pass: pings, lost links, silent circuits, flows that ended.
     public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
         links.advance(to: now, bytes: &bytes)
         if now >= nextEcho { advanceEchoes(to: now) }
+        if !runningSeries.isEmpty { advanceSeries(to: now, bytes: &bytes) }
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
@@ -489,11 +538,24 @@ public struct ClientShard: ~Copyable {
                 case .control(let range):
                     note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
                 case .probe(let range):
-                    guard hop == circuits[slot].echo?.hop, bytes.byte(at: range.lowerBound) == 1
-                    else { continue }
+                    guard bytes.byte(at: range.lowerBound) == 1 else { continue }
+                    let sequence: UInt32 = bytes.bytes.loadBigEndian(at: range.lowerBound + 1)
+                    let mark: UInt64 = bytes.bytes.loadBigEndian(at: range.lowerBound + 5)
+                    if !runningSeries.isEmpty,
+                        receiveSeries(
+                            slot: slot,
+                            hop: hop,
+                            sequence: sequence,
+                            mark: mark,
+                            now: now
+                        )
+                    {
+                        continue
+                    }
+                    guard hop == circuits[slot].echo?.hop else { continue }
                     circuits[slot].echo?.receive(
-                        sequence: bytes.bytes.loadBigEndian(at: range.lowerBound + 1),
-                        mark: bytes.bytes.loadBigEndian(at: range.lowerBound + 5),
+                        sequence: sequence,
+                        mark: mark,
                         isMarked: isMarked || isForwardMarked,
                         now: now
                     )
@@ -530,6 +592,11 @@ public struct ClientShard: ~Copyable {
             counters.malformedPackets += 1
             return
         }
+        if circuits[slot].isProbing {
+            let end = packet.lowerBound + min(packet.count, Self.probedByteCount)
+            let begin = bytes.bytes.copyBytes(packet.lowerBound..<end)
+            return note(.probed(circuits[slot].path.id, begin))
+        }
         if isMarked {
             counters.backwardSignals += 1
             let goesOn = circuits[slot].backwardSignal.apply(
@@ -540,7 +607,9 @@ public struct ClientShard: ~Copyable {
             )
             guard goesOn else { return }
         }
-        guard tunnels[tunnel].coalescer.append(packet, in: &bytes) else {
+        if tunnels[tunnel].isInternal {
+            note(.packet(tunnels[tunnel].id, bytes.bytes.copyBytes(packet)))
+        } else if !tunnels[tunnel].coalescer.append(packet, in: &bytes) {
             counters.overflow += 1
             return
         }
@@ -644,9 +713,36 @@ public struct ClientShard: ~Copyable {
             return
         }
         packet.writeSegment(index, in: &bytes, to: start)
+        sendFragments(of: start..<start + count, over: slot, bytes: &bytes, now: now)
+    }
+
+    /// Sends a packet of our own to the exit, which is being probed from now on.
+    private mutating func sendProbe(
+        _ packet: [UInt8],
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        circuits[slot].isProbing = true
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + packet.count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(packet, to: start)
+        scratchUsed += packet.count
+        sendFragments(of: start..<start + packet.count, over: slot, bytes: &bytes, now: now)
+    }
+
+    private mutating func sendFragments(
+        of packet: Range<Int>,
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
         circuits[slot].nextFragmentID &+= 1
         var fragmenter = PacketFragmenter(
-            packet: start..<start + count,
+            packet: packet,
             id: circuits[slot].nextFragmentID
         )
         while !fragmenter.isFinished {
@@ -710,25 +806,42 @@ public struct ClientShard: ~Copyable {
             circuits[slot].path.canSend(to: hop),
             let cell = circuits[slot].echo?.nextCell(using: &random)
         {
-            guard let datagram = links.output.allocate() else { return }
-            let body = datagram + Datagram.bodyOffset
-            let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
-            bytes.zero(body..<body + RecordLayout.headerByteCount + count)
-            bytes.storeBigEndian(RecordLayout.probe, at: body)
-            bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
-            let content = body + RecordLayout.headerByteCount
-            bytes.storeBigEndian(cell.sequence, at: content + 1)
-            bytes.storeBigEndian(cell.mark, at: content + 5)
-            // Silence is the measurement's own affair.
-            sendCell(
-                slot,
-                datagram: datagram,
-                to: hop,
-                wantsAnswer: false,
-                bytes: &bytes,
-                now: now
-            )
+            guard sendProbe(cell, slot: slot, to: hop, bytes: &bytes, now: now) else { return }
         }
+    }
+
+    /// Sends a PROBE to `hop`; false where there is no room for it.
+    mutating func sendProbe(
+        _ cell: (sequence: UInt32, mark: UInt64),
+        slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard let datagram = links.output.allocate() else { return false }
+        let body = datagram + Datagram.bodyOffset
+        let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
+        bytes.zero(body..<body + RecordLayout.headerByteCount + count)
+        bytes.storeBigEndian(RecordLayout.probe, at: body)
+        bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
+        let content = body + RecordLayout.headerByteCount
+        bytes.storeBigEndian(cell.sequence, at: content + 1)
+        bytes.storeBigEndian(cell.mark, at: content + 5)
+        // Silence is the measurement's own affair.
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: false,
+            bytes: &bytes,
+            now: now
+        )
+        return true
+    }
+
+    /// Whether a cell for `hop` of the circuit in `slot` can be sealed now.
+    func canSend(_ slot: Int, to hop: HopIndex) -> Bool {
+        circuits[slot].path.canSend(to: hop)
     }
 
     private mutating func advanceEchoes(to now: Instant) {
@@ -796,7 +909,7 @@ public struct ClientShard: ~Copyable {
 
     // MARK: Tables
 
-    private func slot(of id: CircuitID) -> Int? {
+    func slot(of id: CircuitID) -> Int? {
         names.value(for: UInt64(id.rawValue))
     }
 
@@ -830,13 +943,18 @@ public struct ClientShard: ~Copyable {
         let circuit = circuits.remove(at: slot)
         routes.remove(circuit.route.key)
         names.remove(UInt64(circuit.path.id.rawValue))
+        if !runningSeries.isEmpty { endSeries(of: circuit.path.id) }
         // Packets of its leases are blocked until another circuit takes them over.
         for index in leases.indices where leases[index].circuit == slot {
             leases[index].circuit = -1
         }
     }
 
-    private mutating func addTunnel(_ id: TunnelID, offload: TunCoalescer.Offload) {
+    private mutating func addTunnel(
+        _ id: TunnelID,
+        offload: TunCoalescer.Offload,
+        isInternal: Bool = false
+    ) {
         guard !tunnels.isFull, slot(of: id) == nil else {
             counters.overflow += 1
             return
@@ -858,14 +976,15 @@ public struct ClientShard: ~Copyable {
                     coalescer: TunCoalescer(
                         offload: offload,
                         headerRegion: start..<start + width
-                    )
+                    ),
+                    isInternal: isInternal
                 )
             )
             return
         }
     }
 
-    private mutating func note(_ event: ClientEvent) {
+    mutating func note(_ event: ClientEvent) {
         if event.isRepeated {
             guard repeatedEventCount < Self.repeatedEventLimit else {
                 counters.overflow += 1

@@ -19,7 +19,12 @@ extension ClientControl {
         wanted.reachesV6 = settings.reachesV6
         wanted.exit = exit
         guard circuits.values.count(where: { $0.survey != nil }) < Self.surveyLimit,
-            let id = try? startCircuit(for: Self.noTunnel, wanting: wanted, now: now)
+            let id = try? startCircuit(
+                for: Self.noTunnel,
+                wanting: wanted,
+                because: .measurement,
+                now: now
+            )
         else { return notices.append(.pong(token: token, .third, nil)) }
         circuits[id]?.survey = token
         drainDialer(now: now)

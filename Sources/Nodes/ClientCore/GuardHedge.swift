@@ -27,7 +27,7 @@ extension ClientControl {
             }
             if isForLease == true { wanted.exit = circuit.path.exit.id }
             // Without another guard the one that is slow is waited for.
-            _ = try? startCircuit(for: id, wanting: wanted, now: now)
+            _ = try? startCircuit(for: id, wanting: wanted, because: .slowGuard, now: now)
         }
     }
 }

@@ -228,7 +228,8 @@ public struct ProbeControl: ~Copyable {
                 end(probe.circuit, failure: "its link was lost")
             }
         case .measured(let id, let kilobits): end(id, failure: nil, kilobits: kilobits)
-        case .link, .silent, .exhausted, .leaseUnused, .counted, .unpaid: break
+        case .link, .silent, .exhausted, .leaseUnused, .counted, .unpaid, .packet, .probed, .pinged:
+            break
         }
         drainDialer(now: now)
     }

@@ -78,6 +78,14 @@ public struct RelayReputation: Sendable {
         removed.remove(relay)
     }
 
+    /// Notes what an audit found: that it served, as much as a tick does; or that it did not, which
+    /// outweighs whatever it did before.
+    public mutating func noteAudit(_ relay: NodeID, isGood: Bool, at wall: WallTime) {
+        note(relay, isGood: isGood, at: wall)
+        guard !isGood, let entry = entries[relay] else { return }
+        entries[relay]?.bad = min(entry.bad + entry.good * 2 + Self.leastBad, 1 << 49)
+    }
+
     /// How good the relay is, in thousandths: 500 where nothing is known.
     public func score(of relay: NodeID, at wall: WallTime) -> UInt64 {
         guard let entry = entries[relay]?.aged(to: wall.seconds) else { return 500 }

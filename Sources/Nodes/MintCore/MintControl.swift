@@ -54,8 +54,8 @@ public struct MintControl: Sendable {
         case reply(UInt64, MintReply)
         /// Do key work.
         case job(MintJob)
-        /// Tell the other mints.
-        case tell(MintRequest)
+        /// Tell these other mints, and say by ``MintControl/told(_:to:)`` who has taken it.
+        case tell(UInt64, MintRequest, to: [UInt8])
         /// There are other keys or totals to announce.
         case announce
     }
@@ -90,6 +90,8 @@ public struct MintControl: Sendable {
     private var held: [Action] = []
     private var leaving: [Action] = []
     private var extraWrites: [RecordWrite] = []
+    private var outbox: Outbox
+    private var hasToldRest = false
     /// Whether a commit failed, and memory is not to be trusted.
     public private(set) var hasFailed = false
 
@@ -99,6 +101,7 @@ public struct MintControl: Sendable {
     public init(identity: Identity, records: [StoredRecord]) throws(WireError) {
         self.identity = identity
         ledger = try Ledger(records)
+        outbox = try Outbox(records)
         try readKeys(records)
     }
 
@@ -126,6 +129,8 @@ public struct MintControl: Sendable {
     /// - Throws: ``WireError``.
     public mutating func reload(_ records: [StoredRecord]) throws(WireError) {
         ledger = try Ledger(records)
+        outbox = try Outbox(records)
+        hasToldRest = false
         keys = [:]
         try readKeys(records)
         hasFailed = false
@@ -179,6 +184,24 @@ public struct MintControl: Sendable {
     /// Takes the mints as the newest consensus has them.
     public mutating func setTickets(_ tickets: TicketNetwork) {
         self.tickets = tickets
+        guard !hasToldRest else { return }
+        // What an earlier run did not tell.
+        hasToldRest = true
+        for (number, item) in outbox.waiting {
+            actions.append(.tell(number, item.request, to: item.mints.sorted()))
+        }
+    }
+
+    /// Learns that a mint has taken what it was told.
+    public mutating func told(_ number: UInt64, to mint: UInt8) {
+        outbox.noteTold(number, to: mint)
+    }
+
+    private mutating func tell(_ request: MintRequest) {
+        let count = UInt8(clamping: tickets?.mintCount ?? 0)
+        let others = Set((0..<count).filter { $0 != identity.index })
+        guard let number = outbox.add(request, to: others) else { return }
+        held.append(.tell(number, request, to: others.sorted()))
     }
 
     /// Makes keys of the epochs that need some, and drops those that are over.
@@ -270,7 +293,7 @@ public struct MintControl: Sendable {
                 threshold: identity.grantThreshold
             )
         else { return refuse(token, .malformed) }
-        if ledger.take(grant) { held.append(.tell(.grant(grant))) }
+        if ledger.take(grant) { tell(.grant(grant)) }
         answer(token, .taken([]))
     }
 
@@ -283,7 +306,7 @@ public struct MintControl: Sendable {
             guard ledger.orders[key]?.certificate == nil, tickets.isValid(certificate) else {
                 continue
             }
-            if ledger.take(certificate) { held.append(.tell(.certificates([certificate]))) }
+            if ledger.take(certificate) { tell(.certificates([certificate])) }
         }
     }
 
@@ -409,7 +432,7 @@ public struct MintControl: Sendable {
             let known = row.voucher.content(network: identity.network, relay: relay).name
             indexes.append(ledger.deposited(known) ?? 0)
         }
-        if !changed.isEmpty { held.append(.tell(.deposit(relay: relay, rows: changed))) }
+        if !changed.isEmpty { tell(.deposit(relay: relay, rows: changed)) }
         answer(token, .taken(indexes))
     }
 
@@ -558,8 +581,9 @@ public struct MintControl: Sendable {
     /// Commits what has changed; what was to be said of it leaves afterwards.
     private mutating func beginCommit() {
         guard !isCommitting else { return }
-        let writes = hasFailed ? [] : extraWrites + ledger.takeWrites()
+        var writes = hasFailed ? [] : extraWrites + ledger.takeWrites()
         extraWrites = []
+        if !hasFailed { writes += outbox.takeWrites(isCommitting: !writes.isEmpty) }
         if writes.isEmpty {
             actions += held
             held = []

@@ -27,6 +27,8 @@ public struct CellCounts: Hashable, Sendable {
     public var backwardOut: UInt64 = 0
     /// Cells dropped for a queue that was too long.
     public var queueDrops: UInt64 = 0
+    /// Time what arrives waits for its turn, in units of 100 µs.
+    public var queueDelay: UInt16 = 0
     /// Whether cells are dropped for lack of pay.
     public var isUnpaid = false
 

@@ -9,7 +9,8 @@ struct FirstContact {
     static let reportCells: UInt32 = 16
     /// 1 MiB in all.
     private static let mostCells: UInt64 = 773
-    private static let firstCells: UInt64 = 64
+    /// What a first purchase of every kind takes.
+    private static let firstCells: UInt64 = 256
     /// 64 KiB a second.
     private static let cellsPerSecond: UInt64 = 48
 
@@ -18,8 +19,8 @@ struct FirstContact {
 
     /// Cells it may have used at `now`.
     func cellLimit(at now: Instant) -> UInt64 {
-        let seconds = (now - begun).nanoseconds / 1_000_000_000
-        return min(Self.mostCells, Self.firstCells + seconds * Self.cellsPerSecond)
+        let milliseconds = (now - begun).nanoseconds / 1_000_000
+        return min(Self.mostCells, Self.firstCells + milliseconds * Self.cellsPerSecond / 1_000)
     }
 }
 

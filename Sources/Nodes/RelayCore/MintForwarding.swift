@@ -5,8 +5,9 @@ import Wire
 /// Requests to mints on their way through a relay: put together from their parts, handed on whole,
 /// and their answers.
 ///
-/// The relay cannot read them. Bounds: one request a circuit, ``limit`` under way, ``perSecond`` in a
-/// second, ``TicketLimits/circuitByteCount`` bytes each. Spec: §A.8.
+/// The relay cannot read them. A circuit's client sends the parts of one request after the other.
+/// Bounds: ``TicketLimits/circuitRequestCount`` requests of a circuit under way, ``limit`` in all,
+/// ``perSecond`` in a second, ``TicketLimits/circuitByteCount`` bytes each. Spec: §A.8.
 struct MintForwarding: Sendable {
     static let limit = 128
     static let perSecond: UInt64 = 50
@@ -35,7 +36,10 @@ struct MintForwarding: Sendable {
 
     /// Takes a part a circuit's client sent.
     mutating func take(_ ask: MintAsk, from circuit: CircuitID, now: Instant) -> Outcome {
-        guard !underWay.values.contains(where: { $0.circuit == circuit }) else { return .busy }
+        guard
+            underWay.values.count(where: { $0.circuit == circuit })
+                < TicketLimits.circuitRequestCount
+        else { return .busy }
         if assemblies[circuit] == nil, assemblies.count >= Self.limit { return .busy }
         let whole = assemblies[circuit, default: PartAssembly()].take(
             id: ask.id,

@@ -131,6 +131,15 @@ struct PaymentDesk: ~Copyable {
         contacts.admit(source, now: now)
     }
 
+    private func isRequired(at wall: WallTime) -> Bool {
+        parameters.paymentsRequired && tickets?.sellsVouchers(at: wall) == true
+    }
+
+    /// Ticks a circuit made now is served beyond what it has paid; 0 where nobody pays.
+    func windowTicks(at wall: WallTime) -> UInt16 {
+        isRequired(at: wall) ? UInt16(clamping: HopPayer.credit) : 0
+    }
+
     /// Opens the account of a circuit; what it may use, or `nil` where nothing is counted.
     mutating func open(
         _ id: CircuitID,
@@ -139,7 +148,7 @@ struct PaymentDesk: ~Copyable {
         now: Instant,
         wall: WallTime
     ) -> CellAllowance? {
-        let isRequired = parameters.paymentsRequired && tickets?.sellsVouchers(at: wall) == true
+        let isRequired = isRequired(at: wall)
         let account = Account(
             isRequired: isRequired,
             tickCells: hop == .third ? parameters.exitTickCells : parameters.tickCells,
@@ -180,7 +189,8 @@ struct PaymentDesk: ~Copyable {
             forwardOut: UInt32(truncatingIfNeeded: counts.forwardOut),
             backwardIn: UInt32(truncatingIfNeeded: counts.backwardIn),
             backwardOut: UInt32(truncatingIfNeeded: counts.backwardOut),
-            queueDrops: UInt16(clamping: counts.queueDrops)
+            queueDrops: UInt16(clamping: counts.queueDrops),
+            queueDelay: counts.queueDelay
         )
         steps.append(.say(id, .report(report)))
     }
@@ -300,7 +310,8 @@ struct PaymentDesk: ~Copyable {
         }
         return CellAllowance(
             cellLimit: limit + account.passCells,
-            tickCells: account.contact == nil ? account.tickCells : FirstContact.reportCells,
+            tickCells: account.contact == nil || account.paidTicks > 0
+                ? account.tickCells : FirstContact.reportCells,
             carriesPackets: account.paidTicks > 0 || account.passCells > 0
         )
     }

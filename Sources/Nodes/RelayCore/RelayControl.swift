@@ -757,6 +757,7 @@ public struct RelayControl: ~Copyable {
         var answer = ServerMessage(status: .accepted)
         answer.minute = wall.minute
         answer.bootMinute = bootMinute
+        answer.windowTicks = desk.windowTicks(at: wall)
         if let view {
             answer.consensusValidAfter = UInt32(clamping: view.validAfter.seconds)
             answer.consensusDigest = view.shortDigest

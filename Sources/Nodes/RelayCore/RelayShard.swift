@@ -14,9 +14,9 @@ import Wire
 /// ``tunnelWrites``, ``clearOutput()`` and drain ``nextEvent()``. `now` never goes back. All bytes
 /// lie in the caller's arena (`ArenaLayout`). Not thread-safe: owned by one thread.
 ///
-/// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:)``: what came
-/// through a queue beyond `CongestionSignal.queueBound` is marked, beyond twice that dropped, where
-/// its circuit brings more than its share.
+/// Say how much waits at the socket before a batch, by ``noteReceiveQueue(byteCount:now:)``: what
+/// came through a queue beyond `CongestionSignal.queueBound` is marked, beyond twice that dropped,
+/// where its circuit brings more than its share.
 ///
 /// Bounds: `linkLimit` links; `circuitLimit` circuits, ``clientCircuitLimit`` on a client's link, of
 /// which ``pendingLimit`` may wait for key work; four cells wait for a circuit. Of events that peers
@@ -134,6 +134,7 @@ public struct RelayShard: ~Copyable {
     private var handOvers: [HandOver] = []
     private let position: ShardPosition
     private var queue = QueueState.short
+    private var queueDelay = QueueDelay()
     private var meter = ShareMeter()
     private var nextSweep: Instant
     private var sweepPosition = 0
@@ -239,7 +240,8 @@ public struct RelayShard: ~Copyable {
     // MARK: Inputs
 
     /// Begins a batch: `byteCount` bytes wait at the socket behind what is handed in next.
-    public mutating func noteReceiveQueue(byteCount: Int) {
+    public mutating func noteReceiveQueue(byteCount: Int, now: Instant) {
+        queueDelay.beginBatch(waitingByteCount: byteCount, now: now)
         queue =
             byteCount <= CongestionSignal.queueBound
             ? .short : byteCount <= CongestionSignal.queueBound * 2 ? .long : .overlong
@@ -249,6 +251,7 @@ public struct RelayShard: ~Copyable {
     /// Takes a run of datagrams that lies in the arena.
     public mutating func receive(_ bytes: inout MutableRawSpan, run: DatagramRun, now: Instant) {
         guard run.segmentByteCount == Datagram.byteCount else { return links.noteWrongSize() }
+        queueDelay.note(datagramCount: run.byteCount / Datagram.byteCount)
         var offset = run.offset
         let end = run.offset + run.byteCount
         counters.receivedDatagrams += UInt64(run.byteCount / Datagram.byteCount)
@@ -365,7 +368,7 @@ public struct RelayShard: ~Copyable {
             circuits[slot].meter.set(allowance)
         case .count(let id):
             guard let slot = slot(of: id) else { return }
-            note(.counted(id, circuits[slot].meter.counts))
+            note(.counted(id, counts(of: slot)))
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
             remove(slot, now: now)
@@ -592,7 +595,13 @@ public struct RelayShard: ~Copyable {
             circuits[slot].toldUnpaid = now
         }
         guard let id = circuits[slot].path?.id else { return }
-        note(.counted(id, circuits[slot].meter.counts))
+        note(.counted(id, counts(of: slot)))
+    }
+
+    private func counts(of slot: Int) -> CellCounts {
+        var counts = circuits[slot].meter.counts
+        counts.queueDelay = queueDelay.units
+        return counts
     }
 
     private mutating func pass(

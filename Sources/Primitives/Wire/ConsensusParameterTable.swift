@@ -66,6 +66,7 @@ extension NetworkParameters {
             isLater: true,
             path: \.depositSeconds
         ),
+        Field(id: 28, name: "voucher-batch", range: 1...32, isLater: true, path: \.voucherBatch),
         Field(id: 30, name: "datagram-bytes", range: 1_280...9_000, path: \.datagramByteCount),
         Field(id: 40, name: "guard-sample-minimum", range: 1...60, path: \.guardSampleMinimum),
         Field(id: 41, name: "guard-sample-maximum", range: 1...60, path: \.guardSampleMaximum),

@@ -37,6 +37,8 @@ public struct NetworkParameters: Hashable, Sendable {
     public var mintSetVersion: UInt32 = 0
     /// Seconds from one deposit of a relay to the next, on average.
     public var depositSeconds: UInt32 = 86_400
+    /// Trial and small vouchers of one purchase: a wallet always buys so many at once.
+    public var voucherBatch: UInt32 = 32
     /// Bytes of every datagram.
     public var datagramByteCount: UInt32 = 1_392
     /// Guards a client samples, where there are that many.

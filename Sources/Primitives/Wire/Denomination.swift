@@ -97,4 +97,6 @@ public enum TicketLimits {
     public static let exchangeByteCount = 96 * 1_024
     /// Bytes of a request that goes over a circuit, or its answer; sealed.
     public static let circuitByteCount = 16 * 1_024
+    /// Requests of one circuit a hop has under way.
+    public static let circuitRequestCount = 4
 }

@@ -49,6 +49,8 @@ public struct ParametersConfiguration: Hashable, Sendable {
         public var epoch: TimeSpan
         /// Time from one deposit of a relay to the next, on average.
         public var deposits: TimeSpan
+        /// Trial and small vouchers of one purchase.
+        public var batch: Int
         /// Cells a tick pays at guard and middle.
         public var tickCells: Int
         /// Cells a tick pays at the exit.
@@ -135,6 +137,7 @@ extension ParametersConfiguration.Payment {
             .duration(.seconds(5)...month),
             default: .seconds(86_400)
         )
+        batch = section.value("batch", .integer(1...32), default: 32)
         tickCells = section.value("tick_cells", .integer(1...65_536), default: 256)
         exitTickCells = section.value("exit_tick_cells", .integer(1...65_536), default: 128)
         burn = section.value("burn_per_mille", .integer(0...1_000), default: 20)

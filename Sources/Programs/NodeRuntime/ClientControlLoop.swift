@@ -21,8 +21,14 @@ enum ClientControlMessage: Sendable {
     case open(TunnelID, PathConstraints, TunCoalescer.Offload)
     /// Let a tunnel go.
     case close(TunnelID)
-    /// Ping a hop of the circuit a tunnel uses; the notice names the token.
-    case ping(TunnelID, HopIndex, token: UInt64)
+    /// Send echoes to a hop; the notice names the token.
+    case ping(CircuitID, EchoSeries, token: UInt64)
+    /// Ask the hops of a circuit what they have carried; notices bring the answers.
+    case askReports(CircuitID)
+    /// Close a circuit, and tell whether there was one.
+    case closeCircuit(CircuitID, @Sendable (Bool) -> Void)
+    /// Replace the circuit of a tunnel.
+    case renew(TunnelID)
     /// Measure the round trip to an exit; the notice names the token.
     case measure(NodeID, token: UInt64)
     /// The network to work by from now on.
@@ -53,6 +59,10 @@ struct ClientSnapshot: Sendable {
     var now: Instant
     /// Why there is no directory to work by; `nil` once there is.
     var directoryProblem: String?
+    /// How far each tunnel is.
+    var stages: [TunnelID: ConnectionStage] = [:]
+    /// The guards that are tried first.
+    var guards: [RelayRecord] = []
 }
 
 /// Something the control thread says unasked.
@@ -68,6 +78,7 @@ enum ClientNews: Sendable {
 /// The control thread of a client: owns the control plane.
 struct ClientControlLoop: ~Copyable {
     private static let lookInterval: TimeSpan = .seconds(1)
+    private static let shortestSleep: TimeSpan = .seconds(2)
 
     struct Opening {
         var tunnel: TunnelID
@@ -88,7 +99,9 @@ struct ClientControlLoop: ~Copyable {
     private var openings: [Opening] = []
     private var problem: String? = "no consensus yet"
     private var errands = DirectoryErrands()
+    private var sleptBefore = SleepClock.nanosecondsAsleep()
     private var payments: ClientPayments
+    private let keyLog: KeyLog?
     // A relay of each family, to see whether there is a way to it.
     private var landmarks: (v4: SocketAddress?, v6: SocketAddress?) = (nil, nil)
 
@@ -101,10 +114,12 @@ struct ClientControlLoop: ~Copyable {
         shard: Mailbox<ClientLoopMessage>,
         news: @escaping @Sendable (ClientNews) -> Void,
         payments: consuming ClientPayments,
+        keyLog: KeyLog?,
         logger: Logger,
         random: consuming RandomGenerator
     ) {
         self.control = nil
+        self.keyLog = keyLog
         self.payments = payments
         self.settings = settings
         self.stateFolder = stateFolder
@@ -130,6 +145,7 @@ struct ClientControlLoop: ~Copyable {
             let wall = WallClock.now()
             if now >= nextLook {
                 lookAround(now: now)
+                noteSleep(now: now, wall: wall)
                 errands.expire(now: now)
                 nextLook = now + Self.lookInterval
             }
@@ -169,8 +185,18 @@ struct ClientControlLoop: ~Copyable {
         case .close(let tunnel):
             openings.removeAll { $0.tunnel == tunnel }
             control?.close(tunnel, now: now)
-        case .ping(let tunnel, let hop, let token):
-            ping(tunnel, hop: hop, token: token, now: now)
+        case .ping(let circuit, let series, let token):
+            guard control?.ping(circuit, by: series, token: token, now: now) == true else {
+                return news(.notice(.pinged(token: token, series.outcome)))
+            }
+        case .askReports(let circuit):
+            for hop in HopIndex.all {
+                _ = control?.askReport(of: hop, over: circuit, now: now)
+            }
+        case .closeCircuit(let circuit, let answer):
+            answer(control?.close(circuit, now: now) ?? false)
+        case .renew(let tunnel):
+            control?.renew(tunnel, now: now)
         case .measure(let exit, let token):
             guard control != nil else { return news(.notice(.pong(token: token, .third, nil))) }
             control?.measure(exit: exit, token: token, now: now, wall: wall)
@@ -187,19 +213,25 @@ struct ClientControlLoop: ~Copyable {
         case .payments(let message):
             payments.handle(message, with: &control, now: now, wall: wall)
         case .snapshot(let answer):
-            answer(
-                ClientSnapshot(
-                    circuits: control?.circuitReports() ?? [],
-                    statements: control?.statements,
-                    exitTrips: control?.exitTrips ?? [:],
-                    exitBuilds: control?.exitBuilds ?? [:],
-                    now: now,
-                    directoryProblem: problem
-                )
-            )
+            answer(snapshot(now: now))
         case .stop:
             break
         }
+    }
+
+    private mutating func snapshot(now: Instant) -> ClientSnapshot {
+        let circuits = control?.circuitReports() ?? []
+        var snapshot = ClientSnapshot(
+            circuits: circuits,
+            statements: control?.statements,
+            exitTrips: control?.exitTrips ?? [:],
+            exitBuilds: control?.exitBuilds ?? [:],
+            now: now,
+            directoryProblem: problem
+        )
+        snapshot.guards = control?.primaryGuards ?? []
+        snapshot.stages = control?.connectionStages ?? [:]
+        return snapshot
     }
 
     private mutating func openWaiting(now: Instant, wall: WallTime) {
@@ -216,18 +248,12 @@ struct ClientControlLoop: ~Copyable {
         openings = []
     }
 
-    private mutating func ping(_ tunnel: TunnelID, hop: HopIndex, token: UInt64, now: Instant) {
-        let reports = control?.circuitReports() ?? []
-        let circuit = reports.first { $0.tunnel == tunnel && $0.isCurrent }
-        guard let circuit, control?.ping(circuit.id, hop: hop, token: token, now: now) == true
-        else { return news(.notice(.pong(token: token, hop, nil))) }
-    }
-
     private mutating func drain() {
         while true {
             // Together: an answer to the first must not find the others still to be done.
             var commands: [ClientCommand] = []
             while let command = control?.nextCommand() { commands.append(command) }
+            if let keyLog { for command in commands { keyLog.note(command) } }
             // As many as events, links and circuits call for; a lost one is never made good.
             if !commands.isEmpty { shard.insist(.commands(commands)) }
             var jobs: [ClientJob] = []
@@ -247,6 +273,14 @@ struct ClientControlLoop: ~Copyable {
             }
             if case .wallet(let said) = notice {
                 payments.note(said)
+                continue
+            }
+            if case .audited(let exit, let isGood) = notice {
+                if isGood {
+                    logger.info("exit \(exit) serves as another does")
+                } else {
+                    logger.warning("exit \(exit) drops packets or lies about names: it is left")
+                }
                 continue
             }
             if case .mintAnswer(let circuit, let hop, let part) = notice {
@@ -277,6 +311,18 @@ struct ClientControlLoop: ~Copyable {
         problem = nil
         news(.directory(problem: nil))
         openWaiting(now: now, wall: wall)
+    }
+
+    /// Has circuits show that they live where the machine has slept since the last look.
+    private mutating func noteSleep(now: Instant, wall: WallTime) {
+        let asleep = SleepClock.nanosecondsAsleep()
+        defer { sleptBefore = asleep }
+        guard asleep > sleptBefore, asleep - sleptBefore > Self.shortestSleep.nanoseconds else {
+            return
+        }
+        let seconds = (asleep - sleptBefore) / 1_000_000_000
+        logger.notice("the machine slept for \(seconds) s: looking whether circuits live")
+        control?.resume(now: now, wall: wall)
     }
 
     /// Finds out by which families there is a way out of this machine now.

@@ -18,18 +18,26 @@ import Wire
 ///
 /// Spec: `ux.md` (states), design §4 (kill switch, addresses).
 public actor ClientNode: ClientService {
-    private struct Tunnel {
+    struct Tunnel {
         let core: ClientCore.TunnelID
         let interface: String
         let offload: TunCoalescer.Offload
         /// Whose it is; `nil` for the machine's.
         let owner: OwnerProcess?
+        /// What its paths are to keep to.
+        var wanted: PathConstraints
         var state = ClientControl.TunnelState.connecting(reason: nil)
         var hasConnected = false
         var waiters: [CheckedContinuation<Void, Never>] = []
 
-        init(_ core: ClientCore.TunnelID, _ opened: OpenedTunnel, owner: OwnerProcess?) {
+        init(
+            _ core: ClientCore.TunnelID,
+            _ opened: OpenedTunnel,
+            owner: OwnerProcess?,
+            wanted: PathConstraints
+        ) {
             self.core = core
+            self.wanted = wanted
             interface = opened.name
             offload = opened.offload
             self.owner = owner
@@ -38,26 +46,30 @@ public actor ClientNode: ClientService {
 
     private static let connectLimit: Duration = .seconds(30)
     private static let watchInterval: Duration = .seconds(1)
+    /// Of so many circuits that begin to serve one has its exit audited.
+    private static let auditShare: UInt64 = 200
+    /// What audits ask for: the root servers, which have the same addresses everywhere.
+    private static let auditNames = "abcdefghijklm".map { "\($0).root-servers.net" }
     /// How long the last datagrams may take to leave when the daemon ends.
     private static let farewellLimit: Duration = .seconds(1)
 
-    private var configuration: ClientConfiguration
+    var configuration: ClientConfiguration
     let control: Mailbox<ClientControlMessage>
-    private let packets: Mailbox<ClientLoopMessage>
+    let packets: Mailbox<ClientLoopMessage>
     private let failures: AsyncStream<String>
     private let packetsEnded: AsyncStream<Void>
-    private let logger: Logger
+    let logger: Logger
     let wallet: WalletFiles
-    private let network: MachineNetwork
+    let network: MachineNetwork
     let directory: ClientDirectory
 
-    private var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
-    private var machine: ControlAPI.TunnelID?
-    private var isBusy = false
+    var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
+    var machine: ControlAPI.TunnelID?
+    var isBusy = false
     /// Puts the machine's rules right; whoever changes them waits for it first.
-    private var mending: Task<Void, Never>?
+    var mending: Task<Void, Never>?
     /// Whether the kernel holds back what does not go through the tunnel.
-    private var isLocked = false
+    var isLocked = false
     private var isMachineInterfaceGone = false
     private var kernelWatch: KernelWatch?
     /// Whether the kernel's rules may have changed since they were looked at.
@@ -65,27 +77,50 @@ public actor ClientNode: ClientService {
     /// When they were looked at last.
     private var lookedAt = Instant.zero
     /// Why the machine's rules are not what they should be; `nil` where they are.
-    private var machineProblem: String?
+    var machineProblem: String?
     private var nextTunnel: UInt64 = 1
-    private var nextToken: UInt64 = 1
+    var nextToken: UInt64 = 1
+    /// Who waits for what circuits say, and what has happened to them.
+    var watch = CircuitWatch()
+    /// Whether readers of the state are about to be told of it.
+    var isTellingState = false
     private var pings: [UInt64: CheckedContinuation<TimeSpan?, Never>] = [:]
-    private var directoryProblem: String? = "no consensus yet"
+    var directoryProblem: String? = "no consensus yet"
     private var isDisconnecting = false
+    /// How the attempt to connect that goes on came along; `nil` where none does.
+    var attempt: ConnectionAttempt?
+    /// When the window for a network's login page closes; `nil` where none is open.
+    var loginUntil: WallTime?
+    let eventRing: EventRing
+    let networkID: NetworkID
+    /// Follows the attempt to connect.
+    var following: Task<Void, Never>?
     private var since = WallClock.now()
     private var lastState = ControlAPI.TunnelState.disconnected
     private var watchers: [UInt64: AsyncStream<StatusReport>.Continuation] = [:]
 
     /// Starts the daemon that `configuration` describes; it connects when it is asked to.
     ///
+    /// - Parameter events: what the daemon tells of what happened; the caller's logger fills it.
     /// - Throws: ``ConfigurationError``, ``IOError`` or `DirectoryError`, each saying what is wrong
     ///   and what to do.
+    ///
+    /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: ClientConfiguration,
+        revealing keyLog: KeyLog? = nil,
+        events: EventRing = EventRing(),
         logger: Logger
     ) async throws -> ClientNode {
         try StateFolder.make(configuration.stateFolder)
         let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
-        let node = try ClientNode(configuration, tell: { tell.yield($0) }, logger: logger)
+        let node = try ClientNode(
+            configuration,
+            events: events,
+            tell: { tell.yield($0) },
+            keyLog: keyLog,
+            logger: logger
+        )
         await node.findLock()
         await node.directory.begin()
         Task { await node.follow(news) }
@@ -113,13 +148,17 @@ public actor ClientNode: ClientService {
 
     private init(
         _ configuration: ClientConfiguration,
+        events: EventRing,
         tell: @escaping @Sendable (ClientNews) -> Void,
+        keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
+        self.eventRing = events
         self.logger = logger
         let trusted = try NetworkConfiguration(file: configuration.directory.network)
         let root = try TrustRoot(trusted)
+        networkID = root.network
         network = MachineNetwork(configuration)
         let controlWakeup = try Wakeup()
         let packetWakeup = try Wakeup()
@@ -161,11 +200,14 @@ public actor ClientNode: ClientService {
             control.insist(.outcome(job.run()))
         }
         var settings = ClientControl.Settings()
+        settings.probesExits = true
         settings.method =
             switch configuration.path.build {
             case .pipelined: .pipelined
             case .telescoped: .telescoped
             }
+        settings.auditShare = Self.auditShare
+        settings.auditNames = Self.auditNames
         settings.exclusions.relays = Set(configuration.path.excluded.map { NodeID($0) })
         settings.exclusions.countries = Set(
             configuration.path.excludedCountries.compactMap { CountryCode($0) }
@@ -190,6 +232,7 @@ public actor ClientNode: ClientService {
             shard: packets,
             news: tell,
             payments: payments,
+            keyLog: keyLog,
             logger: logger,
             random: try RandomGenerator.seeded()
         )
@@ -264,8 +307,14 @@ public actor ClientNode: ClientService {
         )
         report.directory = await directory.report()
         report.relays = snapshot?.statements.flatMap { Self.report($0) }
-        if report.state == .connecting { report.progress = progress(snapshot) }
         let main = main
+        if report.state == .connecting {
+            report.progress = progress(snapshot, of: main?.core)
+        }
+        if network.isLockdownOn { report.lockdown = true }
+        report.loginUntil = loginUntil?.seconds
+        let health = health(report, snapshot)
+        if !health.isEmpty { report.health = health }
         if let circuit = snapshot?.circuits.first(where: { $0.isCurrent && $0.tunnel == main?.core }
         ),
             let exit = circuit.hops.last
@@ -363,49 +412,6 @@ public actor ClientNode: ClientService {
         return CircuitsReport(circuits: reports)
     }
 
-    /// Measures round trips over the circuit in use.
-    public func ping(_ request: PingRequest) async throws(Failure) -> PingReport {
-        let main = main
-        guard let tunnel = main,
-            let circuit = await snapshot()?.circuits
-                .first(where: { $0.isCurrent && $0.tunnel == tunnel.core })
-        else {
-            throw Failure(
-                "there is no circuit to ping",
-                why: reason() ?? "the client is not connected",
-                hint: "umbel up --wait",
-                exit: .notConnected
-            )
-        }
-        let wanted = request.hop.flatMap { UInt8(exactly: $0) }.flatMap { HopIndex(rawValue: $0) }
-        if request.hop != nil, wanted == nil {
-            throw Failure(
-                "there is no hop \(request.hop ?? 0)",
-                why: "a circuit has the hops 1 to 3",
-                hint: "umbel ping --hop 1",
-                exit: .usage
-            )
-        }
-        var hops: [PingReport.Hop] = []
-        for hop in HopIndex.all where wanted == nil || wanted == hop {
-            var roundTrips: [Double] = []
-            for _ in 0..<request.count {
-                if let span = await ping(tunnel.core, hop: hop) {
-                    roundTrips.append(span.milliseconds)
-                }
-            }
-            hops.append(
-                PingReport.Hop(
-                    position: Int(hop.rawValue),
-                    nickname: circuit.hops[hop.offset].nickname,
-                    sent: request.count,
-                    roundTrips: roundTrips
-                )
-            )
-        }
-        return PingReport(hops: hops)
-    }
-
     /// Begins to connect the whole machine.
     public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
         try beginChange()
@@ -414,11 +420,8 @@ public actor ClientNode: ClientService {
         let wanted = try await constraints(exit: request.exit)
         if let machine {
             // A second `up` changes the exit; the kill switch stays as it is meanwhile.
-            guard let tunnel = tunnels[machine] else { return await status() }
-            control.insist(.close(tunnel.core))
-            control.insist(.open(tunnel.core, wanted, tunnel.offload))
-            tunnels[machine]?.state = .connecting(reason: nil)
-            tunnels[machine]?.hasConnected = false
+            tunnels[machine]?.wanted = wanted
+            beginAnew(machine)
             changed()
             return await status()
         }
@@ -435,7 +438,7 @@ public actor ClientNode: ClientService {
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, owner: nil)
+        tunnels[id] = Tunnel(core.id, core.opened, owner: nil, wanted: wanted)
         machine = id
         isMachineInterfaceGone = false
         machineProblem = nil
@@ -444,7 +447,17 @@ public actor ClientNode: ClientService {
         return await status()
     }
 
-    /// Disconnects the machine and lifts what blocks its traffic.
+    /// Has a tunnel connect as if it never had been.
+    func beginAnew(_ id: ControlAPI.TunnelID) {
+        guard let tunnel = tunnels[id] else { return }
+        control.insist(.close(tunnel.core))
+        control.insist(.open(tunnel.core, tunnel.wanted, tunnel.offload))
+        tunnels[id]?.state = .connecting(reason: nil)
+        tunnels[id]?.hasConnected = false
+        attempt = nil
+    }
+
+    /// Disconnects the machine and lifts what blocks its traffic, unless lockdown is on.
     public func down() async throws(Failure) -> StatusReport {
         try beginChange()
         defer { isBusy = false }
@@ -466,7 +479,8 @@ public actor ClientNode: ClientService {
         } catch {
             throw Failure(host: error)
         }
-        isLocked = false
+        isLocked = network.isLockdownOn
+        loginUntil = nil
         isDisconnecting = false
         return await status()
     }
@@ -478,17 +492,21 @@ public actor ClientNode: ClientService {
     ) async throws(Failure) -> TunnelGrant {
         let owner = try owner(request.pid)
         try requireSameUser(owner, peer)
+        try owner.requireOwnNetwork(thread: request.thread)
         let wanted = try await constraints(exit: request.exit)
         let number = nextTunnel
         let core = try await openDevice(name: "umbel-run\(number)")
         do throws(HostNetworkError) {
-            try await moveInterface(core.opened.name, toNamespaceOf: request.pid)
+            try await moveInterface(
+                core.opened.name,
+                toNamespaceOf: request.thread ?? request.pid
+            )
         } catch {
             packets.insist(.closeTunnel(core.id))
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, owner: owner)
+        tunnels[id] = Tunnel(core.id, core.opened, owner: owner, wanted: wanted)
         control.insist(.open(core.id, wanted, core.opened.offload))
         changed()
         guard await isConnected(id) else {
@@ -525,7 +543,7 @@ public actor ClientNode: ClientService {
 
     // MARK: Tunnels
 
-    private func beginChange() throws(Failure) {
+    func beginChange() throws(Failure) {
         guard !isBusy else {
             throw Failure(
                 "the daemon is connecting or disconnecting",
@@ -642,7 +660,7 @@ public actor ClientNode: ClientService {
     private func giveBack() async {
         do throws(HostNetworkError) {
             try await network.release()
-            isLocked = false
+            isLocked = network.isLockdownOn
         } catch {
             logger.error("\(error)")
         }
@@ -676,18 +694,26 @@ public actor ClientNode: ClientService {
 
     // MARK: Watching
 
-    /// Sees whether a daemon before this one has left the machine locked.
+    /// Takes over the lock a daemon before this one has left, or locks where lockdown is on.
     private func findLock() async {
-        isLocked = await network.isLocked()
+        isLocked = await network.isLocked() || network.isLockdownOn
         guard isLocked else { return }
         lastState = state()
-        logger.notice("\(Self.lockedReason)")
+        logger.notice("\(reason() ?? Self.lockedReason)")
+        do throws(HostNetworkError) {
+            try await network.hold()
+        } catch {
+            noteUnmended("\(error)")
+        }
     }
 
     /// Closes tunnels of processes that have ended, and keeps the machine's rules as they were.
     private func lookAfter() async {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
-        guard !isBusy, mending == nil, let machine, let tunnel = tunnels[machine] else { return }
+        tellState()
+        if let until = loginUntil, WallClock.now() >= until { endLogin() }
+        guard !isBusy, mending == nil, isLocked else { return }
+        let tunnel = machine.flatMap { tunnels[$0] }
         let now = MonotonicClock.now()
         guard isKernelChanged || kernelWatch == nil || now >= lookedAt + Self.longestTrust else {
             return
@@ -710,9 +736,11 @@ public actor ClientNode: ClientService {
     /// Time after which the rules are looked at though the kernel told of no change.
     private static let longestTrust: TimeSpan = .seconds(60)
 
-    private func mend(_ tunnel: Tunnel) async {
+    /// Puts right what keeps the machine's traffic: the lock, and the way into `tunnel`, if there is
+    /// one.
+    private func mend(_ tunnel: Tunnel?) async {
         do {
-            if isMachineInterfaceGone {
+            if let tunnel, isMachineInterfaceGone {
                 _ = try await openDevice(name: tunnel.interface, for: tunnel.core)
                 isMachineInterfaceGone = false
                 try await network.take()
@@ -756,16 +784,26 @@ public actor ClientNode: ClientService {
                     tunnels[id]?.hasConnected = true
                     wake(id)
                 }
-                logger.info("tunnel \(id.rawValue): \(state)")
+                logger.debug("tunnel \(id.rawValue): \(state)")
                 changed()
             case .notice(.pong(let token, _, let span)):
                 pings.removeValue(forKey: token)?.resume(returning: span)
+            case .notice(.pinged(let token, let outcome)):
+                watch.finish(token, outcome)
+            case .notice(.reported(let circuit, let hop, let report)):
+                watch.note(report, of: hop, circuit)
+            case .notice(.circuit(let notice)):
+                watch.note(notice)
+                tellState()
             case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
-                .notice(.wallet):
+                .notice(.wallet), .notice(.audited):
                 break
             case .notice(.directoryNamed(let circuit, let hop, let relay, let said)):
                 directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):
+                if problem != directoryProblem {
+                    watch.note(.directory, problem ?? "the directory is there")
+                }
                 directoryProblem = problem
                 changed()
             case .interfaceGone(let core):
@@ -782,18 +820,14 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func ping(_ tunnel: ClientCore.TunnelID, hop: HopIndex) async -> TimeSpan? {
-        await answered { .ping(tunnel, hop, token: $0) }
-    }
-
-    private func snapshot() async -> ClientSnapshot? {
+    func snapshot() async -> ClientSnapshot? {
         await withCheckedContinuation { continuation in
             let once = Once(continuation)
             if !control.post(.snapshot { once.resume($0) }) { once.resume(nil) }
         }
     }
 
-    private func traffic(of circuits: [CircuitID]) async -> ClientLoopReport? {
+    func traffic(of circuits: [CircuitID]) async -> ClientLoopReport? {
         await withCheckedContinuation { continuation in
             let once = Once(continuation)
             if !packets.post(.report(circuits) { once.resume($0) }) { once.resume(nil) }
@@ -802,9 +836,12 @@ public actor ClientNode: ClientService {
 
     // MARK: Reports
 
-    private static let lockedReason =
+    static let lockedReason =
         "an earlier `umbel up` still blocks this machine's traffic:"
         + " `umbel up` connects it, `umbel down` lets it out directly"
+
+    /// The name of the tunnel reports speak of.
+    var mainTunnel: ClientCore.TunnelID? { main?.core }
 
     /// The tunnel reports speak of: the machine's, or else the oldest.
     private var main: Tunnel? {
@@ -812,7 +849,7 @@ public actor ClientNode: ClientService {
             ?? tunnels.min { $0.key.rawValue < $1.key.rawValue }?.value
     }
 
-    private func state() -> ControlAPI.TunnelState {
+    func state() -> ControlAPI.TunnelState {
         if isDisconnecting { return .disconnecting }
         if machine == nil, isLocked { return .blocked }
         guard let main else { return .disconnected }
@@ -823,8 +860,11 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func reason() -> String? {
-        if machine == nil, isLocked { return Self.lockedReason }
+    func reason() -> String? {
+        if machine == nil, isLocked {
+            return machineProblem
+                ?? (network.isLockdownOn ? Self.lockdownReason : Self.lockedReason)
+        }
         return reason(of: main)
     }
 
@@ -837,25 +877,7 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func progress(_ snapshot: ClientSnapshot?) -> StatusReport.Progress {
-        if let problem = snapshot?.directoryProblem {
-            return StatusReport.Progress(percent: 20, stage: "directory", detail: problem)
-        }
-        guard snapshot?.circuits.isEmpty == false else {
-            return StatusReport.Progress(
-                percent: 45,
-                stage: "conn",
-                detail: "opening a link to the guard"
-            )
-        }
-        return StatusReport.Progress(
-            percent: 80,
-            stage: "circuit",
-            detail: "building a circuit over three relays"
-        )
-    }
-
-    private func report(
+    func report(
         _ circuit: ClientControl.CircuitReport,
         _ traffic: CircuitTraffic?,
         now: Instant
@@ -879,7 +901,11 @@ public actor ClientNode: ClientService {
                     address: hop.addresses.all.first.map { "\($0)" } ?? "",
                     roundTrip: circuit.roundTrips[index]?.milliseconds,
                     paidTicks: circuit.pay?.paidTicks[index],
-                    lacksVoucher: circuit.pay?.lacking.contains(hop.id)
+                    lacksVoucher: circuit.pay?.lacking.contains(hop.id),
+                    family: hop.family.map { "\($0)" },
+                    autonomousSystem: hop.autonomousSystem == 0 ? nil : hop.autonomousSystem,
+                    isSilent: circuit.isSilent[index],
+                    stat: circuit.statements[index].map { HopStat($0.report) }
                 )
             },
             ageSeconds: (now - circuit.begun).nanoseconds / 1_000_000_000,
@@ -890,16 +916,28 @@ public actor ClientNode: ClientService {
             bytesBackward: traffic?.receivedBytes ?? 0,
             isolation: circuit.tunnel == MintErrands.tunnel
                 ? "mints" : owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
-            tunnel: owner?.key
+            tunnel: owner?.key,
+            cause: circuit.cause.text,
+            flows: traffic?.flows
         )
     }
 
-    private func changed() {
+    func changed() {
         let state = state()
         if state != lastState {
             lastState = state
             since = WallClock.now()
+            let said = [state.rawValue, reason()].compactMap(\.self)
+            watch.note(.state, said.joined(separator: ": "))
+            logger.info("\(state.rawValue)\(reason().map { ": \($0)" } ?? "")")
         }
+        if state == .connecting { followAttempt() } else { attempt = nil }
+        tellState()
+        tellWatchers()
+    }
+
+    /// Hands the state to everybody who watches it.
+    func tellWatchers() {
         guard !watchers.isEmpty else { return }
         Task {
             let report = await status()

@@ -1,4 +1,5 @@
 import CLinux
+import ControlAPI
 import EventLoop
 import FoundationEssentials
 import Glibc
@@ -30,6 +31,37 @@ final class OwnerProcess: Sendable {
     var hasEnded: Bool {
         var entry = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
         return unsafe poll(&entry, 1, 0) > 0
+    }
+
+    /// Sees that a tunnel for this process, or for a thread of it, would be in another network than
+    /// the daemon's.
+    ///
+    /// - Throws: ``Failure`` where it would not, and where the process has no such thread.
+    func requireOwnNetwork(thread: Int32?) throws(Failure) {
+        let path = "/proc/\(pid)/task/\(thread ?? pid)"
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw Failure(
+                "process \(pid) cannot have a tunnel",
+                why: "it has no thread \(thread ?? pid)",
+                hint: "umbel run -- COMMAND",
+                exit: .failed
+            )
+        }
+        // Not everybody may look at everybody's namespaces: what cannot be told is let pass, for
+        // the interface then is in a namespace of the asking user's anyway.
+        guard let theirs = Self.network("\(path)/ns/net"),
+            theirs == Self.network("/proc/self/ns/net")
+        else { return }
+        throw Failure(
+            "process \(pid) cannot have a tunnel",
+            why: "it has no network namespace of its own",
+            hint: "umbel run -- COMMAND",
+            exit: .failed
+        )
+    }
+
+    private static func network(_ path: String) -> String? {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: path)
     }
 
     private static func user(of pid: Int32) -> UInt32? {

@@ -44,6 +44,7 @@ struct RelayControlLoop: ~Copyable {
     let wakeup: Wakeup
     let shards: [Mailbox<RelayLoopMessage>]
     var payments: RelayPayments
+    let keyLog: KeyLog?
     let logger: Logger
 
     /// Runs until it is told to stop.
@@ -105,6 +106,7 @@ struct RelayControlLoop: ~Copyable {
         var commands = [[RelayCommand]](repeating: [], count: shards.count)
         while let told = control.nextCommand() { commands[told.shard].append(told.command) }
         for (shard, commands) in zip(shards, commands) where !commands.isEmpty {
+            if let keyLog { for command in commands { keyLog.note(command) } }
             // As many as events, links and circuits call for; a lost one is never made good.
             shard.insist(.commands(commands))
         }

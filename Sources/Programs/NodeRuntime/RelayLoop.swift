@@ -156,7 +156,7 @@ struct RelayLoop: ~Copyable {
         now: Instant
     ) throws(IOError) {
         guard let batch = try sockets.receive(&bytes, isV6: isV6) else { return }
-        shard.noteReceiveQueue(byteCount: batch.waitingByteCount)
+        shard.noteReceiveQueue(byteCount: batch.waitingByteCount, now: now)
         for index in 0..<batch.runCount {
             shard.receive(&bytes, run: sockets.run(index), now: now)
         }

@@ -33,9 +33,12 @@ public final class RelayNode: RelayService {
     ///
     /// - Throws: ``ConfigurationError``, ``Failure``, ``IOError``, `HostNetworkError` or
     ///   `DirectoryError`, each saying what is wrong and what to do.
+    ///
+    /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: RelayConfiguration,
         version: String,
+        revealing keyLog: KeyLog? = nil,
         logger: Logger
     ) async throws -> RelayNode {
         let network = try NetworkConfiguration(file: configuration.directory.network)
@@ -56,6 +59,7 @@ public final class RelayNode: RelayService {
                 exit: nil,
                 firewall: nil,
                 version: version,
+                keyLog: keyLog,
                 logger: logger
             )
             try await node.begin()
@@ -80,6 +84,7 @@ public final class RelayNode: RelayService {
                 exit: exit,
                 firewall: firewall,
                 version: version,
+                keyLog: keyLog,
                 logger: logger
             )
             try await node.begin()
@@ -110,6 +115,7 @@ public final class RelayNode: RelayService {
         exit: ExitSettings?,
         firewall: ExitFirewall?,
         version: String,
+        keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -208,6 +214,7 @@ public final class RelayNode: RelayService {
             wakeup: controlWakeup,
             shards: shards,
             payments: payments,
+            keyLog: keyLog,
             logger: logger
         )
         directory = RelayDirectory(

@@ -16,10 +16,14 @@ struct Umbel: AsyncParsableCommand {
             """,
         version: "umbel \(Version.number)",
         subcommands: [
-            UpCommand.self, DownCommand.self, RunCommand.self, StatusCommand.self,
-            CircuitsCommand.self, PingCommand.self, RelaysCommand.self, ExitsCommand.self,
+            UpCommand.self, DownCommand.self, ReconnectCommand.self, LockdownCommand.self,
+            LoginCommand.self, RunCommand.self, ProxyCommand.self, StatusCommand.self,
+            DoctorCommand.self, NetcheckCommand.self, LogsCommand.self,
+            CircuitsCommand.self, PingCommand.self, TraceCommand.self, ExplainCommand.self,
+            TopCommand.self, InspectorCommand.self, InspectCommand.self, RelaysCommand.self,
+            ExitsCommand.self,
             AccountCommand.self, TicketsCommand.self, EarningsCommand.self, GrantCommand.self,
-            DaemonCommand.self, RelayCommand.self,
+            ProxyInsideCommand.self, DaemonCommand.self, RelayCommand.self,
             KeygenCommand.self, AuthorityCommand.self, MintCommand.self, CheckConfigCommand.self,
             VersionCommand.self, CompletionsCommand.self,
         ]

@@ -13,7 +13,7 @@ public struct HopPayer: Sendable {
     /// Ticks ahead at the beginning, at most.
     public static let firstAhead: UInt64 = 4
     /// Ticks ahead that are enough for any path.
-    public static let aheadLimit: UInt64 = 64
+    public static let aheadLimit: UInt64 = 256
 
     /// Why a hop is left.
     public enum Complaint: Error, Hashable, Sendable {

@@ -1,3 +1,4 @@
+public import Base
 public import Wire
 
 /// Whether a circuit gives what it is paid for, judged by its hops' reports each tick.
@@ -36,6 +37,11 @@ public struct ServiceJudge: Sendable {
         guard last.indices.contains(offset) else { return }
         last[offset] = report
         if base[offset] == nil { base[offset] = report }
+    }
+
+    /// The longest time a hop says cells wait at it.
+    public var queueDelay: TimeSpan {
+        .milliseconds(last.reduce(UInt64(0)) { max($0, UInt64($1?.queueDelay ?? 0)) } / 10)
     }
 
     /// Judges what was carried since the last call, once all hops have reported anew; `nil` before.

@@ -3,6 +3,62 @@ public import Wire
 
 // What a client asks of its wallet while it pays.
 extension Wallet {
+    /// Whether a voucher nobody was shown is there for this relay.
+    public func has(_ denomination: Denomination, for relay: NodeID, at wall: WallTime) -> Bool {
+        pick(denomination, for: relay, at: wall) != nil
+    }
+
+    /// Takes a voucher to show to its relay; asks for one where there is none.
+    ///
+    /// Another one is not bought because this was the last: the mints would see when it is shown. It
+    /// is never given out again. What ``Step/store(_:_:)`` bears under the number must be on disk
+    /// before it is shown.
+    public mutating func take(
+        _ denomination: Denomination,
+        for relay: NodeID,
+        asGuard isAtGuard: Bool = false,
+        at wall: WallTime
+    ) -> (voucher: OwnedVoucher, stored: UInt64)? {
+        guard let name = pick(denomination, for: relay, at: wall),
+            var voucher = vouchers[name]
+        else {
+            want(denomination, for: relay, isUrgent: true)
+            return nil
+        }
+        voucher.spent = 1
+        voucher.isAtGuard = isAtGuard
+        vouchers[name] = voucher
+        return (voucher, store([write(voucher)]))
+    }
+
+    func pick(
+        _ denomination: Denomination,
+        for relay: NodeID,
+        at wall: WallTime
+    ) -> Bytes32? {
+        guard let tickets else { return nil }
+        return vouchers.filter {
+            $0.value.spent == nil && $0.value.content.relay == relay
+                && $0.value.content.denomination == denomination
+                && tickets.isAccepted($0.value.content.epoch, at: wall)
+        }.min {
+            ($0.value.content.epoch, $0.value.restsUntil.seconds, $0.key)
+                < ($1.value.content.epoch, $1.value.restsUntil.seconds, $1.key)
+        }?.key
+    }
+
+    /// Notes how far a voucher was spent.
+    public mutating func note(spent index: UInt32, of name: Bytes32) {
+        guard let voucher = vouchers[name], index > voucher.spent ?? 0 else { return }
+        vouchers[name]?.spent = min(index, voucher.content.denomination.tickCount)
+    }
+
+    /// Puts on disk how far vouchers were spent.
+    public mutating func keepSpent() {
+        let writes = owned.filter { $0.spent != nil }.map { write($0) }
+        if !writes.isEmpty { _ = store(writes) }
+    }
+
     /// Takes the first voucher there is of `order` to show to its relay; asks for some where there is
     /// none.
     ///
@@ -17,8 +73,8 @@ extension Wallet {
             return take(denomination, for: relay, asGuard: isAtGuard, at: wall)
         }
         // The one that is wanted, and the smallest: little money buys it.
-        if let first = order.first { want(first, for: relay) }
-        want(.trial, for: relay)
+        if let first = order.first { want(first, for: relay, isUrgent: true) }
+        want(.trial, for: relay, isUrgent: true)
         return nil
     }
 
@@ -48,12 +104,26 @@ extension Wallet {
     }
 
     /// Relays there is a voucher for that nobody was shown.
-    public func payable(at wall: WallTime) -> Set<NodeID> {
+    ///
+    /// - Parameter hasRested: only those whose voucher was bought long enough ago.
+    public func payable(at wall: WallTime, hasRested: Bool = false) -> Set<NodeID> {
         guard let tickets else { return [] }
         let fresh = vouchers.values.filter {
             $0.spent == nil && tickets.isAccepted($0.content.epoch, at: wall)
+                && (!hasRested || $0.restsUntil <= wall)
         }
         return Set(fresh.map(\.content.relay))
+    }
+
+    /// Asks for large vouchers for a relay that is being paid a lot, unless there is one.
+    public mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
+        guard !has(.large, for: relay, at: wall) else { return }
+        if vouchers.values.contains(where: {
+            $0.content.relay == relay && $0.content.denomination == .large && $0.spent != nil
+        }) {
+            busyRelays.insert(relay)
+        }
+        want(.large, for: relay, isUrgent: true)
     }
 
     /// Asks for a voucher where none of this kind is left.

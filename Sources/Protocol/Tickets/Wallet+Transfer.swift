@@ -22,7 +22,14 @@ extension Wallet {
         guard set.allSatisfy({ tickets.key(of: $0, epoch: epoch, denomination) != nil }) else {
             return false
         }
-        startOrder(denomination, relays, epoch: epoch, in: tickets)
+        startOrder(
+            denomination,
+            relays,
+            urgent: Set(relays),
+            epoch: epoch,
+            in: tickets,
+            at: wall
+        )
         return true
     }
 
@@ -40,7 +47,7 @@ extension Wallet {
         order.signature = key.sign(order.body, label: .order, network: network.rawValue)
         let made = Purchase(payment: .order(order), vouchers: [], blinded: [], openers: [])
         purchase = made
-        resetReplies()
+        answers = PurchaseAnswers()
         stage = .storing(
             store([RecordWrite(table: Table.purchase, key: [0], value: made.encoded)])
         )
@@ -56,19 +63,19 @@ extension Wallet {
 
     /// Ends a transfer once enough mints voted for it, and tells all of them.
     mutating func finishTransfer(_ purchase: Purchase, in tickets: TicketNetwork) {
-        guard votes.count >= tickets.threshold, case .order(let order) = purchase.payment,
+        guard answers.votes.count >= tickets.threshold, case .order(let order) = purchase.payment,
             case .transfer(let to, let amount) = order.content
         else { return }
         let certificate = OrderCertificate(
             order: order,
-            votes: votes.map { MintVote(mint: $0.key, signature: $0.value) }
+            votes: answers.votes.map { MintVote(mint: $0.key, signature: $0.value) }
         )
         certificates[sequence] = certificate
         let key = NumberKey.key(sequence)
         sequence += 1
         noteCost(of: purchase)
         self.purchase = nil
-        resetReplies()
+        answers = PurchaseAnswers()
         stage = .keeping(
             store([
                 RecordWrite(table: Table.purchase, key: [0], value: nil),

@@ -11,8 +11,8 @@ public import Wire
 public struct Wallet: ~Copyable {
     /// Vouchers kept, at most.
     public static let voucherLimit = 4_096
-    private static let retry: TimeSpan = .seconds(2)
-    private static let moneyRetry: TimeSpan = .seconds(10)
+    static let retry: TimeSpan = .seconds(2)
+    static let moneyRetry: TimeSpan = .seconds(10)
 
     enum Table {
         static let standing: UInt8 = 20
@@ -87,15 +87,24 @@ public struct Wallet: ~Copyable {
         var denomination: Denomination
         var relay: NodeID
 
+        /// What a circuit cannot begin without comes first: trials for middle and exit, a large one
+        /// for the guard.
+        private var rank: Int {
+            switch denomination {
+            case .trial: 0
+            case .large: 1
+            case .small: 2
+            }
+        }
+
         static func < (lhs: Self, rhs: Self) -> Bool {
-            // Small ones first: they are waited for.
-            (lhs.denomination.tickCount, lhs.relay) < (rhs.denomination.tickCount, rhs.relay)
+            (lhs.rank, lhs.relay) < (rhs.rank, rhs.relay)
         }
     }
 
     let network: NetworkID
     let key: Ed25519.SigningKey
-    private var random: RandomGenerator
+    var random: RandomGenerator
     var tickets: TicketNetwork?
     var vouchers: [Bytes32: OwnedVoucher] = [:]
     // How far vouchers that are being spent may be shown: on disk that counts as spent.
@@ -104,26 +113,26 @@ public struct Wallet: ~Copyable {
     /// The number of the account's next order.
     public internal(set) var sequence: UInt64 = 0
     /// Counts of ticks.
-    public private(set) var sums = Sums()
+    public internal(set) var sums = Sums()
     var purchase: Purchase?
     var stage = Stage.blinding
-    private var replies: [UInt8: [[UInt8]]] = [:]
-    var votes: [UInt8: [UInt8]] = [:]
-    private var lacking: [UInt8: UInt64] = [:]
-    private var poor: [UInt8: Credits] = [:]
-    private var retryAt: [UInt8: Instant] = [:]
+    var answers = PurchaseAnswers()
     var grants: [Bytes32: (grant: MintGrant, taken: Set<UInt8>, retryAt: Instant)] = [:]
-    private var questions: [UInt64: Question] = [:]
-    private var nextNumber: UInt64 = 1
-    private var wants: Set<Want> = []
-    private var candidates: [NodeID] = []
+    var questions: [UInt64: Question] = [:]
+    var nextNumber: UInt64 = 1
+    var wants: Set<Want> = []
+    // Relays a circuit waits for: what is bought for them does not rest.
+    var urgent: Set<NodeID> = []
+    // Relays that use up one large voucher after the other.
+    var busyRelays: Set<NodeID> = []
+    var candidates: [NodeID] = []
     var draft: (payment: Draft, vouchers: [OwnedVoucher])?
-    private var pauseUntil: Instant = .zero
+    var pauseUntil: Instant = .zero
     var isLocked = false
     var balances: [UInt8: Credits] = [:]
     var standings: [UInt8: UInt64] = [:]
     var steps: [Step] = []
-    private var keptKeys: [UInt32: [UInt8: [[UInt8]]]] = [:]
+    var keptKeys: [UInt32: [UInt8: [[UInt8]]]] = [:]
 
     enum Draft {
         case order(epoch: UInt32, Denomination)
@@ -183,7 +192,7 @@ public struct Wallet: ~Copyable {
         guard tickets != nil else { return deadline }
         if purchase != nil, case .asking = stage {
             // What is past has been looked at: whoever answered is not asked again.
-            for (mint, time) in retryAt where replies[mint] == nil {
+            for (mint, time) in answers.retryAt where answers.replies[mint] == nil {
                 deadline = min(deadline, time)
             }
         } else if !wants.isEmpty, purchase == nil, draft == nil, !isLocked {
@@ -261,63 +270,15 @@ public struct Wallet: ~Copyable {
     }
 
     /// Asks for a voucher of this kind to be there.
-    public mutating func want(_ denomination: Denomination, for relay: NodeID) {
-        wants.insert(Want(denomination: denomination, relay: relay))
-    }
-
-    /// Whether a voucher nobody was shown is there for this relay.
-    public func has(_ denomination: Denomination, for relay: NodeID, at wall: WallTime) -> Bool {
-        pick(denomination, for: relay, at: wall) != nil
-    }
-
-    /// Takes a voucher to show to its relay; asks for one where there is none.
     ///
-    /// Another one is not bought because this was the last: the mints would see when it is shown. It
-    /// is never given out again. What ``Step/store(_:_:)`` bears under the number must be on disk
-    /// before it is shown.
-    public mutating func take(
+    /// - Parameter isUrgent: whether it is to be used at once; else it rests for a while.
+    public mutating func want(
         _ denomination: Denomination,
         for relay: NodeID,
-        asGuard isAtGuard: Bool = false,
-        at wall: WallTime
-    ) -> (voucher: OwnedVoucher, stored: UInt64)? {
-        guard let name = pick(denomination, for: relay, at: wall),
-            var voucher = vouchers[name]
-        else {
-            want(denomination, for: relay)
-            return nil
-        }
-        voucher.spent = 1
-        voucher.isAtGuard = isAtGuard
-        vouchers[name] = voucher
-        return (voucher, store([write(voucher)]))
-    }
-
-    func pick(
-        _ denomination: Denomination,
-        for relay: NodeID,
-        at wall: WallTime
-    ) -> Bytes32? {
-        guard let tickets else { return nil }
-        return vouchers.filter {
-            $0.value.spent == nil && $0.value.content.relay == relay
-                && $0.value.content.denomination == denomination
-                && tickets.isAccepted($0.value.content.epoch, at: wall)
-        }.min {
-            ($0.value.content.epoch, $0.key) < ($1.value.content.epoch, $1.key)
-        }?.key
-    }
-
-    /// Notes how far a voucher was spent.
-    public mutating func note(spent index: UInt32, of name: Bytes32) {
-        guard let voucher = vouchers[name], index > voucher.spent ?? 0 else { return }
-        vouchers[name]?.spent = min(index, voucher.content.denomination.tickCount)
-    }
-
-    /// Puts on disk how far vouchers were spent.
-    public mutating func keepSpent() {
-        let writes = owned.filter { $0.spent != nil }.map { write($0) }
-        if !writes.isEmpty { _ = store(writes) }
+        isUrgent: Bool = false
+    ) {
+        wants.insert(Want(denomination: denomination, relay: relay))
+        if isUrgent { urgent.insert(relay) }
     }
 
     /// Brings money the admins gave to this account to the mints.
@@ -331,14 +292,23 @@ public struct Wallet: ~Copyable {
 
     /// Asks every mint how the account stands.
     public mutating func inquire(at wall: WallTime) {
-        guard let tickets else { return }
         balances = [:]
+        inquireAgain(at: wall)
+    }
+
+    /// Asks those mints that did not say how the account stands and are not being asked.
+    public mutating func inquireAgain(at wall: WallTime) {
+        guard let tickets else { return }
         let signature = key.sign(
             MintRequest.inquiryBody(account: account, minute: wall.minute),
             label: .order,
             network: network.rawValue
         )
-        for mint in tickets.mints.keys.sorted() {
+        for mint in tickets.mints.keys.sorted() where balances[mint] == nil {
+            let isAsked = questions.values.contains {
+                if case .inquiry(mint) = $0 { true } else { false }
+            }
+            guard !isAsked else { continue }
             ask(
                 mint,
                 .inquiry(mint: mint),
@@ -371,473 +341,5 @@ public struct Wallet: ~Copyable {
         for mint in tickets.mints.keys.sorted() where !entry.taken.contains(mint) {
             ask(mint, .grant(id, mint: mint), .grant(entry.grant))
         }
-    }
-
-    private mutating func begin(in tickets: TicketNetwork, now: Instant, at wall: WallTime) {
-        let epoch = tickets.epoch(at: wall)
-        let isReady = tickets.designated(epoch: epoch, version: tickets.setVersion).allSatisfy {
-            tickets.key(of: $0, epoch: epoch, .trial) != nil
-        }
-        guard isReady, vouchers.count < Self.voucherLimit else {
-            pauseUntil = now + Self.retry
-            return
-        }
-        wants = wants.filter { pick($0.denomination, for: $0.relay, at: wall) == nil }
-        if let first = wants.min() {
-            let denomination = first.denomination
-            let relays = wants.filter { $0.denomination == denomination }.map(\.relay).sorted()
-            startOrder(denomination, relays, epoch: epoch, in: tickets)
-        } else {
-            startClaim(epoch: epoch, in: tickets, at: wall)
-        }
-    }
-
-    mutating func startOrder(
-        _ denomination: Denomination,
-        _ wanted: [NodeID],
-        epoch: UInt32,
-        in tickets: TicketNetwork
-    ) {
-        var relays = Array(wanted.prefix(TicketLimits.orderCount))
-        let batch = Self.batchCount(denomination)
-        if denomination == .trial {
-            for relay in candidates where relays.count < batch && !relays.contains(relay) {
-                relays.append(relay)
-            }
-        }
-        // A full batch tells the mints nothing of what was wanted.
-        var place = 0
-        let base = relays
-        while relays.count < batch {
-            relays.append(base[place % base.count])
-            place += 1
-        }
-        if let balance {
-            let price = Credits(ticks: UInt64(denomination.tickCount)).hundredths
-            let affordable = Int(clamping: balance.hundredths / price)
-            relays = Array(relays.prefix(max(1, affordable)))
-        }
-        let new = relays.map {
-            OwnedVoucher(
-                network: network,
-                epoch: epoch,
-                denomination: denomination,
-                relay: $0,
-                random: &random
-            )
-        }
-        draft = (.order(epoch: epoch, denomination), new)
-        blind(new, epoch: epoch, denomination, in: tickets)
-    }
-
-    private static func batchCount(_ denomination: Denomination) -> Int {
-        switch denomination {
-        case .trial: 16
-        case .small: 8
-        case .large: 2
-        }
-    }
-
-    private mutating func startClaim(
-        epoch: UInt32,
-        in tickets: TicketNetwork,
-        at wall: WallTime
-    ) {
-        guard !candidates.isEmpty,
-            let old = owned.first(where: {
-                tickets.isReclaimed($0.content.epoch, at: wall) && $0.left >= 16
-            })
-        else { return }
-        let count = min(Int(old.left / 16), TicketLimits.orderCount)
-        let new = (0..<count).map { index in
-            OwnedVoucher(
-                network: network,
-                epoch: epoch,
-                denomination: .trial,
-                relay: candidates[index % candidates.count],
-                random: &random
-            )
-        }
-        draft = (.claim(old.content.name, spent: old.spent ?? 0, epoch: epoch), new)
-        blind(new, epoch: epoch, .trial, in: tickets)
-    }
-
-    private mutating func blind(
-        _ new: [OwnedVoucher],
-        epoch: UInt32,
-        _ denomination: Denomination,
-        in tickets: TicketNetwork
-    ) {
-        let keys = (0..<tickets.mintCount).map {
-            tickets.key(of: UInt8(clamping: $0), epoch: epoch, denomination)
-        }
-        stage = .blinding
-        steps.append(.work(.blind(new, keys: keys)))
-    }
-
-    // MARK: Inputs
-
-    /// Takes the outcome of key work.
-    public mutating func finish(_ outcome: WalletWork.Outcome, now: Instant, at wall: WallTime) {
-        switch outcome {
-        case .failed:
-            draft = nil
-            pauseUntil = now + Self.retry
-        case .blinded(let new, let blinded, let openers):
-            guard let draft else { return }
-            self.draft = nil
-            let lists = blinded.map { SHA256.digest($0.flatMap(\.self)) }
-            let payment: Purchase.Payment
-            switch draft.payment {
-            case .order(let epoch, let denomination):
-                var order = MintOrder(
-                    account: account,
-                    sequence: sequence,
-                    content: .withdraw(
-                        epoch: epoch,
-                        denomination: denomination,
-                        count: new.count,
-                        lists: lists
-                    )
-                )
-                order.signature = key.sign(order.body, label: .order, network: network.rawValue)
-                payment = .order(order)
-            case .claim(let name, let spent, let epoch):
-                guard let old = vouchers[name] else { return }
-                payment = .claim(
-                    MintReclaim(
-                        relay: old.content.relay,
-                        voucher: old.proof,
-                        secret: old.reclaimSecret,
-                        spent: spent,
-                        epoch: epoch,
-                        count: new.count,
-                        lists: lists
-                    ),
-                    name
-                )
-            }
-            let made = Purchase(
-                payment: payment,
-                vouchers: new,
-                blinded: blinded,
-                openers: openers
-            )
-            purchase = made
-            resetReplies()
-            stage = .storing(
-                store([RecordWrite(table: Table.purchase, key: [0], value: made.encoded)])
-            )
-        case .finalized(let made, let place):
-            finishPurchase(made, badSigner: place, now: now)
-        }
-    }
-
-    mutating func resetReplies() {
-        replies = [:]
-        votes = [:]
-        lacking = [:]
-        poor = [:]
-        retryAt = [:]
-    }
-
-    /// Learns that what bears this number is on disk.
-    public mutating func stored(_ number: UInt64, now: Instant, at wall: WallTime) {
-        switch stage {
-        case .storing(number):
-            stage = .asking
-            guard let tickets else { return }
-            askAll(in: tickets, now: now)
-        case .keeping(number):
-            stage = .blinding
-            advance(to: now, at: wall)
-        default: return
-        }
-    }
-
-    private mutating func askAll(in tickets: TicketNetwork, now: Instant) {
-        guard let purchase else { return }
-        let set = voters(for: purchase, in: tickets)
-        for mint in set where replies[mint] == nil && retryAt[mint] ?? .zero <= now {
-            let isAsked = questions.values.contains {
-                if case .purchase(mint) = $0 { true } else { false }
-            }
-            guard !isAsked, purchase.canAsk(mint) else { continue }
-            retryAt[mint] = now + Self.retry
-            ask(
-                mint,
-                .purchase(mint: mint),
-                purchase.request(for: mint, certificates: certificates(for: mint))
-            )
-        }
-        finalizeIfComplete(set, in: tickets)
-    }
-
-    private func certificates(for mint: UInt8) -> [OrderCertificate] {
-        guard sequence > 0 else { return [] }
-        let first = lacking[mint] ?? sequence - 1
-        return (first..<max(first, sequence)).prefix(TicketLimits.certificateCount)
-            .compactMap { certificates[$0] }
-    }
-
-    mutating func ask(_ mint: UInt8, _ question: Question, _ request: MintRequest) {
-        let number = nextNumber
-        nextNumber += 1
-        questions[number] = question
-        steps.append(.ask(number, mint: mint, request))
-    }
-
-    /// Learns that a question got no answer.
-    public mutating func failed(_ number: UInt64, now: Instant) {
-        guard let question = questions.removeValue(forKey: number) else { return }
-        if case .purchase(let mint) = question { retryAt[mint] = now + Self.retry }
-    }
-
-    /// Takes a mint's answer.
-    public mutating func receive(
-        _ reply: MintReply,
-        to number: UInt64,
-        now: Instant,
-        at wall: WallTime
-    ) {
-        guard let question = questions.removeValue(forKey: number), let tickets else { return }
-        switch question {
-        case .certificate: return
-        case .inquiry(let mint):
-            if case .account(_, let certified, let balance) = reply {
-                balances[mint] = balance
-                standings[mint] = certified
-                catchUp(in: tickets)
-            }
-        case .grant(let id, let mint):
-            guard case .taken = reply else { return }
-            grants[id]?.taken.insert(mint)
-            balances = [:]
-            pauseUntil = now
-            if let taken = grants[id]?.taken, taken.count >= tickets.mintCount {
-                grants[id] = nil
-                _ = store([RecordWrite(table: Table.grant, key: id.bytes, value: nil)])
-            }
-        case .purchase(let mint):
-            receive(reply, from: mint, in: tickets, now: now)
-        }
-    }
-
-    private mutating func receive(
-        _ reply: MintReply,
-        from mint: UInt8,
-        in tickets: TicketNetwork,
-        now: Instant
-    ) {
-        guard let purchase, case .asking = stage else { return }
-        switch reply {
-        case .vote(let signature, let blind):
-            guard blind.count == purchase.vouchers.count,
-                tickets.isValid(vote: signature, by: mint, of: purchase.digest)
-            else { return }
-            votes[mint] = signature
-            replies[mint] = blind
-            finalizeIfComplete(voters(for: purchase, in: tickets), in: tickets)
-        case .refused(let reason, let detail):
-            refused(reason, detail, by: mint, in: tickets, now: now)
-        case .account, .taken: return
-        }
-    }
-
-    private mutating func refused(
-        _ reason: MintRefusal,
-        _ detail: UInt64,
-        by mint: UInt8,
-        in tickets: TicketNetwork,
-        now: Instant
-    ) {
-        guard let purchase else { return }
-        switch reason {
-        case .needsCertificates:
-            lacking[mint] = min(detail, sequence)
-            retryAt[mint] = now
-            askAll(in: tickets, now: now)
-        case .balance:
-            poor[mint] = Credits(hundredths: detail)
-            balances[mint] = Credits(hundredths: detail)
-            retryAt[mint] = now + Self.moneyRetry
-            let set = voters(for: purchase, in: tickets)
-            guard replies.isEmpty, set.allSatisfy({ poor[$0] != nil }) else { return }
-            // Nobody voted for it, and it is not sent again: the number is free.
-            steps.append(.notice(.poor(poor.values.min() ?? .zero)))
-            abandon(now: now, pause: Self.moneyRetry)
-        case .conflict:
-            isLocked = true
-            steps.append(.notice(.locked(sequence: detail)))
-        case .spent:
-            guard case .claim(_, let name) = purchase.payment, replies.isEmpty else { return }
-            // More was spent than was noted: the claim is made anew by what is on record.
-            let index = UInt32(clamping: detail)
-            if index > vouchers[name]?.spent ?? 0 {
-                note(spent: index, of: name)
-            } else {
-                drop(name)
-            }
-            abandon(now: now, pause: .zero)
-        case .outOfTime, .malformed:
-            guard case .claim(_, let name) = purchase.payment, replies.isEmpty else { return }
-            if reason == .malformed { drop(name) }
-            abandon(now: now, pause: Self.moneyRetry)
-        case .notSigning, .wrongList, .unavailable, .busy:
-            retryAt[mint] = now + Self.retry
-        }
-    }
-
-    private mutating func abandon(now: Instant, pause: TimeSpan) {
-        purchase = nil
-        resetReplies()
-        pauseUntil = now + pause
-        _ = store([RecordWrite(table: Table.purchase, key: [0], value: nil)])
-    }
-
-    private mutating func finalizeIfComplete(_ set: [UInt8], in tickets: TicketNetwork) {
-        guard let purchase, case .asking = stage else { return }
-        guard !purchase.isTransfer else { return finishTransfer(purchase, in: tickets) }
-        guard set.allSatisfy({ replies[$0] != nil }) else { return }
-        let denomination = purchase.vouchers.first?.content.denomination ?? .trial
-        let keys = set.compactMap { tickets.key(of: $0, epoch: purchase.epoch, denomination) }
-        guard keys.count == set.count else { return }
-        stage = .finishing
-        var vouchers = purchase.vouchers
-        for index in vouchers.indices { vouchers[index].setVersion = tickets.setVersion }
-        steps.append(
-            .work(
-                .finalize(
-                    vouchers,
-                    keys: keys,
-                    set.map { purchase.openers[Int($0)] },
-                    set.map { replies[$0] ?? [] }
-                )
-            )
-        )
-    }
-
-    private mutating func finishPurchase(_ made: [OwnedVoucher]?, badSigner: Int, now: Instant) {
-        guard let purchase, let tickets, case .finishing = stage else { return }
-        guard let made else {
-            let set = tickets.designated(epoch: purchase.epoch, version: tickets.setVersion)
-            let mint = badSigner < set.count ? set[badSigner] : 0
-            steps.append(.notice(.tagged(mint: mint)))
-            replies[mint] = nil
-            retryAt[mint] = now + Self.moneyRetry
-            stage = .asking
-            return
-        }
-        var writes = [RecordWrite(table: Table.purchase, key: [0], value: nil)]
-        let ticks = made.reduce(0) { $0 + UInt64($1.content.denomination.tickCount) }
-        switch purchase.payment {
-        case .order(let order):
-            let certificate = OrderCertificate(
-                order: order,
-                votes: votes.map { MintVote(mint: $0.key, signature: $0.value) }
-            )
-            certificates[sequence] = certificate
-            writes.append(
-                RecordWrite(
-                    table: Table.certificate,
-                    key: NumberKey.key(sequence),
-                    value: certificate.encoded
-                )
-            )
-            sequence += 1
-            sums.bought += ticks
-            for mint in tickets.mints.keys.sorted() {
-                ask(mint, .certificate, .certificates([certificate]))
-            }
-            steps.append(
-                .notice(.bought(made.count, made.first?.content.denomination ?? .trial))
-            )
-        case .claim(let claim, let name):
-            sums.spent += UInt64(claim.spent)
-            sums.givenBack += UInt64(claim.voucher.denomination.tickCount - claim.spent)
-            sums.reclaimed += ticks
-            vouchers[name] = nil
-            writes.append(RecordWrite(table: Table.voucher, key: name.bytes, value: nil))
-            steps.append(.notice(.reclaimed(ticks: ticks)))
-        }
-        for voucher in made {
-            vouchers[voucher.content.name] = voucher
-            writes.append(write(voucher))
-        }
-        noteCost(of: purchase)
-        self.purchase = nil
-        resetReplies()
-        writes.append(standing)
-        stage = .keeping(store(writes))
-    }
-
-    // MARK: Ends
-
-    private mutating func expire(in tickets: TicketNetwork, at wall: WallTime) {
-        let epoch = UInt64(tickets.epoch(at: wall))
-        // Nothing of it is taken or given back any more, or nothing is left of it.
-        let over = owned.filter { voucher in
-            let age = UInt64(voucher.content.epoch)
-            return age + 5 < epoch
-                || (tickets.isReclaimed(voucher.content.epoch, at: wall) && voucher.left < 16)
-        }
-        guard !over.isEmpty else { return }
-        var writes: [RecordWrite] = []
-        for voucher in over {
-            let name = voucher.content.name
-            sums.spent += UInt64(voucher.spent ?? 0)
-            sums.expired += UInt64(voucher.left)
-            vouchers[name] = nil
-            writes.append(RecordWrite(table: Table.voucher, key: name.bytes, value: nil))
-        }
-        writes.append(standing)
-        _ = store(writes)
-    }
-
-    private mutating func drop(_ name: Bytes32) {
-        guard let voucher = vouchers.removeValue(forKey: name) else { return }
-        sums.spent += UInt64(voucher.spent ?? 0)
-        sums.expired += UInt64(voucher.left)
-        _ = store([
-            RecordWrite(table: Table.voucher, key: name.bytes, value: nil), standing,
-        ])
-    }
-
-    mutating func store(_ writes: [RecordWrite]) -> UInt64 {
-        let number = nextNumber
-        nextNumber += 1
-        steps.append(.store(number, writes))
-        return number
-    }
-
-    func write(_ voucher: OwnedVoucher) -> RecordWrite {
-        var writer = ByteWriter(capacity: 1_024)
-        var voucher = voucher
-        if let mark = marks[voucher.content.name] { voucher.spent = max(voucher.spent ?? 0, mark) }
-        voucher.write(to: &writer)
-        return RecordWrite(
-            table: Table.voucher,
-            key: voucher.content.name.bytes,
-            value: writer.bytes
-        )
-    }
-
-    var standing: RecordWrite {
-        var writer = ByteWriter(capacity: 48)
-        for value in [
-            sequence, sums.bought, sums.reclaimed, sums.spent, sums.givenBack, sums.expired,
-        ] {
-            writer.write(value)
-        }
-        return RecordWrite(table: Table.standing, key: [0], value: writer.bytes)
-    }
-}
-
-/// Keys of records that are numbers.
-enum NumberKey {
-    static func key(_ number: UInt64) -> [UInt8] {
-        var writer = ByteWriter(capacity: 8)
-        writer.write(number)
-        return writer.bytes
     }
 }

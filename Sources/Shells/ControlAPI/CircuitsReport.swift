@@ -50,6 +50,10 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     public var isolation: String
     /// The tunnel it serves; `nil` for a spare.
     public var tunnel: TunnelID?
+    /// Why it was begun, or put to its present use.
+    public var cause: String?
+    /// Flows that go over it; `nil` where that is not told.
+    public var flows: Int?
 
     /// A relay on a path.
     public struct Hop: Codable, Hashable, Sendable {
@@ -70,6 +74,14 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         /// Whether the wallet has no voucher for it, which the circuit waits for; `nil` where nothing
         /// is paid.
         public var lacksVoucher: Bool?
+        /// The family its operator declares; `nil` for none.
+        public var family: String?
+        /// The autonomous system it stands in; `nil` where that is not known.
+        public var autonomousSystem: UInt32?
+        /// Whether it left the last pings unanswered.
+        public var isSilent: Bool?
+        /// What it said last of what it carried; `nil` before it was asked.
+        public var stat: HopStat?
 
         /// Makes a hop from its parts.
         public init(
@@ -80,8 +92,16 @@ public struct CircuitReport: Codable, Hashable, Sendable {
             address: String,
             roundTrip: Double? = nil,
             paidTicks: UInt64? = nil,
-            lacksVoucher: Bool? = nil
+            lacksVoucher: Bool? = nil,
+            family: String? = nil,
+            autonomousSystem: UInt32? = nil,
+            isSilent: Bool? = nil,
+            stat: HopStat? = nil
         ) {
+            self.family = family
+            self.autonomousSystem = autonomousSystem
+            self.isSilent = isSilent
+            self.stat = stat
             self.position = position
             self.nickname = nickname
             self.id = id
@@ -93,7 +113,9 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         }
 
         private enum CodingKeys: String, CodingKey {
-            case position, nickname, id, country, address
+            case position, nickname, id, country, address, family, stat
+            case autonomousSystem = "as"
+            case isSilent = "silent"
             case roundTrip = "rtt_ms"
             case paidTicks = "paid_ticks"
             case lacksVoucher = "lacks_voucher"
@@ -112,8 +134,12 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         bytesForward: UInt64 = 0,
         bytesBackward: UInt64 = 0,
         isolation: String,
-        tunnel: TunnelID? = nil
+        tunnel: TunnelID? = nil,
+        cause: String? = nil,
+        flows: Int? = nil
     ) {
+        self.cause = cause
+        self.flows = flows
         self.id = id
         self.state = state
         self.hops = hops
@@ -128,7 +154,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, state, hops, isolation, tunnel
+        case id, state, hops, isolation, tunnel, cause, flows
         case ageSeconds = "age_s"
         case buildTime = "build_ms"
         case cellsForward = "cells_forward"

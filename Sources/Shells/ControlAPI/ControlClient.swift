@@ -22,7 +22,7 @@ public struct ControlClient: Sendable {
     private let path: String
     private let start: String
 
-    private static let http = HTTPClient(
+    static let http = HTTPClient(
         eventLoopGroupProvider: .singleton,
         configuration: {
             var configuration = HTTPClient.Configuration()
@@ -154,6 +154,26 @@ public struct ControlClient: Sendable {
         try await order(.POST, "/v1/down")
     }
 
+    /// Leaves all circuits for others.
+    public func reconnect() async throws(Failure) -> StatusReport {
+        try await order(.POST, "/v1/reconnect")
+    }
+
+    /// Turns lockdown on or off.
+    public func setLockdown(_ request: LockdownRequest) async throws(Failure) -> StatusReport {
+        try await order(.POST, "/v1/lockdown", request)
+    }
+
+    /// Opens or closes the window for a network's login page.
+    public func login(_ request: LoginRequest) async throws(Failure) -> StatusReport {
+        try await order(.POST, "/v1/login", request)
+    }
+
+    /// Measures the network the daemon is in.
+    public func checkNetwork() async throws(Failure) -> NetworkReport {
+        try await order(.POST, "/v1/netcheck")
+    }
+
     /// Opens a tunnel for a process.
     public func openTunnel(_ request: TunnelRequest) async throws(Failure) -> TunnelGrant {
         try await order(.POST, "/v1/tunnels", request)
@@ -168,10 +188,28 @@ public struct ControlClient: Sendable {
     public func watchStatus(
         _ handle: (StatusReport) async throws -> Bool
     ) async throws {
+        try await readLines("/v1/status/stream", handle)
+    }
+
+    /// Hands what happened lately to `handle`, oldest first, until it returns false.
+    ///
+    /// - Parameter follows: whether what happens from then on is handed over too.
+    public func readEvents(
+        follows: Bool,
+        _ handle: (EventReport) async throws -> Bool
+    ) async throws {
+        try await readLines(follows ? "/v1/events/stream" : "/v1/events", handle)
+    }
+
+    /// Reads a report from each line of the answer to `target`.
+    private func readLines<Report: Decodable>(
+        _ target: String,
+        _ handle: (Report) async throws -> Bool
+    ) async throws {
         let response: HTTPClientResponse
         do {
             response = try await Self.http.execute(
-                request(.GET, "/v1/status/stream", nil),
+                request(.GET, target, nil),
                 timeout: TimeAmount(Self.timeout)  // To the first byte; the stream has no end.
             )
         } catch {
@@ -191,7 +229,7 @@ public struct ControlClient: Sendable {
                     guard try await handle(read(line)) else { return }
                 }
                 guard pending.readableBytes <= Self.lineLimit else {
-                    throw misunderstood("a line of its status stream is too long")
+                    throw misunderstood("a line of its stream is too long")
                 }
                 pending.discardReadBytes()
             }
@@ -201,7 +239,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Asks for something that takes its time, once the node has shown that it is there.
-    private func order<Answer: Decodable>(
+    func order<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil
@@ -210,7 +248,7 @@ public struct ControlClient: Sendable {
         return try await send(method, target, body, within: Self.changeTimeout)
     }
 
-    private func send<Answer: Decodable>(
+    func send<Answer: Decodable>(
         _ method: HTTPMethod,
         _ target: String,
         _ body: (any Encodable)? = nil,
@@ -243,7 +281,7 @@ public struct ControlClient: Sendable {
     }
 
     /// Runs `operation`, and gives it up after `timeout`.
-    private static func limited<Result: Sendable>(
+    static func limited<Result: Sendable>(
         to timeout: Duration,
         _ operation: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
@@ -259,7 +297,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func request(
+    func request(
         _ method: HTTPMethod,
         _ target: String,
         _ body: ByteBuffer?
@@ -307,7 +345,7 @@ public struct ControlClient: Sendable {
         )
     }
 
-    private func failure(for error: any Error) -> Failure {
+    func failure(for error: any Error) -> Failure {
         if let error = error as? IOError {
             return failure(forErrno: error.errnoCode)
         }

@@ -15,6 +15,11 @@ enum ControlRoutes {
     /// What a relay answers.
     static func add(_ service: some RelayService, to router: Router<ControlContext>) {
         router.get("v1/status") { _, _ in try ReportCoding.response(await service.status()) }
+        router.get("v1/stream") { request, _ in
+            StateStream.response(request, { StateStream.eachSecond { await service.status() } }) {
+                StateStream.message("relay", data: try ReportCoding.encode($0))
+            }
+        }
         router.post("v1/drain") { request, _ in
             let drain = try await body(DrainRequest.self, of: request)
             guard (0...DrainRequest.secondsLimit).contains(drain.seconds) else {
@@ -81,7 +86,7 @@ enum ControlRoutes {
                 status: .ok,
                 headers: [.contentType: "application/jsonl"],
                 body: ResponseBody { writer in
-                    try await stream(service, request: request, to: &writer)
+                    try await stream(await service.statusUpdates(), request: request, to: &writer)
                 }
             )
         }
@@ -127,7 +132,64 @@ enum ControlRoutes {
         }
     }
 
-    private static func body<Value: Decodable>(
+    /// What a client's daemon answers of what it protects.
+    static func add(
+        protection service: some ProtectionService,
+        to router: Router<ControlContext>
+    ) {
+        router.post("v1/reconnect") { _, _ in
+            try ReportCoding.response(await service.reconnect())
+        }
+        router.post("v1/lockdown") { request, _ in
+            let wanted = try await body(LockdownRequest.self, of: request)
+            return try ReportCoding.response(await service.setLockdown(wanted))
+        }
+        router.post("v1/login") { request, context in
+            let wanted = try await body(LoginRequest.self, of: request)
+            guard (0...LoginRequest.secondsLimit).contains(wanted.seconds) else {
+                throw Failure(
+                    "no window of \(wanted.seconds) seconds",
+                    why: "one is open for at most \(LoginRequest.secondsLimit)",
+                    hint: "umbel login",
+                    exit: .usage
+                )
+            }
+            return try ReportCoding.response(
+                await service.login(wanted, for: peer(of: context))
+            )
+        }
+        router.post("v1/netcheck") { _, _ in
+            try ReportCoding.response(await service.checkNetwork())
+        }
+        router.get("v1/events") { _, _ in
+            var text = ByteBuffer()
+            for event in await service.events() {
+                text.writeImmutableBuffer(try ReportCoding.encode(event))
+                text.writeInteger(UInt8(ascii: "\n"))
+            }
+            return Response(
+                status: .ok,
+                headers: [.contentType: "application/jsonl"],
+                body: ResponseBody(byteBuffer: text)
+            )
+        }
+        router.get("v1/events/stream") { request, _ in
+            Response(
+                status: .ok,
+                headers: [.contentType: "application/jsonl"],
+                body: ResponseBody { writer in
+                    try await stream(
+                        await service.eventUpdates(),
+                        keeping: 1_024,
+                        request: request,
+                        to: &writer
+                    )
+                }
+            )
+        }
+    }
+
+    static func body<Value: Decodable>(
         _ type: Value.Type,
         of request: Request
     ) async throws -> Value {
@@ -147,16 +209,18 @@ enum ControlRoutes {
         return peer
     }
 
-    /// Writes one line for each state, until the daemon stops or the reader goes away.
-    @concurrent private static func stream(
-        _ service: some ClientService,
+    /// Writes one line for each of `updates`, until they end or the reader goes away.
+    ///
+    /// - Parameter count: how many wait for a slow reader; older ones are left out.
+    @concurrent private static func stream<Report: Encodable & Sendable>(
+        _ updates: AsyncStream<Report>,
+        keeping count: Int = 1,
         request: Request,
         to writer: inout any ResponseBodyWriter
     ) async throws {
-        let updates = await service.statusUpdates()
         let (lines, continuation) = AsyncStream.makeStream(
             of: ByteBuffer.self,
-            bufferingPolicy: .bufferingNewest(1)
+            bufferingPolicy: .bufferingNewest(count)
         )
         let feed = Task {
             defer { continuation.finish() }

@@ -37,15 +37,24 @@ public struct ControlServer: Sendable {
         _ = try SocketClaim(path: path)
     }
 
-    /// Serves `service` until the task is cancelled.
+    /// Serves a client, with its wallet, what it protects and a view into its circuits where these are
+    /// given, until the task is cancelled.
     ///
     /// - Parameter onReady: called once, when the socket takes connections.
     /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
     public func serve(
         _ service: some ClientService,
+        wallet: (any WalletService)? = nil,
+        protection: (any ProtectionService)? = nil,
+        circuits: (any CircuitService)? = nil,
         onReady: @escaping @Sendable () async -> Void = {}
     ) async throws {
-        try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
+        try await run(onReady: onReady) { router in
+            ControlRoutes.add(service, to: router)
+            if let wallet { ControlRoutes.add(wallet: wallet, to: router) }
+            if let protection { ControlRoutes.add(protection: protection, to: router) }
+            if let circuits { ControlRoutes.add(circuits: circuits, to: router) }
+        }
     }
 
     /// Serves `service` until the task is cancelled.
@@ -79,21 +88,6 @@ public struct ControlServer: Sendable {
         onReady: @escaping @Sendable () async -> Void = {}
     ) async throws {
         try await run(onReady: onReady) { ControlRoutes.add(service, to: $0) }
-    }
-
-    /// Serves a client with its wallet until the task is cancelled.
-    ///
-    /// - Parameter onReady: called once, when the socket takes connections.
-    /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
-    public func serve(
-        _ service: some ClientService,
-        wallet: some WalletService,
-        onReady: @escaping @Sendable () async -> Void = {}
-    ) async throws {
-        try await run(onReady: onReady) { router in
-            ControlRoutes.add(service, to: router)
-            ControlRoutes.add(wallet: wallet, to: router)
-        }
     }
 
     /// Serves a relay that earns until the task is cancelled.

@@ -60,6 +60,10 @@ public struct TicketsReport: Codable, Hashable, Sendable {
     public var epoch: UInt32?
     /// The vouchers, those that expire first before the others.
     public var vouchers: [Voucher]
+    /// Messages about pay to and from relays since the daemon began; `nil` where it does not tell.
+    public var payMessages: UInt64?
+    /// Bytes of these messages in cells.
+    public var payBytes: UInt64?
 
     /// Whether nothing is missing: bought + reclaimed = spent + outstanding + given back + expired.
     public var addsUp: Bool {
@@ -112,7 +116,9 @@ public struct TicketsReport: Codable, Hashable, Sendable {
         givenBack: UInt64,
         expired: UInt64,
         epoch: UInt32?,
-        vouchers: [Voucher]
+        vouchers: [Voucher],
+        payMessages: UInt64? = nil,
+        payBytes: UInt64? = nil
     ) {
         schema = reportSchema
         self.outstanding = outstanding
@@ -123,11 +129,15 @@ public struct TicketsReport: Codable, Hashable, Sendable {
         self.expired = expired
         self.epoch = epoch
         self.vouchers = vouchers
+        self.payMessages = payMessages
+        self.payBytes = payBytes
     }
 
     private enum CodingKeys: String, CodingKey {
         case schema, outstanding, bought, reclaimed, spent, expired, epoch, vouchers
         case givenBack = "given_back"
+        case payMessages = "pay_messages"
+        case payBytes = "pay_bytes"
     }
 }
 

@@ -42,6 +42,13 @@ public struct StatusReport: Codable, Hashable, Sendable {
     public var directory: DirectoryReport?
     /// What the hops of circuits said of their directories and clocks; `nil` before the first.
     public var relays: Relays?
+    /// Whether traffic stays blocked after `down`; `nil` where it does not.
+    public var lockdown: Bool?
+    /// When the window for a network's login page closes, in seconds since 1970-01-01 UTC; `nil`
+    /// where none is open.
+    public var loginUntil: UInt64?
+    /// What is not as it should be, and what to do about it; `nil` where all is well.
+    public var health: [HealthLine]?
 
     /// How far a connection attempt has come.
     public struct Progress: Codable, Hashable, Sendable {
@@ -51,12 +58,47 @@ public struct StatusReport: Codable, Hashable, Sendable {
         public var stage: String
         /// The stage in a few words.
         public var detail: String
+        /// Milliseconds since the attempt began; `nil` where the node does not say.
+        public var elapsed: UInt64?
+        /// Milliseconds since it last came further.
+        public var unchanged: UInt64?
 
         /// Makes a progress from its parts.
-        public init(percent: Int, stage: String, detail: String) {
+        public init(
+            percent: Int,
+            stage: String,
+            detail: String,
+            elapsed: UInt64? = nil,
+            unchanged: UInt64? = nil
+        ) {
             self.percent = percent
             self.stage = stage
             self.detail = detail
+            self.elapsed = elapsed
+            self.unchanged = unchanged
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case percent, stage, detail
+            case elapsed = "elapsed_ms"
+            case unchanged = "unchanged_ms"
+        }
+    }
+
+    /// Something that is not as it should be.
+    public struct HealthLine: Codable, Hashable, Sendable {
+        /// What it is about: lock, directory, clock, network, circuit or login.
+        public var about: String
+        /// What is wrong, in a sentence.
+        public var problem: String
+        /// What to do about it.
+        public var fix: String
+
+        /// Makes a line from its parts.
+        public init(about: String, problem: String, fix: String) {
+            self.about = about
+            self.problem = problem
+            self.fix = fix
         }
     }
 
@@ -164,6 +206,8 @@ public struct StatusReport: Codable, Hashable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case schema, state, reason, progress, exit, since, tunnels, relays, directory
+        case lockdown, health
+        case loginUntil = "login_until"
         case bytesSent = "bytes_sent"
         case bytesReceived = "bytes_received"
     }

@@ -25,13 +25,16 @@ public struct UpRequest: Codable, Hashable, Sendable {
 public struct TunnelRequest: Codable, Hashable, Sendable {
     /// The process; the tunnel's interface is put into its network namespace.
     public var pid: Int32
+    /// The thread of that process whose namespace is meant; `nil` for the process's own.
+    public var thread: Int32?
     /// Countries to leave the network in, two letters each; `nil` for what the configuration says,
     /// empty for any.
     public var exit: [String]?
 
     /// Makes a request from its parts.
-    public init(pid: Int32, exit: [String]? = nil) {
+    public init(pid: Int32, thread: Int32? = nil, exit: [String]? = nil) {
         self.pid = pid
+        self.thread = thread
         self.exit = exit
     }
 }

@@ -29,6 +29,17 @@ public enum WallClock {
     }
 }
 
+/// The time the machine has slept since it was started, which ``MonotonicClock`` leaves out.
+public enum SleepClock {
+    /// The whole of it, in nanoseconds; only differences mean anything, and those of more than some
+    /// milliseconds.
+    public static func nanosecondsAsleep() -> UInt64 {
+        let awake = nanoseconds(of: CLOCK_MONOTONIC)
+        let all = nanoseconds(of: CLOCK_BOOTTIME)
+        return all > awake ? all - awake : 0
+    }
+}
+
 /// Reads `clock`; a time before its origin counts as the origin.
 private func nanoseconds(of clock: clockid_t) -> UInt64 {
     var time = timespec()

@@ -67,11 +67,12 @@ public struct ClientLock: Hashable, Sendable {
                 "chain pass { type filter hook forward priority filter; policy drop; }",
                 "chain leave { type filter hook output priority filter; policy drop;",
                 "oifname \"lo\" accept",
+                // First: what was marked on its way still counts as leaving by where it began.
+                "meta mark \(mark) \(ours) accept",
                 "oifname \(tun) ip daddr \(dns4) accept",
                 "oifname \(tun) ip6 daddr \(dns6) accept",
                 "oifname \(tun) \(names) \(Self.refuse)",
                 "oifname \(tun) accept",
-                "meta mark \(mark) \(ours) accept",
                 "udp sport 68 udp dport 67 accept",
                 "ip6 daddr { fe80::/10, ff02::1:2 } udp sport 546 udp dport 547 accept",
                 "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }"

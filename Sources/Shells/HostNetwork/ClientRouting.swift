@@ -1,4 +1,4 @@
-import Base
+public import Base
 
 /// The whole machine as a client: the tunnel's addresses and the rules that lead into it.
 ///
@@ -42,7 +42,10 @@ public struct ClientRouting: Hashable, Sendable {
         var plan = InterfacePlan()
         plan.raise(tunnel, mtu: mtu)
         plan.assign(TunnelAddresses.clientV4, prefixBitCount: 32, to: tunnel)
-        plan.assign(TunnelAddresses.clientV6, prefixBitCount: 128, to: tunnel)
+        let families = try await self.families()
+        if families.contains("-6") {
+            plan.assign(TunnelAddresses.clientV6, prefixBitCount: 128, to: tunnel)
+        }
         try await plan.apply(with: runner)
         // Marked replies must pass a strict reverse path filter, and the tunnel's address must
         // not be given away to the local network.
@@ -50,7 +53,7 @@ public struct ClientRouting: Hashable, Sendable {
             ["net/ipv4/conf/all/src_valid_mark": "1", "net/ipv4/conf/all/arp_ignore": "2"],
             with: runner
         )
-        for family in ["-4", "-6"] {
+        for family in families {
             try await removeRules(family)
             try await batch(
                 family,
@@ -72,7 +75,7 @@ public struct ClientRouting: Hashable, Sendable {
     ///
     /// - Throws: ``HostNetworkError`` where `ip` or sysctl fails.
     public func remove() async throws(HostNetworkError) {
-        for family in ["-4", "-6"] {
+        for family in ["-4", "-6"] where await knows(family) {
             try await removeRules(family)
             // Fails where the table was never made, which is what is wanted.
             _ = try await runner.outcome(
@@ -86,7 +89,7 @@ public struct ClientRouting: Hashable, Sendable {
     ///
     /// - Throws: ``HostNetworkError`` where `ip` fails.
     public func isInPlace() async throws(HostNetworkError) -> Bool {
-        for family in ["-4", "-6"] {
+        for family in try await families() {
             let text = try await runner.run(["ip", family, "rule", "list"])
             guard text.contains("\(routingTable):") else { return false }
             let routes = try await runner.outcome(
@@ -95,6 +98,39 @@ public struct ClientRouting: Hashable, Sendable {
             guard routes.output.contains("default dev \(tunnel) ") else { return false }
         }
         return true
+    }
+
+    /// The routers of the machine's own default routes, the first of each family first.
+    ///
+    /// - Throws: ``HostNetworkError`` where `ip` fails.
+    public func gateways() async throws(HostNetworkError) -> [IPAddress] {
+        var found: [IPAddress] = []
+        for family in ["-4", "-6"] where await knows(family) {
+            let text = try await runner.run(["ip", family, "route", "show", "default"])
+            for line in text.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard let via = words.firstIndex(of: "via"), via + 1 < words.count else { continue }
+                // A link's own address names no server without the link.
+                if let address = IPAddress(words[via + 1]), !words[via + 1].hasPrefix("fe80") {
+                    found.append(address)
+                }
+            }
+        }
+        return found
+    }
+
+    /// The families the tunnel's interface speaks: a machine without IPv6 has none to lead anywhere.
+    private func families() async throws(HostNetworkError) -> [String] {
+        let setting = "net/ipv6/conf/\(tunnel)/disable_ipv6"
+        let outcome = try await runner.outcome(of: ["sysctl", "-n", setting])
+        return outcome.status == 0 && outcome.output.hasPrefix("0") ? ["-4", "-6"] : ["-4"]
+    }
+
+    /// Whether the kernel knows rules of this family at all.
+    private func knows(_ family: String) async -> Bool {
+        guard family == "-6" else { return true }
+        let outcome = try? await runner.outcome(of: ["ip", family, "rule", "list"])
+        return outcome?.status == 0
     }
 
     private func removeRules(_ family: String) async throws(HostNetworkError) {

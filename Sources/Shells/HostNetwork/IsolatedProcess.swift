@@ -6,7 +6,8 @@ import Glibc
 /// A command in network and mount namespaces of its own, which reaches nothing but one interface.
 ///
 /// The namespace has no interface of its own but loopback, so whatever goes wrong, nothing gets
-/// out in the clear. Name resolution goes to the given resolvers only: `/etc/resolv.conf` and
+/// out in the clear. A user keeps no rights in there, root only those over files, users and sockets:
+/// none that lead out. Name resolution goes to the given resolvers only: `/etc/resolv.conf` and
 /// `/etc/nsswitch.conf` are replaced, sockets of local resolver daemons covered.
 public struct IsolatedProcess: ~Copyable {
     /// The interface a process shall use: it is in the process's namespace, and down.
@@ -73,31 +74,37 @@ public struct IsolatedProcess: ~Copyable {
 
     /// Sets the interface up and lets the process become its command.
     ///
-    /// From now on this program leaves SIGINT and SIGQUIT to the command, and passes SIGTERM and
-    /// SIGHUP on to it. After a failure the process is gone.
+    /// From now on this program leaves SIGINT and SIGQUIT to the command, and passes SIGTERM,
+    /// SIGHUP, SIGUSR1 and SIGUSR2 on to it. After a failure the process is gone.
     public consuming func run(
         through interface: Interface
     ) throws(IsolationError) -> RunningProcess {
-        var setup = clinux_isolated_setup()
-        let switchText = Self.nameSwitch()
-        let resolver = interface.resolvers.map { "nameserver \($0)\n" }.joined()
-        let fits =
-            Self.fill(&setup.interface, interface.name.utf8)
-            && Self.fill(&setup.resolver, resolver.utf8)
-            && Self.fill(&setup.name_switch, switchText.utf8)
-        guard fits, !interface.name.isEmpty, !interface.resolvers.isEmpty,
-            let ipv4 = interface.ipv4.v4, !interface.ipv6.isV4
-        else {
+        guard var setup = interface.setup() else {
             unsafe clinux_isolated_abandon(&process)
             throw IsolationError(step: .interface, code: EINVAL)
         }
-        unsafe withUnsafeMutableBytes(of: &setup.ipv4) { target in
-            unsafe target.storeBytes(of: ipv4.bigEndian, as: UInt32.self)
+        return try become(&setup)
+    }
+
+    /// Lets the process become its command without any interface, asking `resolvers` for names.
+    ///
+    /// The command keeps the right to make network namespaces for its threads
+    /// (``ThreadNetwork``), and no other.
+    public consuming func runAsNetworkMaker(
+        resolvers: [IPAddress]
+    ) throws(IsolationError) -> RunningProcess {
+        var setup = clinux_isolated_setup()
+        setup.is_network_maker = true
+        guard Self.fillFiles(&setup, resolvers: resolvers) else {
+            unsafe clinux_isolated_abandon(&process)
+            throw IsolationError(step: .resolver, code: EINVAL)
         }
-        unsafe withUnsafeMutableBytes(of: &setup.ipv6) { target in
-            unsafe target.copyBytes(from: interface.ipv6.bytes)
-        }
-        setup.mtu = Int32(clamping: interface.mtu)
+        return try become(&setup)
+    }
+
+    private consuming func become(
+        _ setup: inout clinux_isolated_setup
+    ) throws(IsolationError) -> RunningProcess {
         let result = unsafe clinux_isolated_run(&process, &setup)
         if result.code != 0 { throw IsolationError(result) }
         return RunningProcess(process)
@@ -120,13 +127,42 @@ public struct IsolatedProcess: ~Copyable {
         return others.joined(separator: "\n") + "\nhosts: files dns\n"
     }
 
+    /// Writes the resolver's files into `setup`; false where they do not fit.
+    fileprivate static func fillFiles(
+        _ setup: inout clinux_isolated_setup,
+        resolvers: [IPAddress]
+    ) -> Bool {
+        let text = resolvers.map { "nameserver \($0)\n" }.joined()
+        return !resolvers.isEmpty && fill(&setup.resolver, text.utf8)
+            && fill(&setup.name_switch, nameSwitch().utf8)
+    }
+
     /// Copies `text` to the front of `field`; false where it and the ending 0 do not fit.
-    private static func fill<Field>(_ field: inout Field, _ text: String.UTF8View) -> Bool {
+    fileprivate static func fill<Field>(_ field: inout Field, _ text: String.UTF8View) -> Bool {
         unsafe withUnsafeMutableBytes(of: &field) { target in
             guard text.count < target.count else { return false }
             unsafe target.copyBytes(from: text)
             return true
         }
+    }
+}
+
+extension IsolatedProcess.Interface {
+    /// The interface as C takes it; `nil` where a part of it does not fit or is no address.
+    func setup() -> clinux_isolated_setup? {
+        var setup = clinux_isolated_setup()
+        guard IsolatedProcess.fill(&setup.interface, name.utf8),
+            IsolatedProcess.fillFiles(&setup, resolvers: resolvers), !name.isEmpty,
+            let ipv4 = ipv4.v4, !ipv6.isV4
+        else { return nil }
+        unsafe withUnsafeMutableBytes(of: &setup.ipv4) { target in
+            unsafe target.storeBytes(of: ipv4.bigEndian, as: UInt32.self)
+        }
+        unsafe withUnsafeMutableBytes(of: &setup.ipv6) { target in
+            unsafe target.copyBytes(from: ipv6.bytes)
+        }
+        setup.mtu = Int32(clamping: mtu)
+        return setup
     }
 }
 

@@ -23,6 +23,8 @@ public struct IsolationError: Error, Hashable, Sendable {
         case ipv6
         /// Replacing the resolver's files.
         case resolver
+        /// Giving up this user's rights.
+        case rights
         /// Becoming the command.
         case exec
     }
@@ -57,6 +59,7 @@ extension IsolationError: CustomStringConvertible {
             case .ipv4: "setting the IPv4 address and route"
             case .ipv6: "setting the IPv6 address and route"
             case .resolver: "replacing /etc/resolv.conf and /etc/nsswitch.conf"
+            case .rights: "giving up capabilities"
             case .exec: "starting the command"
             }
         return unsafe "\(doing): \(String(cString: strerror(code)))"

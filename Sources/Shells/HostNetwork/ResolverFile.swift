@@ -4,8 +4,8 @@ import Foundation
 /// The machine's resolver file, pointed into the tunnel and later put back exactly.
 ///
 /// The plain-file way: what stood there (a file with its mode and owner, a symbolic link, or
-/// nothing) is kept in the state folder before anything is written. Machines whose resolver is
-/// told another way need another back-end.
+/// nothing) is kept in the state folder before anything is written. ``MachineResolver`` decides
+/// where this is the way.
 public struct ResolverFile: Hashable, Sendable {
     /// The file, /etc/resolv.conf unless a test says otherwise.
     public var path: String
@@ -94,6 +94,23 @@ public struct ResolverFile: Hashable, Sendable {
                 hint: "what stood there is in \(recordPath)"
             )
         }
+    }
+
+    /// The text that stood there before it was pointed into the tunnel; where it still stands, that;
+    /// `nil` where there was none.
+    func originalText() -> String? {
+        let record = FileManager.default.contents(atPath: recordPath)
+        let original = record.flatMap { try? JSONDecoder().decode(Original.self, from: $0) }
+        guard let original else {
+            return FileManager.default.contents(atPath: path)
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+        if let contents = original.contents { return String(decoding: contents, as: UTF8.self) }
+        guard let link = original.link else { return nil }
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+        let target = URL(fileURLWithPath: link, relativeTo: folder).path
+        return FileManager.default.contents(atPath: target)
+            .map { String(decoding: $0, as: UTF8.self) }
     }
 
     private func keep(_ original: Original) throws {

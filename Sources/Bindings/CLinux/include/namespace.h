@@ -4,6 +4,7 @@
 // the new process forks here, does all its work in C, and execs the command at the end.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,7 @@ enum {
     CLINUX_STEP_IPV4,
     CLINUX_STEP_IPV6,
     CLINUX_STEP_RESOLVER,
+    CLINUX_STEP_RIGHTS,
     CLINUX_STEP_EXEC,
 };
 
@@ -39,10 +41,13 @@ enum { CLINUX_RESOLVER_LIMIT = 1024, CLINUX_SWITCH_LIMIT = 4096 };
 
 /// The interface the process shall use, which is in its namespace already, and its files.
 typedef struct {
+    /// Empty for none: then nothing but loopback is there.
     char interface[16];
     uint8_t ipv4[4];
     uint8_t ipv6[16];
     int32_t mtu;
+    /// Whether the command may make network namespaces for its threads; all else is taken from it.
+    bool is_network_maker;
     /// Contents of /etc/resolv.conf, ended by 0.
     char resolver[CLINUX_RESOLVER_LIMIT];
     /// Contents of /etc/nsswitch.conf, ended by 0; empty to leave the file alone.
@@ -54,8 +59,9 @@ typedef struct {
 clinux_step_failure clinux_isolated_start(
     char *_Nullable const *_Nonnull argv, clinux_isolated *process);
 
-/// Has the process set its interface up and become its command. From success on this process
-/// ignores SIGINT and SIGQUIT, which the terminal sends to both, and passes SIGTERM and SIGHUP on.
+/// Has the process set its interface up, give up its rights and become its command. From success on
+/// this process ignores SIGINT and SIGQUIT, which the terminal sends to both, and passes SIGTERM,
+/// SIGHUP, SIGUSR1 and SIGUSR2 on.
 clinux_step_failure clinux_isolated_run(
     clinux_isolated *process, const clinux_isolated_setup *setup);
 
@@ -67,5 +73,23 @@ void clinux_isolated_abandon(clinux_isolated *process);
 
 /// Ends this process by `signal`, as its child ended; returns only where that is impossible.
 void clinux_die_by_signal(int signal);
+
+// MARK: Threads with a network namespace of their own, and sockets from before they had it
+
+/// Moves the calling thread into a new network namespace with nothing but loopback in it: the
+/// thread's number, or a negated errno.
+int clinux_thread_leave_network(void);
+
+/// Sets the interface of `setup` up in the calling thread's namespace; files are left alone.
+clinux_step_failure clinux_thread_set_up(const clinux_isolated_setup *setup);
+
+/// Whether the calling thread's namespace has the interface `name`.
+bool clinux_thread_has_interface(const char *name);
+
+enum { CLINUX_LISTEN_TCP, CLINUX_LISTEN_UDP };
+
+/// A non-blocking socket at a port of this host's loopback (0: a free one), which commands started
+/// later inherit; a TCP one listens.
+int clinux_loopback_listen(bool is_v6, uint16_t port, int kind);
 
 #pragma clang assume_nonnull end

@@ -1,4 +1,5 @@
 import Base
+import ClientCore
 public import ControlAPI
 import CryptoPrimitives
 import Directory
@@ -103,17 +104,20 @@ extension ClientNode: WalletService {
 
     /// How the account stands, asked of the mints.
     public func account() async throws(Failure) -> AccountReport {
-        let before = try await wallet { wallet, look in
+        let threshold = try await wallet { wallet, look in
             wallet.inquire(at: look.wall)
-            return look.tickets.map { $0.threshold }
+            return look.tickets?.threshold
         }
-        if let threshold = before {
-            let answered = try await wallet { wallet, _ in wallet.answeredCount }
+        if let threshold {
             let end = MonotonicClock.now() + Self.inquiryLimit
-            var count = answered
-            while count < threshold, MonotonicClock.now() < end {
+            while MonotonicClock.now() < end {
+                let count = try await wallet { wallet, look in
+                    // A question whose circuit broke is asked again.
+                    wallet.inquireAgain(at: look.wall)
+                    return wallet.answeredCount
+                }
+                if count >= threshold { break }
                 try? await Task.sleep(for: Self.look)
-                count = try await wallet { wallet, _ in wallet.answeredCount }
             }
         }
         return report(try await standing())
@@ -184,20 +188,7 @@ extension ClientNode: WalletService {
             )
         }
         let amount = Credits(hundredths: request.amount)
-        let begun = try await wallet { wallet, look in
-            let isBegun = wallet.transfer(amount, to: to)
-            return (isBegun: isBegun, Self.standing(of: &wallet, look))
-        }
-        guard begun.isBegun else {
-            guard begun.1.hasMints else { throw Self.noMints }
-            throw Failure(
-                "the transfer cannot begin",
-                why: begun.1.isLocked ? "the account is locked" : "another order is on its way",
-                hint: "umbel account show, then try again",
-                exit: .temporary
-            )
-        }
-        let first = begun.1.noticeCount
+        let first = try await begin(amount, to: to).noticeCount
         let stands = try await wait(atMost: Self.orderLimit) { standing throws(Failure) in
             for notice in standing.after(first) {
                 switch notice {
@@ -211,6 +202,22 @@ extension ClientNode: WalletService {
         }
         guard stands == true else { throw Self.slow("the transfer") }
         return try await account()
+    }
+
+    /// Begins a transfer, once no other order is on its way; gives how things stood then.
+    private func begin(_ amount: Credits, to: Bytes32) async throws(Failure) -> Standing {
+        let end = MonotonicClock.now() + Self.orderLimit
+        while true {
+            let (isBegun, standing) = try await wallet { wallet, look in
+                let standing = Self.standing(of: &wallet, look)
+                return (wallet.transfer(amount, to: to), standing)
+            }
+            guard standing.hasMints else { throw Self.noMints }
+            guard !standing.isLocked else { throw Self.locked }
+            if isBegun { return standing }
+            guard MonotonicClock.now() < end else { throw Self.slow("another order") }
+            try? await Task.sleep(for: Self.look)
+        }
     }
 
     private static func poor(_ balance: Credits) -> Failure {
@@ -270,7 +277,9 @@ extension ClientNode: WalletService {
                     epoch: content.epoch,
                     expires: (UInt64(content.epoch) + 2) * (seconds ?? 0)
                 )
-            }
+            },
+            payMessages: look.payTraffic.messageCount,
+            payBytes: look.payTraffic.byteCount
         )
     }
 

@@ -35,6 +35,8 @@ struct ClientPayments: ~Copyable {
         var notices: [(number: UInt64, notice: Wallet.Notice)]
         /// Why the wallet cannot be written; `nil` where it can.
         var problem: String?
+        /// What was said about pay so far.
+        var payTraffic: PayTraffic
     }
 
     private static let noticesKept = 32
@@ -117,7 +119,8 @@ struct ClientPayments: ~Copyable {
                 view: view,
                 payees: payees(control),
                 notices: notices,
-                problem: queue.problem
+                problem: queue.problem,
+                payTraffic: control?.payTraffic ?? PayTraffic()
             )
             if var wallet = waiting.take() {
                 body(&wallet, look)

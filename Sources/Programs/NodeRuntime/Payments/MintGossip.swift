@@ -5,15 +5,16 @@ import Wire
 /// What one mint tells the others: each item until the other has taken it.
 ///
 /// What is told is signed by others and only ever adds, so it may come late, twice and in any order.
-/// Bound: ``limit`` items wait for a mint that is away; beyond it the oldest are given up, and come to
-/// it by those they concern (relays deposit with every mint, wallets bring certificates and grants).
+/// What waits is on the mint's disk too, so that a mint that dies tells it when it is back. Bound:
+/// ``limit`` items wait for a mint that is away; beyond it the oldest are given up here, until the next
+/// start.
 actor MintGossip {
     static let limit = 4_096
     private static let retry: Duration = .seconds(1)
     private static let longestRetry: Duration = .seconds(30)
 
     private struct Peer {
-        var queue: [MintRequest] = []
+        var queue: [(number: UInt64, request: MintRequest)] = []
         var isBusy = false
         var wait = MintGossip.retry
     }
@@ -22,12 +23,14 @@ actor MintGossip {
     private let post = MintPost()
     private var tickets: TicketNetwork?
     private var peers: [UInt8: Peer] = [:]
+    private let told: @Sendable (UInt64, UInt8) -> Void
     /// Items given up since the start.
     private(set) var dropped: UInt64 = 0
 
-    /// Tells for the mint with this index.
-    init(own: UInt8) {
+    /// Tells for the mint with this index; `told` hears of each item a mint has taken.
+    init(own: UInt8, told: @escaping @Sendable (UInt64, UInt8) -> Void) {
         self.own = own
+        self.told = told
     }
 
     /// Takes the mints as the newest consensus has them.
@@ -36,17 +39,15 @@ actor MintGossip {
         for index in tickets.mints.keys where index != own { send(to: index) }
     }
 
-    /// Tells every other mint.
-    func tell(_ request: MintRequest) {
-        // Mints that never announced themselves are told once they do.
-        let count = tickets?.mintCount ?? 0
-        for index in (0..<count).map({ UInt8(clamping: $0) }) where index != own {
+    /// Tells `mints` the item with this number; those that never announced themselves once they do.
+    func tell(_ number: UInt64, _ request: MintRequest, to mints: [UInt8]) {
+        for index in mints where index != own {
             var peer = peers[index] ?? Peer()
             if peer.queue.count >= Self.limit {
                 peer.queue.removeFirst()
                 dropped += 1
             }
-            peer.queue.append(request)
+            peer.queue.append((number, request))
             peers[index] = peer
             send(to: index)
         }
@@ -65,10 +66,10 @@ actor MintGossip {
         let post = post
         Task {
             do throws(MintPostError) {
-                let reply = try await post.ask(next, of: index, in: tickets)
-                await finish(index, isTaken: Self.isTaken(reply))
+                let reply = try await post.ask(next.request, of: index, in: tickets)
+                await finish(index, next.number, isTaken: Self.isTaken(reply))
             } catch {
-                await finish(index, isTaken: false)
+                await finish(index, next.number, isTaken: false)
             }
         }
     }
@@ -81,11 +82,13 @@ actor MintGossip {
         }
     }
 
-    private func finish(_ index: UInt8, isTaken: Bool) async {
+    private func finish(_ index: UInt8, _ number: UInt64, isTaken: Bool) async {
         guard var peer = peers[index] else { return }
         peer.isBusy = false
         if isTaken {
-            peer.queue.removeFirst()
+            // It may have been given up meanwhile.
+            if peer.queue.first?.number == number { peer.queue.removeFirst() }
+            told(number, index)
             peer.wait = Self.retry
             peers[index] = peer
             return send(to: index)

@@ -34,6 +34,7 @@ public actor MintNode: MintService {
     private let failed: AsyncStream<String>.Continuation
     private let outcomes: AsyncStream<MintJob.Outcome>
     private let commits: AsyncStream<StoreError?>
+    private let told: AsyncStream<(number: UInt64, mint: UInt8)>
     private let signers: WorkerPool<MintJob>
     private let writer: WorkerPool<[RecordWrite]>
     private var control: MintControl
@@ -97,7 +98,9 @@ public actor MintNode: MintService {
             ),
             records: try store.records()
         )
-        gossip = MintGossip(own: own.index)
+        let (told, tellOf) = AsyncStream.makeStream(of: (number: UInt64, mint: UInt8).self)
+        self.told = told
+        gossip = MintGossip(own: own.index) { tellOf.yield((number: $0, mint: $1)) }
         (failures, failed) = AsyncStream.makeStream(of: String.self)
         let (news, tell) = AsyncStream.makeStream(of: DirectoryNews.self)
         self.news = news
@@ -136,11 +139,13 @@ public actor MintNode: MintService {
     private func begin() async {
         await serve()
         let (keeper, news, outcomes, commits) = (keeper, news, outcomes, commits)
+        let told = told
         tasks = [
             Task { await keeper.run() },
             Task { for await item in news { await self.take(item) } },
             Task { for await outcome in outcomes { self.finish(outcome) } },
             Task { for await error in commits { self.committed(error) } },
+            Task { for await item in told { self.noteTold(item.number, to: item.mint) } },
             Task {
                 while !Task.isCancelled {
                     self.tick()
@@ -233,6 +238,11 @@ public actor MintNode: MintService {
         drain()
     }
 
+    private func noteTold(_ number: UInt64, to mint: UInt8) {
+        control.told(number, to: mint)
+        drain()
+    }
+
     /// Begins anew with what is on disk.
     private func mend() {
         do {
@@ -251,7 +261,8 @@ public actor MintNode: MintService {
             case .reply(let token, let reply):
                 count(reply)
                 waiting.removeValue(forKey: token)?.resume(returning: reply)
-            case .tell(let request): Task { [gossip] in await gossip.tell(request) }
+            case .tell(let number, let request, let mints):
+                Task { [gossip] in await gossip.tell(number, request, to: mints) }
             case .announce: announce()
             }
         }

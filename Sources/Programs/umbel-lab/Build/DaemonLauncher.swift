@@ -112,7 +112,7 @@ struct DaemonLauncher {
     private static let adminCount = 3
     private static let grantThreshold = 2
     /// Ticks everybody has when the lab is up: 33 GB for each hop.
-    private static let faucetTicks = 100_000
+    static let faucetTicks = 100_000
 
     private func adminKeyFile(_ index: Int) -> String { "\(directory)/admin\(index).key" }
 

@@ -1,15 +1,17 @@
 import ArgumentParser
 import Foundation
 
-/// `umbel-lab measure`: how fast the cores are, fed from memory: no sockets, no TUN.
-struct MeasureCommand: ParsableCommand {
+/// `umbel-lab measure`: how fast the cores are, fed from memory: no sockets, no TUN; what a client's
+/// user waits for; and what pay costs and comes to in labs.
+struct MeasureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure",
-        abstract: "Measure the cores on one processor, fed from memory.",
+        abstract: "Measure the cores, fed from memory, or clients and pay in labs.",
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
-            MeasureLinkingCommand.self, MeasureLimitsCommand.self,
+            MeasureLinkingCommand.self, MeasureClientCommand.self, MeasureLimitsCommand.self,
+            MeasurePayThroughputCommand.self, MeasureConservationCommand.self,
         ]
     )
 }
@@ -47,7 +49,12 @@ struct Measurement: Encodable {
 
     /// Prints the figures, as `options` asks.
     static func show(_ measurements: [Measurement], _ options: MeasureOptions) throws {
-        if options.json {
+        try show(measurements, json: options.json)
+    }
+
+    /// Prints the figures, as JSON or for people.
+    static func show(_ measurements: [Measurement], json: Bool) throws {
+        if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys]
             print(String(decoding: try encoder.encode(measurements), as: UTF8.self))

@@ -17,6 +17,8 @@ struct MeasurePathCommand: ParsableCommand {
     var allocating = false
     @Flag(help: "Mark by system calls where each place's work begins and ends, for a tracer.")
     var marking = false
+    @Flag(help: "Let each relay be paid, tick by tick.")
+    var paid = false
     @OptionGroup var options: MeasureOptions
 
     enum Direction: String, ExpressibleByArgument, CaseIterable {
@@ -42,7 +44,7 @@ struct MeasurePathCommand: ParsableCommand {
         for isForward in direction.ways {
             var rates = PathBench.Place.allCases.map { _ in [Double]() }
             for run in 0..<options.runs {
-                var bench = PathBench(seed: UInt8(truncatingIfNeeded: run))
+                var bench = PathBench(seed: UInt8(truncatingIfNeeded: run), isPaid: paid)
                 bench.isMarking = marking
                 // Each instruction is looked at: of few cells.
                 if marking { bench.packetsOfBatch = 1 }

@@ -269,6 +269,7 @@ extension NetworkParameters {
         mintSetVersion = UInt32(clamping: payment.setVersion)
         ticketEpochSeconds = Self.seconds(payment.epoch)
         depositSeconds = Self.seconds(payment.deposits)
+        voucherBatch = UInt32(clamping: payment.batch)
         tickCells = UInt32(clamping: payment.tickCells)
         exitTickCells = UInt32(clamping: payment.exitTickCells)
         burnPerMille = UInt32(clamping: payment.burn)

@@ -4,6 +4,8 @@ import ArgumentParser
 struct CountryList: ExpressibleByArgument, Hashable {
     /// Two capitals each; empty for any.
     let codes: [String]
+    /// As people write them.
+    var text: String { codes.isEmpty ? "auto" : codes.joined(separator: ",") }
 
     /// `nil` unless every part is two letters.
     init?(argument: String) {

@@ -27,6 +27,7 @@ struct DaemonCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
     @Option(
         help: ArgumentHelp(
             "A consensus got some other way, for when everything else is blocked.",
@@ -37,23 +38,40 @@ struct DaemonCommand: AsyncParsableCommand {
     var consensus: String?
 
     func run() async throws {
-        let logger = DaemonLog.make("daemon", isVerbose: options.verbose)
+        let events = EventRing()
+        let logger = DaemonLog.make("daemon", isVerbose: options.verbose, ring: events)
         let environment = ProcessInfo.processInfo.environment
         var file = try ClientConfiguration(file: options.config, environment: environment)
         file.directory.consensus = consensus ?? file.directory.consensus
         let configuration = file
+        let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the daemon",
             as: .client,
             on: configuration.control,
             logger: logger,
-            start: { try await ClientNode.start(configuration, logger: logger) },
+            start: {
+                try await ClientNode.start(
+                    configuration,
+                    revealing: keyLog,
+                    events: events,
+                    logger: logger
+                )
+            },
             reload: { node in
                 let file = configuration.file
                 await node.reload(try ClientConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
-            try await server.serve(node, wallet: node, onReady: isReady)
+            // By its name: its kind is to be known before it is shown in four roles.
+            let client: ClientNode = node
+            try await server.serve(
+                client,
+                wallet: client,
+                protection: client,
+                circuits: client,
+                onReady: isReady
+            )
         }
     }
 }

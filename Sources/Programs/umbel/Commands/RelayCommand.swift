@@ -32,18 +32,25 @@ struct RelayRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var reveal: RevealOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
         let environment = ProcessInfo.processInfo.environment
         let configuration = try RelayConfiguration(file: options.config, environment: environment)
+        let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the relay \(configuration.nickname)",
             as: .relay,
             on: configuration.control,
             logger: logger,
             start: {
-                try await RelayNode.start(configuration, version: Version.number, logger: logger)
+                try await RelayNode.start(
+                    configuration,
+                    version: Version.number,
+                    revealing: keyLog,
+                    logger: logger
+                )
             },
             reload: { node in
                 let file = configuration.file

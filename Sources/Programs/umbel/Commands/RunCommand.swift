@@ -12,7 +12,8 @@ struct RunCommand: AsyncParsableCommand {
         usage: "umbel run [--exit <country>] [--socket <path>] -- <command> ...",
         discussion: """
             The command gets a network namespace with one interface, the tunnel's, and resolvers \
-            inside the tunnel. Its exit status, or the signal that ended it, is passed on; 126 and \
+            inside the tunnel. It has no capabilities in there; run by root, those over files, \
+            users and sockets. Its exit status, or the signal that ended it, is passed on; 126 and \
             127 say that it could not be run or found.
             """
     )
@@ -68,12 +69,7 @@ struct RunCommand: AsyncParsableCommand {
     ) throws(Failure) -> IsolatedProcess.Ending {
         guard let interface = IsolatedProcess.Interface(grant) else {
             process.abandon()
-            throw Failure(
-                "the tunnel cannot be used",
-                why: "the daemon granted addresses that are none",
-                hint: "run the same version of `umbel` here and there: restart the daemon",
-                exit: .unavailable
-            )
+            throw misunderstood
         }
         do throws(IsolationError) {
             return try process.run(through: interface).wait()
@@ -85,7 +81,16 @@ struct RunCommand: AsyncParsableCommand {
         }
     }
 
-    private static func failure(_ error: IsolationError) -> Failure {
+    /// What to say of a grant that makes no sense.
+    static let misunderstood = Failure(
+        "the tunnel cannot be used",
+        why: "the daemon granted addresses that are none",
+        hint: "run the same version of `umbel` here and there: restart the daemon",
+        exit: .unavailable
+    )
+
+    /// What to say of a command that cannot be isolated.
+    static func failure(_ error: IsolationError) -> Failure {
         switch (error.step, error.code) {
         case (.namespaces, EPERM), (.namespaces, EACCES), (.userMap, _), (.privateMounts, _):
             Failure(
@@ -122,7 +127,7 @@ struct RunCommand: AsyncParsableCommand {
 
 extension IsolatedProcess.Interface {
     /// The interface of `grant`; `nil` where its addresses are none.
-    fileprivate init?(_ grant: TunnelGrant) {
+    init?(_ grant: TunnelGrant) {
         let resolvers = grant.resolvers.compactMap { IPAddress($0) }
         guard let ipv4 = IPAddress(grant.ipv4), let ipv6 = IPAddress(grant.ipv6),
             resolvers.count == grant.resolvers.count, !resolvers.isEmpty

@@ -16,12 +16,15 @@ struct SocketOptions: ParsableArguments {
     )
     var socket: String?
 
+    /// The socket's path.
+    var path: String {
+        socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
+            ?? ClientConfiguration.defaultSocket
+    }
+
     /// A client of that node.
     var client: ControlClient {
-        let path =
-            socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
-            ?? ClientConfiguration.defaultSocket
-        return ControlClient(path: path, start: "umbel daemon --config /etc/umbel/client.toml")
+        ControlClient(path: path, start: "umbel daemon --config \(DaemonStart.configuration)")
     }
 }
 

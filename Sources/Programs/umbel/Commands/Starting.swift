@@ -5,6 +5,7 @@ import HostNetwork
 import Logging
 import NodeConfiguration
 import NodeRuntime
+import Store
 import UnixSignals
 
 /// A node that runs until it is stopped or fails.
@@ -155,6 +156,13 @@ enum Starting {
                 why: "\(error)",
                 hint: error.hint ?? "see the line above",
                 exit: error.isPrivilegeMissing ? .permission : .unavailable
+            )
+        } catch let error as StoreError {
+            throw Failure(
+                "\(what) cannot start",
+                why: "\(error)",
+                hint: error.hint,
+                exit: .unavailable
             )
         } catch let error as HostNetworkError {
             throw Failure(

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Logging
+import NodeRuntime
 
 /// Log lines of long-running commands: to stderr, with the priorities journald reads.
 ///
@@ -8,15 +9,22 @@ struct DaemonLog: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level
     private let label: String
+    /// What is less is not written to stderr.
+    private let threshold: Logger.Level
+    private let ring: EventRing?
 
-    init(label: String, level: Logger.Level) {
+    init(label: String, level: Logger.Level, ring: EventRing? = nil) {
         self.label = label
-        logLevel = level
+        threshold = level
+        self.ring = ring
+        logLevel = ring == nil ? level : min(level, .info)
     }
 
-    /// A logger for the daemon called `label`.
-    static func make(_ label: String, isVerbose: Bool) -> Logger {
-        Logger(label: label) { DaemonLog(label: $0, level: isVerbose ? .debug : .notice) }
+    /// A logger for the daemon called `label`, which also keeps what happened in `ring`.
+    static func make(_ label: String, isVerbose: Bool, ring: EventRing? = nil) -> Logger {
+        Logger(label: label) {
+            DaemonLog(label: $0, level: isVerbose ? .debug : .notice, ring: ring)
+        }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -25,6 +33,8 @@ struct DaemonLog: LogHandler {
     }
 
     func log(event: LogEvent) {
+        ring?.note(level: event.level.rawValue, text: "\(event.message)")
+        guard event.level >= threshold else { return }
         Output.note("<\(Self.priority(event.level))>\(label): \(event.message)")
     }
 

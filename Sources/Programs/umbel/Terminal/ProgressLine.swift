@@ -13,19 +13,29 @@ struct ProgressLine {
         self.terminal = terminal
     }
 
-    /// Shows the progress of `report`, which has not changed for `seconds`.
-    mutating func show(_ report: StatusReport, unchangedFor seconds: UInt64) {
-        show(Self.text(report, unchangedFor: seconds))
+    /// Shows how far `report` has come, which was heard this long ago.
+    ///
+    /// A terminal sees time go by; a log is told of each step once, and once of each reason why
+    /// there is none.
+    mutating func show(_ report: StatusReport, after wait: Duration) {
+        show(Self.text(report, after: wait, showsTime: terminal.isInteractive))
     }
 
-    /// The line for `report`.
-    static func text(_ report: StatusReport, unchangedFor seconds: UInt64) -> String {
+    /// The line for `report`, heard `wait` ago.
+    ///
+    /// - Parameter showsTime: whether it says how long the attempt, or the standstill, has lasted.
+    static func text(_ report: StatusReport, after wait: Duration, showsTime: Bool) -> String {
         var text = report.state.rawValue
-        if let progress = report.progress {
-            text += " \(progress.percent)% - \(progress.detail)"
+        guard let progress = report.progress else { return text }
+        text += " \(progress.percent)% - \(progress.detail)"
+        let waited = UInt64(max(0, wait / .milliseconds(1)))
+        let elapsed = ((progress.elapsed ?? 0) + waited) / 1_000
+        let unchanged = ((progress.unchanged ?? 0) + waited) / 1_000
+        guard unchanged >= stuckAfter else {
+            return showsTime && elapsed > 0 ? text + " (\(elapsed) s)" : text
         }
-        guard seconds >= stuckAfter else { return text }
-        return text + " (stuck for \(seconds) s\(report.reason.map { ": \($0)" } ?? ""))"
+        let time = showsTime ? " for \(unchanged) s" : ""
+        return text + " (stuck\(time)\(report.reason.map { ": \($0)" } ?? ""))"
     }
 
     /// Shows `text` unless it stands there already.

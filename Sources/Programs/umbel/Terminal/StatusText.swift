@@ -21,7 +21,14 @@ enum StatusText {
             case .connecting, .disconnecting: .yellow
             case .disconnected, .blocked: .red
             }
-        var lines = [terminal.colored(report.state.rawValue, color)]
+        var lines = health(report).map { line in
+            Text.wrapped(
+                "\(line.problem) - \(line.fix)",
+                after: terminal.colored("! \(line.about)  ", .yellow),
+                width: terminal.width
+            )
+        }
+        lines.append(terminal.colored(report.state.rawValue, color))
         var fields: [(String, String)] = []
         if let reason = report.reason { fields.append(("Reason", reason)) }
         if let progress = report.progress {
@@ -37,8 +44,8 @@ enum StatusText {
             let owner = tunnel.pid.map { "process \($0)" } ?? "this machine"
             fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
         }
+        if report.lockdown == true { fields.append(("Lockdown", "on: `down` keeps blocking")) }
         fields += report.directory.map(DirectoryText.fields) ?? []
-        if let relays = report.relays { fields += warnings(relays) }
         lines += self.lines(fields, terminal)
         return lines.joined(separator: "\n")
     }
@@ -46,19 +53,33 @@ enum StatusText {
     /// Minutes a client's clock may be off before relays refuse its early cells.
     private static let clockTolerance = 2
 
-    /// What relays say that should make its reader wonder; usually nothing.
-    private static func warnings(_ relays: StatusReport.Relays) -> [(String, String)] {
-        var fields: [(String, String)] = []
+    /// What is not as it should be: what the daemon says, and what relays say of its directory and
+    /// clock.
+    static func health(_ report: StatusReport) -> [StatusReport.HealthLine] {
+        var lines = report.health ?? []
+        guard let relays = report.relays else { return lines }
         if relays.conflictingDirectory > 0 {
             let count = "\(relays.conflictingDirectory) hops so far"
-            fields.append(("Directory", "\(count) have another one of the same time as ours"))
+            lines.append(
+                StatusReport.HealthLine(
+                    about: "Directory",
+                    problem: "\(count) have another one of the same time as ours",
+                    fix: "ask the network's people: somebody is deceived"
+                )
+            )
         }
         let offset = relays.clockOffsetMinutes
         if abs(offset) > clockTolerance {
             let way = offset > 0 ? "behind" : "ahead of"
-            fields.append(("Clock", "\(abs(offset)) minutes \(way) the relays'; set it right"))
+            lines.append(
+                StatusReport.HealthLine(
+                    about: "Clock",
+                    problem: "the clock is wrong: \(abs(offset)) minutes \(way) the relays'",
+                    fix: "timedatectl set-ntp true"
+                )
+            )
         }
-        return fields
+        return lines
     }
 
     /// A relay's state in full.

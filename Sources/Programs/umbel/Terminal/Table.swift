@@ -104,6 +104,16 @@ enum Text {
         value.map { fixed($0, digits: 1) } ?? "-"
     }
 
+    /// Milliseconds to a hundredth, or a dash: on one machine a round trip is less than one.
+    static func fine(_ value: Double?) -> String {
+        value.map { fixed($0, digits: 2) } ?? "-"
+    }
+
+    /// A part from 0 to 1 in hundredths, or a dash.
+    static func percent(_ part: Double?) -> String {
+        part.map { fixed($0 * 100, digits: 1) + "%" } ?? "-"
+    }
+
     /// `value` with this many digits, one or more, behind the point.
     static func fixed(_ value: Double, digits: Int) -> String {
         let scale = (0..<digits).reduce(1.0) { scale, _ in scale * 10 }

@@ -9,6 +9,8 @@ struct Terminal {
     let width: Int?
     /// Whether it may be sent escape sequences.
     let hasColor: Bool
+    /// Whether the cursor can be moved about on it.
+    let takesEscapes: Bool
 
     /// The terminal, or whatever it is, behind `descriptor`.
     init(_ descriptor: Int32, environment: [String: String] = ProcessInfo.processInfo.environment) {
@@ -18,7 +20,8 @@ struct Terminal {
         let columns = environment["COLUMNS"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         width = columns ?? (isInteractive ? (isKnown ? Int(size.ws_col) : 80) : nil)
         let isPlain = environment["NO_COLOR"].map { !$0.isEmpty } ?? false
-        hasColor = isInteractive && !isPlain && environment["TERM"] != "dumb"
+        takesEscapes = isInteractive && environment["TERM"] != "dumb"
+        hasColor = takesEscapes && !isPlain
     }
 
     /// Stdout.

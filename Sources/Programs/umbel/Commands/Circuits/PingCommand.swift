@@ -6,7 +6,11 @@ struct PingCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ping",
         abstract: "Measure the round trip to each hop of the circuit in use.",
-        discussion: "The exit status is 1 where a hop did not answer at all."
+        discussion: """
+            Each ping is a cell that only that hop can open and answer, so a round trip is its own \
+            and nobody else's. What is lost is lost: no ping is sent again. The exit status is 1 \
+            where a hop did not answer at all.
+            """
     )
 
     @Option(help: "Ping this hop only: 1 is the guard.")
@@ -16,6 +20,8 @@ struct PingCommand: AsyncParsableCommand {
         help: "Pings to send to each hop: 1 to \(PingRequest.countLimit)."
     )
     var count = 3
+    @Option(help: "The circuit, as `umbel circuits` numbers it. Default: the one in use.")
+    var circuit: UInt64?
     @OptionGroup var format: FormatOptions
     @OptionGroup var socket: SocketOptions
 
@@ -27,7 +33,9 @@ struct PingCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let report = try await socket.client.ping(PingRequest(hop: hop, count: count))
+        let report = try await socket.client.ping(
+            PingRequest(hop: hop, count: count, circuit: circuit)
+        )
         if format.json {
             try Output.printJSON(report)
         } else {
@@ -40,14 +48,14 @@ struct PingCommand: AsyncParsableCommand {
 
     static func text(_ report: PingReport, width: Int?) -> String {
         var table = Table([
-            .number("HOP"), .text("RELAY"), .number("SENT"), .number("RECEIVED"),
-            .number("MIN ms"), .number("AVG ms"), .number("MAX ms"),
+            .number("HOP"), .text("RELAY"), .number("SENT"), .number("LOSS"),
+            .number("MIN ms"), .number("AVG ms"), .number("P99 ms"), .number("MAX ms"),
         ])
         for hop in report.hops {
             table.add([
-                "\(hop.position)", hop.nickname, "\(hop.sent)", "\(hop.received)",
-                Text.milliseconds(hop.minimum), Text.milliseconds(hop.average),
-                Text.milliseconds(hop.maximum),
+                "\(hop.position)", hop.nickname, "\(hop.sent)", Text.percent(hop.loss),
+                Text.fine(hop.minimum), Text.fine(hop.average), Text.fine(hop.percentile99),
+                Text.fine(hop.maximum),
             ])
         }
         return table.render(width: width)

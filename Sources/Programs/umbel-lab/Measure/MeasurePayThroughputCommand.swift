@@ -1,0 +1,165 @@
+import ArgumentParser
+import Foundation
+import HostNetwork
+
+/// `umbel-lab measure pay-throughput`: what a lab carries with and without pay, in turn.
+struct MeasurePayThroughputCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pay-throughput",
+        abstract: "Gbit/s of TCP through a lab that pays and through one that does not, in turn.",
+        discussion: """
+            Builds the topology twice, side by side, and takes both away. What one carries while the \
+            other stands still is measured in turn, so that whatever else the machine does meets both. \
+            Needs root and iperf3.
+            """
+    )
+
+    @OptionGroup var lab: LabOptions
+    @Argument(help: "The topology, such as Topology/lab.yaml.", completion: .file())
+    var file = "Topology/lab.yaml"
+    @Option(help: "Seconds of each run.")
+    var seconds = 3
+    @OptionGroup var options: MeasureOptions
+
+    func validate() throws {
+        guard (1...60).contains(seconds), (1...100).contains(options.runs) else {
+            throw ValidationError("--seconds is 1 to 60, --runs 1 to 100")
+        }
+    }
+
+    func run() async throws {
+        let progress = Progress()
+        var paid = try MeasuredLab(file: file, options: lab, suffix: "-pay", progress: progress)
+        var free = try MeasuredLab(file: file, options: lab, suffix: "-free", progress: progress)
+        paid.topology.payments = .on
+        free.topology.payments = .off
+        let (payer, other) = (paid, free)
+        let measurements = try await payer.run {
+            try await other.run { try await measure(paid: payer, free: other, progress) }
+        }
+        try Measurement.show(measurements, options)
+    }
+
+    private func measure(
+        paid: MeasuredLab,
+        free: MeasuredLab,
+        _ progress: Progress
+    ) async throws -> [Measurement] {
+        var measurements: [Measurement] = []
+        let before = try await payTraffic(of: paid)
+        var carried: UInt64 = 0
+        for isDown in [false, true] {
+            var rates: [[Double]] = [[], []]
+            // One first, of which nothing is kept: vouchers are bought, queues find their length.
+            for run in 0...options.runs {
+                // Whoever goes first in one run goes second in the next.
+                for isPaid in run.isMultiple(of: 2) ? [true, false] : [false, true] {
+                    let result = try await flow(over: isPaid ? paid : free, isDown: isDown)
+                    if isPaid { carried += result.byteCount }
+                    if run > 0 { rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9) }
+                }
+            }
+            let way = isDown ? "down" : "up"
+            progress.say("\(way): \(options.runs) runs of \(seconds) s each")
+            measurements.append(Measurement("unpaid, \(way)", unit: "Gbit/s", rates[0]))
+            measurements.append(Measurement("paid, \(way)", unit: "Gbit/s", rates[1]))
+            measurements.append(
+                Measurement(
+                    "paid / unpaid, \(way)",
+                    unit: "",
+                    zip(rates[1], rates[0]).map { $0 / $1 }
+                )
+            )
+        }
+        let after = try await payTraffic(of: paid)
+        let mebibytes = max(1, Double(carried) / 1_048_576)
+        let (messages, bytes) = (
+            after.messages - before.messages, after.byteCount - before.byteCount
+        )
+        measurements.append(
+            Measurement("payment, messages", unit: "per MiB", [Double(messages) / mebibytes])
+        )
+        measurements.append(
+            Measurement("payment, bytes", unit: "per MiB", [Double(bytes) / mebibytes])
+        )
+        return measurements
+    }
+
+    /// What iperf3 says of one stream.
+    private struct FlowResult: Decodable {
+        var end: End
+
+        struct End: Decodable {
+            var received: Sum
+
+            private enum CodingKeys: String, CodingKey {
+                case received = "sum_received"
+            }
+        }
+
+        struct Sum: Decodable {
+            var bytes: UInt64
+            var rate: Double
+
+            private enum CodingKeys: String, CodingKey {
+                case bytes
+                case rate = "bits_per_second"
+            }
+        }
+    }
+
+    private func flow(
+        over lab: MeasuredLab,
+        isDown: Bool
+    ) async throws -> (bitsPerSecond: Double, byteCount: UInt64) {
+        let server = try lab.host(.internet)
+        guard let address = server.addresses.first,
+            let port = server.services?.throughputPorts.first
+        else {
+            throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
+        }
+        let command =
+            ["iperf3", "-c", "\(address)", "-p", "\(port)", "-t", "\(seconds)", "-J"]
+            + (isDown ? ["-R"] : [])
+        let outcome = try await lab.outcome(
+            try lab.host(.client).name,
+            command,
+            seconds: UInt64(seconds) + 30
+        )
+        do {
+            let result = try JSONDecoder().decode(FlowResult.self, from: Data(outcome.output.utf8))
+            return (result.end.received.rate, result.end.received.bytes)
+        } catch {
+            throw LabError(
+                "iperf3 in lab \(lab.folder.lab) ends with \(outcome.status)",
+                why: "\(outcome.output.suffix(300))\(outcome.message)"
+            )
+        }
+    }
+
+    /// What a client said and heard of pay since it was started.
+    private struct PayTraffic: Decodable {
+        var messages: UInt64
+        var byteCount: UInt64
+
+        private enum CodingKeys: String, CodingKey {
+            case messages = "pay_messages"
+            case byteCount = "pay_bytes"
+        }
+    }
+
+    private func payTraffic(of lab: MeasuredLab) async throws -> PayTraffic {
+        let client = try lab.host(.client).name
+        let manifest = try lab.folder.existing()
+        let programs = manifest.hosts[try manifest.index(of: client)].programs
+        guard let socket = programs.first?.socket,
+            case .response(200, let body) = ControlProbe(socket: socket).ask("/v1/tickets"),
+            let start = body.firstIndex(of: "{"), let end = body.lastIndex(of: "}"),
+            let traffic = try? JSONDecoder().decode(
+                PayTraffic.self,
+                from: Data(body[start...end].utf8)
+            )
+        else { throw LabError("\(client) does not tell what it paid", why: "no such figures") }
+        return traffic
+    }
+}

@@ -1,0 +1,183 @@
+import ArgumentParser
+import ControlAPI
+
+/// `umbel circuits`: the circuits and their hops.
+struct CircuitsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "circuits",
+        abstract: "List the circuits and the relays they take; show, renew or close one.",
+        subcommands: [
+            CircuitsListCommand.self, CircuitsShowCommand.self, CircuitsNewCommand.self,
+            CircuitsCloseCommand.self,
+        ],
+        defaultSubcommand: CircuitsListCommand.self
+    )
+
+    static func text(_ report: CircuitsReport, width: Int?) -> String {
+        var circuits = Table([
+            .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("SENT"),
+            .number("RECEIVED"), .text("FOR"),
+        ])
+        let isPaid = report.circuits.contains { $0.hops.contains { $0.paidTicks != nil } }
+        var hops = Table(
+            [
+                .number("ID"), .number("HOP"), .text("RELAY"), .text("COUNTRY"),
+                .text("ADDRESS"), .text("IDENTITY"), .number("RTT ms"),
+            ] + (isPaid ? [.number("TICKS PAID")] : [])
+        )
+        for circuit in report.circuits {
+            circuits.add([
+                "\(circuit.id)", circuit.state.rawValue,
+                circuit.hops.map(\.nickname).joined(separator: " > "),
+                Text.seconds(circuit.ageSeconds), Text.bytes(circuit.bytesForward),
+                Text.bytes(circuit.bytesBackward), circuit.isolation,
+            ])
+            for hop in circuit.hops {
+                hops.add(
+                    [
+                        "\(circuit.id)", "\(hop.position)", hop.nickname, hop.country,
+                        hop.address, Text.short(hop.id), Text.milliseconds(hop.roundTrip),
+                    ] + (isPaid ? [Self.pay(hop)] : [])
+                )
+            }
+        }
+        return circuits.render(width: width) + "\n\n" + hops.render(width: width)
+    }
+
+    static func pay(_ hop: CircuitReport.Hop) -> String {
+        guard let ticks = hop.paidTicks else { return "-" }
+        return hop.lacksVoucher == true ? "no voucher" : "\(ticks)"
+    }
+}
+
+/// `umbel circuits list`, which is also bare `umbel circuits`.
+struct CircuitsListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "List the circuits and the relays they take."
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.circuits()
+        if format.json {
+            try Output.printJSON(report)
+        } else if report.circuits.isEmpty {
+            Output.note("no circuits")
+        } else {
+            Output.print(CircuitsCommand.text(report, width: Terminal.output.width))
+        }
+    }
+}
+
+/// `umbel circuits show`: all that is known of one circuit.
+struct CircuitsShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Show all that is known of one circuit."
+    )
+
+    @Argument(help: "The circuit's number.")
+    var id: UInt64
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        var report = try await socket.client.circuits()
+        report.circuits = report.circuits.filter { $0.id == id }
+        guard let circuit = report.circuits.first else {
+            throw Failure(
+                "there is no circuit \(id)",
+                why: "it is closed, or never was",
+                hint: "umbel circuits",
+                exit: .failed
+            )
+        }
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(Self.text(circuit, terminal: .output))
+        }
+    }
+
+    static func text(_ circuit: CircuitReport, terminal: Terminal) -> String {
+        let fields = [
+            ("State", "\(circuit.state.rawValue), for \(circuit.isolation)"),
+            ("Because", circuit.cause ?? "-"),
+            ("Age", Text.seconds(circuit.ageSeconds)),
+            ("Built in", circuit.buildTime.map { "\(Text.fine($0)) ms" } ?? "-"),
+            ("Flows", circuit.flows.map { "\($0)" } ?? "-"),
+            ("Cells", "\(circuit.cellsForward) sent, \(circuit.cellsBackward) received"),
+            (
+                "Bytes",
+                "\(Text.bytes(circuit.bytesForward)) sent, "
+                    + "\(Text.bytes(circuit.bytesBackward)) received"
+            ),
+        ]
+        var table = Table([
+            .number("HOP"), .text("RELAY"), .text("COUNTRY"), .text("ADDRESS"), .number("LAYER"),
+            .number("RTT ms"), .number("QUEUE ms"), .number("DROPS"), .number("IN"), .number("OUT"),
+            .number("PAID"),
+        ])
+        for hop in circuit.hops {
+            let answer = hop.isSilent == true ? "silent" : Text.fine(hop.roundTrip)
+            table.add([
+                "\(hop.position)", hop.nickname, hop.country, hop.address,
+                "\(1_356 - 24 * (hop.position - 1)) B", answer,
+                Text.milliseconds(hop.stat?.queueDelay),
+                hop.stat.map { "\($0.queueDrops)" } ?? "-",
+                hop.stat.map { "\($0.forwardIn)/\($0.backwardIn)" } ?? "-",
+                hop.stat.map { "\($0.forwardOut)/\($0.backwardOut)" } ?? "-",
+                CircuitsCommand.pay(hop),
+            ])
+        }
+        let head = "circuit \(circuit.id)"
+        let lines = [head] + StatusText.lines(fields, terminal)
+        return lines.joined(separator: "\n") + "\n\n" + table.render(width: terminal.width)
+    }
+}
+
+/// `umbel circuits new`: another circuit under the same flows.
+struct CircuitsNewCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "new",
+        abstract: "Replace the circuit in use by another one to the same exit.",
+        discussion: "Connections go on. For another exit: umbel up --exit."
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.newCircuit()
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(CircuitsCommand.text(report, width: Terminal.output.width))
+        }
+    }
+}
+
+/// `umbel circuits close`: ends one circuit.
+struct CircuitsCloseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "close",
+        abstract: "Close a circuit; what it carries moves to another one."
+    )
+
+    @Argument(help: "The circuit's number.")
+    var id: UInt64
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: SocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.closeCircuit(id)
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.note("circuit \(id) is closed")
+        }
+    }
+}

@@ -1,0 +1,273 @@
+// The pages: each turns the state into elements.
+import { el } from "/app.js";
+import { age, bars, bytes, flag, layers, map, ms, num, number, path, peak, peeled, percent, rates, roles, seal, table } from "/pictures.js";
+
+const active = (state) => state.circuits.find((one) => one.state === "active") ?? null;
+const button = (state, name, text, { id = "", kind = "" } = {}) =>
+  el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, disabled: state.busy[name + id] }, text);
+const figure = (name, value, unit) => el("div", el("dt", name), el("dd", value, unit ? el("small", ` ${unit}`) : null));
+const command = (text) => el("code", text);
+
+/** What is well and what is not, each with what to do about it. */
+function health(state) {
+  const found = [];
+  const note = (tone, text, fix) => found.push({ tone, text, fix });
+  const status = state.status;
+  if (state.problem) note("bad", "The node does not answer", "umbel daemon --config /etc/umbel/client.toml");
+  if (!status) return found;
+  if (status.state === "disconnected") note("warn", "Traffic goes out directly: nothing is connected", "umbel up --wait");
+  if (status.state === "connecting") note("warn", `Connecting: ${status.progress?.detail ?? "a circuit is being built"}`, "umbel status --watch");
+  if (status.state === "blocked") note("bad", `Traffic is held back${status.reason ? `: ${status.reason}` : ""}`, "umbel status --watch");
+  if (status.state === "connected") note("good", `Connected through ${status.exit?.nickname ?? "an exit"} for ${age(Date.now() / 1000 - status.since)}`);
+  const used = active(state);
+  const seen = state.trace && used && state.trace.circuit === used.id ? state.trace : null;
+  (used?.hops ?? []).forEach((hop, index) => {
+    if (seen ? seen.hops[index].received === 0 : hop.silent) note("bad", `${hop.nickname}, the ${roles[index]}, does not answer; the circuit is replaced`, "umbel circuits");
+    if (hop.lacks_voucher) note("warn", `The wallet has no voucher for ${hop.nickname}`, "umbel tickets buy");
+  });
+  (seen?.segments ?? []).forEach((part) => {
+    const worst = Math.max(part.forward?.loss ?? 0, part.backward?.loss ?? 0);
+    const cells = (part.forward?.sent ?? 0) + (part.backward?.sent ?? 0);
+    if (worst > 0.05 && cells > 200) note("warn", `${percent(worst)} lost between ${part.from ? used.hops[part.from - 1].nickname : "you"} and ${used.hops[part.to - 1].nickname}`, "umbel circuits new");
+  });
+  if (used && !state.circuits.some((one) => one.state === "spare" && one.isolation === used.isolation)) note("warn", "No spare circuit stands ready", "umbel circuits");
+  const directory = status.directory;
+  if (directory?.alarm) note("bad", `The authorities contradict themselves: ${directory.alarm}`, "umbel status --json");
+  if (directory && directory.valid_until < Date.now() / 1000) note("bad", "The directory is out of date", "umbel status");
+  else if (directory) note("good", `Directory of ${directory.relays} relays, signed by ${directory.signers.length}`);
+  const said = status.relays;
+  if (said?.directory_conflicting) note("bad", `${said.directory_conflicting} hops have another directory of the same time`, "umbel status --json");
+  if (said && Math.abs(said.clock_offset_min) > 2) note("warn", `This machine's clock is ${Math.abs(said.clock_offset_min)} minutes off`, "timedatectl set-ntp true");
+  for (const line of status.health ?? []) note("warn", line.problem, line.fix);
+  const order = { bad: 0, warn: 1, good: 2 };
+  return found.sort((a, b) => order[a.tone] - order[b.tone]);
+}
+
+function overview(state) {
+  const used = active(state);
+  const status = state.status;
+  const now = state.rates.at(-1);
+  const trace = state.trace && used && state.trace.circuit === used.id ? state.trace : null;
+  return [
+    el("h1", "Overview"),
+    el("p.lead", "Where your packets go now, and how the way is."),
+    el("div.grid",
+      el("section.card", { "aria-labelledby": "way" },
+        el("div.row.apart", el("h2", { id: "way" }, used ? `Circuit ${used.id}` : "The way"), used ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+        used ? path(used, trace, now && now.sent + now.received > 2000) : el("p.quiet", "No circuit carries packets. ", command("umbel up --wait"), " connects this machine."),
+        used ? el("details", { "data-key": "way" }, el("summary", "As a table"), hopTable(used, trace)) : null),
+      el("section.card.two",
+        el("h2", "Rates"),
+        el("dl.figures", figure("Sent now", now ? bytes(now.sent) : "–", "/s"), figure("Received now", now ? bytes(now.received) : "–", "/s"), figure("Sent", bytes(status?.bytes_sent)), figure("Received", bytes(status?.bytes_received))),
+        rates(state.rates),
+        el("p.row", el("span.key.received", "received"), el("span.key.sent", "sent"), el("span.quiet", `last two minutes; the upper line is ${peak(state.rates)}/s`)),
+        el("details", { "data-key": "rates" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Sent"), num("Received")],
+          state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
+      el("section.card.third",
+        el("h2", "Health"),
+        el("ul.health", { id: "health" }, health(state).map((item) => el("li", { "data-tone": item.tone }, el("strong", item.text), item.fix ? el("span", "Try ", command(item.fix)) : null))))),
+  ];
+}
+
+function hopTable(circuit, trace) {
+  return table(`Hops of circuit ${circuit.id}`,
+    [num("Hop"), "Relay", "Role", "Country", "Address", num("Round trip"), num("Queue"), num("Lost on the way out"), num("Lost on the way back")],
+    circuit.hops.map((hop, index) => {
+      const part = trace?.segments[index];
+      return [hop.position, hop.nickname, roles[index], flag(hop.country), el("span.mono", hop.address), hop.silent ? "no answer" : ms(hop.rtt_ms),
+        hop.stat ? ms(hop.stat.queue_delay_ms) : "–", percent(part?.forward?.loss), percent(part?.backward?.loss)];
+    }));
+}
+
+const tones = { active: "good", spare: "quiet", building: "warn", retiring: "warn", closing: "warn" };
+
+function circuits(state) {
+  return [
+    el("div.row.apart", el("h1", "Circuits"), active(state) ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+    el("p.lead", "Each cell leaves this machine in three layers. Every hop takes off one, and learns only the next hop."),
+    state.circuits.length ? el("div.grid", state.circuits.map((one) => circuit(state, one))) : el("p.quiet", "There are no circuits. ", command("umbel up --wait"), " builds some."),
+  ];
+}
+
+function circuit(state, one) {
+  const explained = state.explained[one.id];
+  return el("section.card", { "data-key": `circuit-${one.id}`, "data-circuit": one.id, "aria-label": `Circuit ${one.id}` },
+    el("div.row.apart",
+      el("div.row", el("h2", `Circuit ${one.id}`), el("span.pill", { "data-tone": tones[one.state] ?? "quiet" }, one.state), el("span.quiet", `for ${one.isolation}`)),
+      el("div.row", button(state, "explain", explained ? "Hide who knows what" : "Who knows what", { id: one.id }), button(state, "close", "Close", { id: one.id, kind: "danger" }))),
+    el("p", el("span.quiet", "Why: "), one.cause ?? "–"),
+    el("dl.figures", figure("Age", age(one.age_s)), figure("Built in", ms(one.build_ms)), figure("Flows", number(one.flows)), figure("Cells out", number(one.cells_forward)), figure("Cells back", number(one.cells_backward)), figure("Sent", bytes(one.bytes_forward)), figure("Received", bytes(one.bytes_backward))),
+    el("h3", "Layers, peeled hop by hop"),
+    el("div.layers", one.hops.map((hop, index) => el("article.peel", { class: roles[index] },
+      el("h3", hop.nickname, el("small", `${roles[index]} · ${hop.country}`)),
+      el("figure", layers(index), el("figcaption", peeled(index))),
+      el("dl", [
+        ["Address", el("span.mono", hop.address)], ["Identity", el("span.mono", { title: hop.id }, `${hop.id.slice(0, 16)}…`)],
+        ["Round trip", hop.silent ? "no answer" : ms(hop.rtt_ms)], ["Queue", hop.stat ? ms(hop.stat.queue_delay_ms) : "–"], ["Dropped in queue", hop.stat ? number(hop.stat.queue_drops) : "–"],
+        ["Cells out: in, on", hop.stat ? `${number(hop.stat.forward_in)}, ${number(hop.stat.forward_out)}` : "–"], ["Cells back: in, on", hop.stat ? `${number(hop.stat.backward_in)}, ${number(hop.stat.backward_out)}` : "–"],
+        hop.paid_ticks === undefined || hop.paid_ticks === null ? null : ["Paid", hop.lacks_voucher ? "no voucher" : `${number(hop.paid_ticks)} ticks`],
+        hop.family ? ["Operator", `family ${hop.family.slice(0, 8)}`] : null,
+      ].filter(Boolean).map(([name, value]) => [el("dt", name), el("dd", value)]))))),
+    el("details", { "data-key": `table-${one.id}` }, el("summary", "As a table"), hopTable(one, state.trace?.circuit === one.id ? state.trace : null)),
+    explained ? knows(explained) : null);
+}
+
+function knows(report) {
+  return [
+    report.warnings.length ? el("ul.health.gap", report.warnings.map((text) => el("li", { "data-tone": "warn" }, el("strong", text)))) : null,
+    el("div.knows", report.parties.map((party) => el("section", { class: party.role },
+      el("h3", `${party.role.replace("_", " ")}: ${party.name}`),
+      el("ul", party.knows.map((text) => el("li", text)), party.addresses.map((text) => el("li", "sees ", el("span.mono", text))), party.payment ? el("li", `paid: ${party.payment}`) : null),
+      party.hidden.length ? el("p.not", `Not: ${party.hidden.join("; ")}`) : null))),
+  ];
+}
+
+function network(state) {
+  const filter = state.filter;
+  const relays = state.relays ?? [];
+  const list = relays.filter((relay) => (!filter.text || `${relay.nickname} ${relay.id} ${relay.addresses.join(" ")}`.toLowerCase().includes(filter.text.toLowerCase()))
+    && (!filter.country || relay.country === filter.country) && (!filter.role || relay.flags.includes(filter.role)));
+  const total = relays.reduce((sum, relay) => sum + relay.weight, 0) || 1;
+  const group = (name) => {
+    const sums = new Map();
+    for (const relay of relays) { const key = name(relay); if (key) sums.set(key, (sums.get(key) ?? 0) + relay.weight); }
+    return [...sums].map(([key, weight]) => ({ name: key, share: weight / total })).sort((a, b) => b.share - a.share);
+  };
+  const countries = group((relay) => flag(relay.country));
+  const families = group((relay) => relay.family && `family ${relay.family.slice(0, 8)}`);
+  const directory = state.status?.directory;
+  const names = [...new Set(relays.map((relay) => relay.country))].sort();
+  return [
+    el("h1", "Network"),
+    el("p.lead", "All relays the authorities list, where they stand, and who signed the list."),
+    el("div.grid",
+      el("section.card",
+        el("dl.figures", figure("Relays", number(relays.length)), figure("Exits", number(relays.filter((one) => one.flags.includes("exit")).length)), figure("Guards", number(relays.filter((one) => one.flags.includes("guard")).length)), figure("Countries", number(names.length)), figure("Families", number(families.length))),
+        map(relays, active(state)),
+        el("p.row", roles.map((role) => el("span.pill", { class: role }, role)), el("span.quiet", "of the circuit in use; the size of a mark tells how many relays"))),
+      el("section.card.half", el("h2", "Diversity: weight by country"), bars(countries.slice(0, 10)), el("h3", "By operator"), families.length ? bars(families.slice(0, 6)) : el("p.quiet", "No relay declares a family.")),
+      el("section.card.half", el("h2", "Signed by"),
+        directory ? [el("ul.seals", directory.signers.map((name) => el("li", seal(), name))),
+          el("p", `Holds until ${new Date(directory.valid_until * 1000).toLocaleTimeString("en-GB")}, came from ${directory.source}.`), directory.alarm ? el("p", { "data-tone": "bad" }, directory.alarm) : null]
+          : el("p.quiet", "There is no directory yet.")),
+      el("section.card", el("h2", `Relays (${list.length} of ${relays.length})`),
+        el("div.filters",
+          el("label", "Name, address or identity", el("input", { type: "search", "data-filter": "text", value: filter.text })),
+          el("label", "Country", el("select", { "data-filter": "country" }, el("option", { value: "" }, "any"), names.map((code) => el("option", { value: code, selected: filter.country === code }, flag(code))))),
+          el("label", "Fit for", el("select", { "data-filter": "role" }, ["", "guard", "exit", "fast", "stable"].map((role) => el("option", { value: role, selected: filter.role === role }, role || "anything"))))),
+        table("Relays, the heaviest first", ["Relay", "Country", "Fit for", num("Weight"), num("Exit round trip"), "Addresses", "Family"],
+          list.slice(0, 300).map((relay) => [relay.nickname, flag(relay.country), relay.flags.join(", "), percent(relay.weight / total), ms(relay.round_trip_ms), el("span.mono", relay.addresses.join(" ")), relay.family ? relay.family.slice(0, 8) : "–"])))),
+  ];
+}
+
+function wallet(state) {
+  const tickets = state.tickets;
+  if (!tickets) return [el("h1", "Wallet"), el("p.lead", "What relays are paid with."), el("p.card", "This network is not paid for, or its mints are not known yet.")];
+  const paid = state.circuits.reduce((sum, one) => sum + one.hops.reduce((ticks, hop) => ticks + (hop.paid_ticks ?? 0), 0), 0);
+  const carried = state.circuits.reduce((sum, one) => sum + one.bytes_forward + one.bytes_backward, 0) / 1048576;
+  const adds = tickets.bought + tickets.reclaimed === tickets.spent + tickets.outstanding + tickets.given_back + tickets.expired;
+  const byRelay = new Map();
+  for (const voucher of tickets.vouchers) {
+    const key = voucher.nickname ?? voucher.relay.slice(0, 16);
+    const entry = byRelay.get(key) ?? { count: 0, left: 0, sizes: [] };
+    entry.count += 1;
+    entry.left += voucher.ticks - (voucher.spent ?? 0);
+    entry.sizes.push(voucher.denomination);
+    byRelay.set(key, entry);
+  }
+  const account = state.account;
+  return [
+    el("h1", "Wallet"),
+    el("p.lead", "What relays are paid with: vouchers that no mint can link to this client."),
+    el("div.grid",
+      el("section.card.two", el("h2", "At hand"),
+        el("dl.figures", figure("Vouchers", number(tickets.vouchers.length)), figure("Ticks at hand", number(tickets.outstanding)), figure("Spent", number(tickets.spent)), figure("Per MiB now", carried > 0.5 && paid ? (paid / carried).toFixed(2) : "–", "ticks"))),
+      el("section.card.third", el("h2", "Account"),
+        el("p", account ? el("strong", account.balance === null || account.balance === undefined ? "no mint answered" : `${(account.balance / 100).toLocaleString("en")} ticks`) : el("span.quiet", "The mints know it; asking them goes over a circuit of its own.")),
+        button(state, "account", "Ask the mints"), account?.problem ? el("p", { "data-tone": "warn" }, account.problem) : null),
+      el("section.card", el("h2", "What adds up"),
+        el("p.equation", `${number(tickets.bought)} bought + ${number(tickets.reclaimed)} reclaimed ${adds ? "=" : "≠"} ${number(tickets.spent)} spent + ${number(tickets.outstanding)} at hand + ${number(tickets.given_back)} given back + ${number(tickets.expired)} expired`),
+        el("p", el("span.pill", { "data-tone": adds ? "good" : "bad" }, adds ? "to the tick" : "does not add up")),
+        state.audit?.epochs?.length ? table("What mints signed, and what came back to them (ticks)", [num("Epoch"), num("Mint"), "Signs", num("Issued"), num("Deposited"), num("Reclaimed"), "Holds"],
+          state.audit.epochs.flatMap((epoch) => epoch.mints.map((mint) => [epoch.epoch, mint.index, mint.designated ? "yes" : "no", number(mint.issued), number(mint.deposited), number(mint.reclaimed), !mint.designated || mint.deposited + mint.reclaimed <= mint.issued ? "yes" : "NO"]))) : null),
+      el("section.card", el("h2", "Vouchers by relay"),
+        table("Vouchers at hand", ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), entry.sizes.join(" "), number(entry.left)])))),
+  ];
+}
+
+function relay(state) {
+  const report = state.relay;
+  if (!report) return [el("h1", "Relay"), el("p.quiet", "Reading …")];
+  const earned = state.earnings;
+  const drops = Object.entries(report.drops).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  const now = state.rates.at(-1);
+  const listing = report.listing;
+  return [
+    el("div.row", el("h1", report.nickname), el("span.pill", { "data-tone": listing?.listed === false ? "warn" : "good" }, listing?.listed === false ? "not listed" : "listed"), (listing?.flags ?? []).map((name) => el("span.pill", name))),
+    el("p.lead", el("span.mono", report.identity)),
+    el("div.grid",
+      el("section.card.two", el("h2", "Traffic"),
+        el("dl.figures", figure("Up", age(report.uptime_s)), figure("Links", number(report.links)), figure("Circuits", number(report.circuits)), figure("Cells out", number(report.cells_forward)), figure("Cells back", number(report.cells_backward)), report.exit_leases === null || report.exit_leases === undefined ? null : figure("Leases", number(report.exit_leases)), figure("Now", now ? bytes(now.sent + now.received) : "–", "/s")),
+        rates(state.rates), el("p.row", el("span.key.received", "towards clients"), el("span.key.sent", "towards exits"), el("span.quiet", `last two minutes; the upper line is ${peak(state.rates)}/s`)),
+        el("details", { "data-key": "rates" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Towards exits"), num("Towards clients")], state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
+      el("section.card.third", el("h2", "Earnings"),
+        earned ? [el("dl.figures", figure("Served", number(earned.served), "ticks"), figure("Credited", number(earned.credited)), figure("Waiting", number(earned.waiting)), figure("Expired", number(earned.expired))),
+          el("p", el("span.pill", { "data-tone": earned.served === earned.credited + earned.waiting + earned.expired ? "good" : "bad" }, earned.served === earned.credited + earned.waiting + earned.expired ? "adds up" : "does not add up")),
+          Object.entries(earned.problems).map(([mint, text]) => el("p", { "data-tone": "warn" }, `${mint}: ${text}`))] : el("p.quiet", "Nothing is paid here.")),
+      el("section.card.half", el("h2", "Dropped"), drops.length ? table("Counts since the start", ["Reason", num("Count")], drops.map(([name, count]) => [name.replaceAll("_", " "), number(count)])) : el("p.quiet", "Nothing.")),
+      el("section.card.half", el("h2", "What authorities say"),
+        listing ? table("The last word of each", ["Authority", "Said"], Object.entries(listing.authorities)) : el("p.quiet", "Nobody was told of this relay."),
+        report.directory ? el("p", `Directory of ${report.directory.relays} relays, signed by ${report.directory.signers.join(", ")}.`) : null),
+      limits(report),
+      earned?.days?.length ? el("section.card", el("h2", "By day"), table("Ticks by the day clients paid", ["Day", num("Served"), num("Deposited"), num("Credited"), num("Expired")],
+        earned.days.map((day) => [new Date(day.day * 86400000).toISOString().slice(0, 10), number(day.served), number(day.deposited), number(day.credited), number(day.expired)]))) : null),
+  ];
+}
+
+/** Limits and whatever else a later relay reports, by its own names. */
+function limits(report) {
+  const known = new Set(["schema", "nickname", "identity", "uptime_s", "links", "circuits", "cells_forward", "cells_backward", "drops", "exit_leases", "directory", "listing"]);
+  const rows = Object.entries(report).filter(([name]) => !known.has(name)).flatMap(([name, value]) =>
+    value && typeof value === "object" ? Object.entries(value).filter(([, inner]) => typeof inner !== "object").map(([inner, one]) => [`${name} ${inner}`.replaceAll("_", " "), String(one)]) : [[name.replaceAll("_", " "), String(value)]]);
+  return rows.length ? el("section.card", el("h2", "Limits and states"), table("As the relay reports them", ["What", "Is"], rows)) : null;
+}
+
+function leaks(state) {
+  const report = state.leaks;
+  const words = { passed: ["good", "passed"], leaking: ["bad", "leaking"], skipped: ["quiet", "not applicable"] };
+  return [
+    el("div.row.apart", el("h1", "Leak test"), button(state, "leaks", state.busy.leaks ? "Testing …" : "Run the test", { kind: "main" })),
+    el("p.lead", "Tries, as any program could, to get around the tunnel. The kernel must refuse."),
+    report ? [
+      el("p", el("span.pill", { "data-tone": report.checks.some((one) => one.result === "leaking") ? "bad" : report.checks.some((one) => one.result === "passed") ? "good" : "quiet" },
+        report.checks.some((one) => one.result === "leaking") ? "something leaks" : report.checks.some((one) => one.result === "passed") ? "nothing leaks" : "nothing to test")),
+      el("section.card", table("One rule a line", ["Rule", "Tried", "Result", "Seen", "What to do"],
+        report.checks.map((one) => [one.name, one.tried, el("span.pill", { "data-tone": words[one.result][0] }, words[one.result][1]), one.detail, one.hint ? command(one.hint) : "–"]))),
+    ] : el("p.card", "The test sends one byte to port 9 and port 53 of the guard's address, without the mark that lets Umbel's own datagrams out, and asks the kernel which way others would take. ",
+      "It needs no one else's server, and tells nobody anything."),
+  ];
+}
+
+function events(state) {
+  const kinds = ["", "state", "begun", "ready", "carrying", "ended", "directory"];
+  const list = state.events.filter((one) => !state.filter.kind || one.kind === state.filter.kind).slice(-200).reverse();
+  return [
+    el("h1", "Events"),
+    el("p.lead", "What has happened since the daemon started, the newest first. Nothing of it is kept on disk."),
+    el("section.card",
+      el("div.filters", el("label", "Kind", el("select", { "data-filter": "kind" }, kinds.map((kind) => el("option", { value: kind, selected: state.filter.kind === kind }, kind || "all"))))),
+      list.length ? el("ol.timeline", list.map((one) => el("li", { class: one.kind, "data-key": `event-${one.id}` },
+        el("time", { datetime: new Date(one.time_ms).toISOString() }, new Date(one.time_ms).toLocaleTimeString("en-GB")), el("p", one.text)))) : el("p.quiet", "Nothing yet.")),
+  ];
+}
+
+/** The pages by the kinds of node that have them. */
+export const pages = [
+  { id: "overview", name: "Overview", roles: ["client"], draw: overview },
+  { id: "circuits", name: "Circuits", roles: ["client"], draw: circuits },
+  { id: "network", name: "Network", roles: ["client"], draw: network },
+  { id: "wallet", name: "Wallet", roles: ["client"], draw: wallet },
+  { id: "relay", name: "Relay", roles: ["relay"], draw: relay },
+  { id: "leaks", name: "Leak test", roles: ["client"], draw: leaks },
+  { id: "events", name: "Events", roles: ["client"], draw: events },
+];

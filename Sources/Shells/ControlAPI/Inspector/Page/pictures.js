@@ -1,0 +1,148 @@
+// Pictures. Each has a table beside it that says the same.
+import { el, svg } from "/app.js";
+import { world } from "/world.js";
+
+export const roles = ["guard", "middle", "exit"];
+
+export const number = (value) => (value ?? 0).toLocaleString("en");
+export const ms = (value) => (value === null || value === undefined ? "–" : value < 10 ? `${value.toFixed(2)} ms` : value < 100 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
+export const percent = (part) => (part === null || part === undefined ? "–" : `${(part * 100).toFixed(part > 0 && part < 0.1 ? 1 : 0)} %`);
+
+export function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = count ?? 0;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function age(seconds) {
+  const parts = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+  let rest = Math.max(0, Math.round(seconds ?? 0));
+  const used = [];
+  for (const [size, name] of parts) {
+    if (rest >= size || (size === 1 && !used.length)) { used.push(`${Math.floor(rest / size)}${name}`); rest %= size; }
+  }
+  return used.slice(0, 2).join(" ");
+}
+
+export function flag(code) {
+  if (!/^[A-Z]{2}$/.test(code ?? "")) return "unknown country";
+  try { return new Intl.DisplayNames(["en"], { type: "region" }).of(code); } catch { return code; }
+}
+
+export function table(caption, heads, rows) {
+  const name = (head) => head.name ?? head;
+  return el("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
+    el(heads.length > 3 ? "table.wide" : "table", el("caption", caption),
+      el("thead", el("tr", heads.map((head) => el("th", { scope: "col", class: head.num ? "num" : null }, name(head))))),
+      el("tbody", rows.map((row) => el("tr", row.map((cell, index) => {
+        const about = { class: heads[index].num ? "num" : null, "data-name": name(heads[index]) };
+        return index === 0 ? el("th", { scope: "row", ...about }, el("span", cell)) : el("td", about, el("span", cell));
+      }))))));
+}
+
+export const num = (name) => ({ name, num: true });
+
+const icon = (path) => svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", fill: "none", stroke: "currentColor", "stroke-width": "2", "stroke-linecap": "round", "stroke-linejoin": "round" }, svg("path", { d: path }));
+const you = "M4 5h16v10H4z M9 20h6 M12 15v5";
+const globe = "M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18z M3 12h18 M12 3c3 3 3 15 0 18 M12 3c-3 3-3 15 0 18";
+
+/** The way of a circuit, with what each hop answers now. */
+export function path(circuit, trace, isBusy) {
+  const hops = circuit.hops.map((hop, index) => {
+    const seen = trace?.circuit === circuit.id ? trace.hops[index] : null;
+    const isSilent = seen ? seen.received === 0 : hop.silent === true;
+    const trip = seen?.received ? seen.round_trips.avg_ms : hop.rtt_ms;
+    return el("li.stop", { class: `${roles[index]}${isSilent ? " silent" : ""}`, "data-hop": hop.position, "data-silent": isSilent ? "yes" : null },
+      el("span.dot", { "aria-hidden": "true" }, String(hop.position)),
+      el("b", hop.nickname), el("small", `${roles[index]} · ${hop.country}`),
+      el("span.trip", isSilent ? "no answer" : ms(trip)));
+  });
+  return el("ol.path", { class: isBusy ? null : "still", "aria-label": "The path of the circuit in use" },
+    el("li.stop.you", el("span.dot", icon(you)), el("b", "You"), el("small", "this machine"), el("span.trip", "")),
+    hops,
+    el("li.stop.net", el("span.dot", icon(globe)), el("b", "Internet"), el("small", "sees the exit only"), el("span.trip", "")));
+}
+
+/** Two rates over the last two minutes. */
+export function rates(samples) {
+  const width = 600, height = 130;
+  const top = Math.max(1024, ...samples.map((one) => Math.max(one.sent, one.received)));
+  const line = (name) => samples.map((one, index) => {
+    const x = width - (samples.length - 1 - index) * (width / 119);
+    return `${x.toFixed(1)} ${(height - 6 - (one[name] / top) * (height - 26)).toFixed(1)}`;
+  });
+  const drawn = ["received", "sent"].flatMap((name) => {
+    const points = line(name);
+    if (points.length < 2) return [];
+    const first = points[0].split(" ")[0];
+    return [
+      svg(`path.area-${name}`, { d: `M${first} ${height}L${points.join("L")}L${width} ${height}z` }),
+      svg(`path.line-${name}`, { d: `M${points.join("L")}` }),
+    ];
+  });
+  return svg("svg.wide", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Rates of the last two minutes, at most ${bytes(top)} a second` },
+    svg("path.axis", { d: `M0 ${height - 0.5}H${width}M0 20.5H${width}` }), drawn);
+}
+
+/** What the upper line of the picture of rates stands for. */
+export const peak = (samples) => bytes(Math.max(1024, ...samples.map((one) => Math.max(one.sent, one.received))));
+
+/** A cell as the hop at `index` finds it: layers taken off before are dashed, its own is the outermost left. */
+export function layers(index) {
+  const sizes = [1356, 1332, 1308];
+  return svg("svg.wide", { viewBox: "0 0 240 130", role: "img", "aria-label": `Hop ${index + 1} opens its layer of ${sizes[index]} bytes; ${2 - index} layers stay closed inside` },
+    sizes.map((size, place) => {
+      const inset = place * 20;
+      return [
+        svg(`rect.layer.${roles[place]}`, { class: place < index ? "open" : "", x: 3 + inset * 1.5, y: 3 + inset, width: 234 - inset * 3, height: 124 - inset * 2, rx: 11 }),
+        place >= index && place < 2 ? svg("text.faint", { x: 120, y: 18 + inset, "text-anchor": "middle" }, `${size} B`) : null,
+      ];
+    }),
+    svg("text", { x: 120, y: 69, "text-anchor": "middle" }, index === 2 ? "your packets" : "sealed"));
+}
+
+/** What the picture of layers says, in words. */
+export const peeled = (index) => [
+  "opens 1356 bytes; what is inside is sealed for middle and exit",
+  "opens 1332 bytes; what is inside is sealed for the exit",
+  "opens 1308 bytes, and has your packets before it",
+][index];
+
+/** The relays of the network by country, and the way of the circuit in use. */
+export function map(relays, circuit) {
+  const byCountry = new Map();
+  for (const relay of relays) byCountry.set(relay.country, [...(byCountry.get(relay.country) ?? []), relay]);
+  const spot = (code) => world[code]?.c;
+  const stops = (circuit?.hops ?? []).map((hop) => spot(hop.country)).filter(Boolean);
+  const bends = stops.slice(1).map((end, index) => {
+    const start = stops[index];
+    return `M${start[0]} ${start[1]}Q${(start[0] + end[0]) / 2} ${Math.min(start[1], end[1]) - 40 - Math.abs(start[0] - end[0]) / 8} ${end[0]} ${end[1]}`;
+  });
+  return svg("svg.wide", { viewBox: "0 0 1000 410", role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
+    Object.entries(world).filter(([, place]) => place.d).map(([code, place]) =>
+      svg("path.land", { class: byCountry.has(code) ? "has" : "", d: place.d })),
+    bends.map((d) => svg("path.way", { d })),
+    [...byCountry].map(([code, list]) => {
+      const place = spot(code);
+      const role = (circuit?.hops ?? []).findIndex((hop) => hop.country === code);
+      return place ? svg("circle.mark", { class: role >= 0 ? roles[role] : "other", cx: place[0], cy: place[1], r: Math.min(16, 4 + 2.4 * Math.sqrt(list.length)) },
+        svg("title", `${flag(code)}: ${list.length} relays`)) : null;
+    }));
+}
+
+/** Parts of a whole as bars. */
+export function bars(parts) {
+  const top = Math.max(0.25, ...parts.map((part) => part.share));
+  return el("dl.bars", parts.map((part) => el("div", el("dt", { title: part.name }, part.name),
+    el("dd", svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect.trough", { width: 100, height: 12, rx: 4 }), svg("rect.bar", { width: Math.max(1, part.share / top * 100), height: 12, rx: 4 }))),
+    el("dd.num", percent(part.share)))));
+}
+
+export function seal() {
+  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" },
+    svg("path.seal", { d: "M16 2l3 3 4-1 1 4 4 1-1 4 3 3-3 3 1 4-4 1-1 4-4-1-3 3-3-3-4 1-1-4-4-1 1-4-3-3 3-3-1-4 4-1 1-4 4 1z" }),
+    svg("path.seal-tick", { d: "M10 16.5l4 4 8-9" }));
+}

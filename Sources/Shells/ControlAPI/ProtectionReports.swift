@@ -1,0 +1,171 @@
+/// Asks for traffic to stay blocked after `down` too, or not: `POST /v1/lockdown`.
+public struct LockdownRequest: Codable, Hashable, Sendable {
+    /// Whether it is to.
+    public var isOn: Bool
+
+    /// Makes a request.
+    public init(isOn: Bool) {
+        self.isOn = isOn
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case isOn = "on"
+    }
+}
+
+/// Asks for a window through the lock, to log in to a network: `POST /v1/login`.
+public struct LoginRequest: Codable, Hashable, Sendable {
+    /// The longest a window may be open, in seconds.
+    public static let secondsLimit = 300
+
+    /// Whose web traffic passes; the asking user may name another one only as root.
+    public var user: UInt32
+    /// How long, in seconds: 1 to ``secondsLimit``; 0 closes a window that is open.
+    public var seconds: Int
+
+    /// Makes a request from its parts.
+    public init(user: UInt32, seconds: Int) {
+        self.user = user
+        self.seconds = seconds
+    }
+}
+
+/// Something that happened in a node: a line of `GET /v1/events`.
+public struct EventReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// Counts up by one with each event of a node; a gap means that some were forgotten.
+    public var number: UInt64
+    /// When, in milliseconds since 1970-01-01 UTC.
+    public var time: UInt64
+    /// How bad it is: debug, info, notice, warning, error or critical.
+    public var level: String
+    /// What happened; names no address of clients, nor of what they reach.
+    public var text: String
+
+    /// Makes an event in the current schema.
+    public init(number: UInt64, time: UInt64, level: String, text: String) {
+        schema = reportSchema
+        self.number = number
+        self.time = time
+        self.level = level
+        self.text = text
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, number, level, text
+        case time = "time_ms"
+    }
+}
+
+/// What a client measured of the network it is in: `POST /v1/netcheck`.
+public struct NetworkReport: Codable, Hashable, Sendable {
+    /// The layout's version, ``reportSchema``.
+    public var schema: Int
+    /// Whether there is a way out over IPv4.
+    public var ipv4: Bool
+    /// Whether there is a way out over IPv6.
+    public var ipv6: Bool
+    /// Whether any guard answered by UDP; `nil` where there was none to ask.
+    public var udp: Bool?
+    /// The largest IP packet, in bytes, the way to the guards takes by all that is known here; `nil`
+    /// where no guard answered.
+    public var mtu: Int?
+    /// Whether addresses are translated on the way out.
+    public var nat: Translation
+    /// The guards that were asked, the preferred one first; one entry for each address.
+    public var guards: [Guard]
+
+    /// Whether this machine's addresses are those others see.
+    public enum Translation: String, Codable, CaseIterable, Sendable {
+        /// Its address is a public one.
+        case none
+        /// Its address is a private one: a router on the way translates it.
+        case translated
+        /// There is no way out.
+        case unknown
+    }
+
+    /// A guard that was asked.
+    public struct Guard: Codable, Hashable, Sendable {
+        /// The relay's name.
+        public var nickname: String
+        /// The relay's identifier, 64 hexadecimal digits.
+        public var id: String
+        /// The address and port it was asked at.
+        public var address: String
+        /// Milliseconds until it answered a handshake; `nil` where it did not.
+        public var roundTrip: Double?
+        /// Whether a whole datagram came through without being cut on the way; `nil` where none did.
+        public var isWhole: Bool?
+        /// The largest IP packet the way takes, in bytes, as far as the kernel knows.
+        public var mtu: Int?
+
+        /// Makes an entry from its parts.
+        public init(
+            nickname: String,
+            id: String,
+            address: String,
+            roundTrip: Double? = nil,
+            isWhole: Bool? = nil,
+            mtu: Int? = nil
+        ) {
+            self.nickname = nickname
+            self.id = id
+            self.address = address
+            self.roundTrip = roundTrip
+            self.isWhole = isWhole
+            self.mtu = mtu
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case nickname, id, address, mtu
+            case roundTrip = "rtt_ms"
+            case isWhole = "whole"
+        }
+    }
+
+    /// Makes a report in the current schema.
+    public init(
+        ipv4: Bool,
+        ipv6: Bool,
+        udp: Bool?,
+        mtu: Int?,
+        nat: Translation,
+        guards: [Guard]
+    ) {
+        schema = reportSchema
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+        self.udp = udp
+        self.mtu = mtu
+        self.nat = nat
+        self.guards = guards
+    }
+}
+
+/// What a client's daemon does to keep traffic where it belongs, and what it says of that.
+public protocol ProtectionService: Sendable {
+    /// Leaves all circuits for others; connections through them end.
+    func reconnect() async throws(Failure) -> StatusReport
+
+    /// Turns lockdown on or off.
+    func setLockdown(_ request: LockdownRequest) async throws(Failure) -> StatusReport
+
+    /// Opens or closes the window for a network's login page; `request.seconds` is in its bounds.
+    ///
+    /// `peer` asked for it: only root may name another user than itself.
+    func login(
+        _ request: LoginRequest,
+        for peer: PeerCredentials
+    ) async throws(Failure) -> StatusReport
+
+    /// Measures the network this machine is in.
+    func checkNetwork() async throws(Failure) -> NetworkReport
+
+    /// What happened lately, oldest first.
+    func events() async -> [EventReport]
+
+    /// What happened lately and, after that, what happens, until the daemon stops or the reader does.
+    func eventUpdates() async -> AsyncStream<EventReport>
+}

@@ -1,0 +1,133 @@
+import ControlAPI
+import Foundation
+import Testing
+
+@testable import NodeRuntime
+
+/// A service manager's socket, and what was sent to it.
+private final class ManagerSocket {
+    let path: String
+    private let descriptor: Int32
+
+    init(isAbstract: Bool = false) throws {
+        let name = "/tmp/umbel-\(UUID().uuidString.prefix(8)).notify"
+        path = isAbstract ? "@" + name : name
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        withUnsafeMutableBytes(of: &address.sun_path) { target in
+            target.copyBytes(from: bytes)
+            if isAbstract { target[0] = 0 }
+        }
+        let length = socklen_t(2 + bytes.count)
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length)
+            }
+        }
+        try #require(status == 0)
+    }
+
+    deinit {
+        close(descriptor)
+        if path.hasPrefix("/") { unlink(path) }
+    }
+
+    /// The next message; `nil` where none comes within the time.
+    func next(milliseconds: Int32 = 10_000) -> String? {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, milliseconds) > 0 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 4_096)
+        let count = recv(descriptor, &bytes, bytes.count, 0)
+        return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
+    }
+}
+
+@Suite("The service manager is told", .timeLimit(.minutes(1)))
+struct ServiceManagerTests {
+    @Test("what sd_notify(3) says, at a file or a name of the kernel's", arguments: [false, true])
+    func messages(isAbstract: Bool) throws {
+        let socket = try ManagerSocket(isAbstract: isAbstract)
+        let manager = try #require(
+            ServiceManager(environment: ["NOTIFY_SOCKET": socket.path], pid: 1)
+        )
+        manager.send("READY=1")
+        #expect(socket.next() == "READY=1")
+        manager.say("connecting 45%\nsecond line")
+        #expect(socket.next() == "STATUS=connecting 45% second line")
+        manager.sendReloading()
+        let reloading = try #require(socket.next())
+        #expect(reloading.wholeMatch(of: /RELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*/) != nil)
+        #expect(manager.watchdog == nil)
+    }
+
+    @Test("nothing, where there is none or its socket is none")
+    func nobody() {
+        for name in [nil, "", "relative/path", String(repeating: "/x", count: 60)] {
+            let environment = name.map { ["NOTIFY_SOCKET": $0] } ?? [:]
+            #expect(ServiceManager(environment: environment, pid: 1) == nil)
+        }
+        // One that went away is no matter.
+        ServiceManager(environment: ["NOTIFY_SOCKET": "/nonexistent/notify"], pid: 1)?
+            .send("READY=1")
+    }
+
+    @Test("the watchdog is for the process it names")
+    func watchdogOwner() {
+        var environment = ["NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "60000000"]
+        #expect(ServiceManager(environment: environment, pid: 5)?.watchdog == .seconds(60))
+        environment["WATCHDOG_PID"] = "5"
+        #expect(ServiceManager(environment: environment, pid: 5)?.watchdog == .seconds(60))
+        #expect(ServiceManager(environment: environment, pid: 6)?.watchdog == nil)
+        environment["WATCHDOG_USEC"] = "soon"
+        #expect(ServiceManager(environment: environment, pid: 5)?.watchdog == nil)
+    }
+
+    @Test("that all is well as long as that is so, and no longer")
+    func watchdog() async throws {
+        let socket = try ManagerSocket()
+        let manager = try #require(
+            ServiceManager(
+                environment: ["NOTIFY_SOCKET": socket.path, "WATCHDOG_USEC": "20000"],
+                pid: 1
+            )
+        )
+        let (proofs, prove) = AsyncStream.makeStream(of: Void.self)
+        let feeding = Task {
+            await manager.keepFed { for await _ in proofs { return } }
+        }
+        for _ in 0..<3 {
+            prove.yield()
+            #expect(socket.next() == "WATCHDOG=1")
+        }
+        // Whoever hangs is not well.
+        #expect(socket.next(milliseconds: 200) == nil)
+        feeding.cancel()
+        await feeding.value
+    }
+}
+
+@Suite("Events are kept, and told")
+struct EventRingTests {
+    @Test("the last ones, oldest first, with numbers that show what was forgotten")
+    func bounded() {
+        let ring = EventRing(capacity: 3)
+        #expect(ring.events.isEmpty)
+        for number in 1...5 { ring.note(level: "info", text: "\(number)") }
+        #expect(ring.events.map(\.text) == ["3", "4", "5"])
+        #expect(ring.events.map(\.number) == [3, 4, 5])
+    }
+
+    @Test("whoever listens hears those of before and those to come, each once")
+    func updates() async {
+        let ring = EventRing(capacity: 2)
+        for number in 1...3 { ring.note(level: "info", text: "\(number)") }
+        var heard = ring.updates().makeAsyncIterator()
+        ring.note(level: "error", text: "4")
+        var texts: [String] = []
+        for _ in 0..<3 { await texts.append(heard.next()?.text ?? "-") }
+        #expect(texts == ["2", "3", "4"])
+        #expect(ring.events.map(\.number) == [3, 4], "listeners take no numbers")
+    }
+}
