@@ -246,6 +246,19 @@ let package = Package(
 
         module(
             "Shells",
+            "Observability",
+            [
+                "Base",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
+
+        module(
+            "Shells",
             "ProxyServer",
             [
                 "Base",
@@ -263,7 +276,7 @@ let package = Package(
                 "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
-                "NodeConfiguration", "MintCore", "Tickets", "Store",
+                "NodeConfiguration", "MintCore", "Observability", "Tickets", "Store",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -350,6 +363,10 @@ let package = Package(
             ["Base", "CryptoPrimitives", "Wire", "Tickets", "Store", "CCrashVFS", "TestSupport"]
         ),
         tests(of: "Store", ["Base", "CCrashVFS"]),
+        tests(
+            of: "Observability",
+            ["Base", .product(name: "Logging", package: "swift-log")]
+        ),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),
         tests(of: "TunDevice", ["Base", "EventLoop", "NamespaceSupport", "UDPTransport"]),

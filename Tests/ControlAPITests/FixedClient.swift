@@ -177,6 +177,28 @@ struct FixedRelay: RelayService {
         drops: ["auth": 1, "queue": 0],
         exitLeases: nil
     )
+    static let line = RelayLineReport(
+        state: .quotaUsedUp,
+        bytesSent: 6,
+        bytesReceived: 7,
+        bitRateSent: 8,
+        bitRateReceived: 9,
+        limitSent: 10,
+        limitReceived: nil,
+        bytesWaiting: 11,
+        quota: RelayLineReport.Quota(usedBytes: 12, limitBytes: 13, ends: 14),
+        memoryBytes: 15
+    )
 
     func status() async -> RelayStatusReport { Self.report }
+
+    func drain(_ request: DrainRequest) async throws -> RelayStatusReport {
+        var report = Self.report
+        report.line = Self.line
+        report.line?.state = request.isDraining ? .draining : .serving
+        report.line?.bytesWaiting = request.seconds
+        return report
+    }
+
+    func rotateKeys() async throws -> KeyRotationReport { KeyRotationReport(expiryMinute: 99) }
 }

@@ -73,6 +73,7 @@ extension OpenAPITests {
 
     private static var relay: RelayStatusReport {
         var report = FixedRelay.report
+        report.line = FixedRelay.line
         report.exitLeases = 2
         report.directory = directory
         report.listing = ListingReport(
@@ -185,6 +186,7 @@ extension OpenAPITests {
         ),
         Sample(name: "RelayStatusReport", value: FixedRelay.report),
         Sample(name: "RelayStatusReport", value: relay),
+        Sample(name: "KeyRotationReport", value: KeyRotationReport(expiryMinute: 9)),
         Sample(name: "EarningsReport", value: earnings),
         Sample(name: "AuthorityStatusReport", value: authority),
         Sample(name: "MintStatusReport", value: mint),

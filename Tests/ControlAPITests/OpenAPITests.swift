@@ -90,7 +90,7 @@ struct OpenAPITests {
         for name in [
             "PingRequest", "TraceRequest", "ExitSurveyRequest", "UpRequest", "TunnelRequest",
             "BuyRequest", "GrantSubmission", "TransferRequest", "LockdownRequest",
-            "LoginRequest", "Failure",
+            "LoginRequest", "DrainRequest", "Failure",
         ] { mark(name, in: schemas, &seen) }
         #expect(Set(schemas.keys) == seen)
     }

@@ -53,6 +53,15 @@ struct RoundTripTests {
             #expect(answer6.role == .relay)
             let answer7 = try await client.relayStatus()
             #expect(answer7 == FixedRelay.report)
+            let drained = try await client.drain(DrainRequest(isDraining: true, seconds: 3))
+            #expect(drained.line?.state == .draining)
+            #expect(drained.line?.bytesWaiting == 3)
+            let tooLong = await #expect(throws: Failure.self) {
+                try await client.drain(DrainRequest(isDraining: true, seconds: 3_601))
+            }
+            #expect(tooLong?.exitCode == ExitStatus.usage.rawValue)
+            let rotated = try await client.rotateKeys()
+            #expect(rotated.expiryMinute == 99)
             let failure = await #expect(throws: Failure.self) { try await client.circuits() }
             #expect(failure?.exitCode == ExitStatus.usage.rawValue)
         }

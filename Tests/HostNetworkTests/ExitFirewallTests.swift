@@ -367,6 +367,43 @@ struct ExitFirewallTests {
         }
     }
 
+    @Test("ports that are not let out are refused by the firewall too, on allowed networks as well")
+    func servedPorts() async throws {
+        try await withExit({ $0.ports = [443...443, 7_000...7_001] }) { place, network in
+            for port in [7_000, 7_002] {
+                try await network.serveOrigin(place.outside, at: "9.9.9.9", port: port)
+            }
+            var firewall = place.firewall
+            firewall.rules.allowed = [try #require(IPNetwork("9.9.9.9/32"))]
+            for firewall in [place.firewall, firewall] {
+                try await firewall.install()
+                #expect(try await place.inside.ask("9.9.9.9:7000") != "")
+                #expect(try await place.inside.ask("9.9.9.9:7002") == "")
+            }
+        }
+    }
+
+    @Test("connections begun too fast are refused, and later ones are not (row 46)")
+    func rate() async throws {
+        try await withExit({ $0.newFlowsPerSecond = 2 }) { place, network in
+            try await network.serveOrigin(place.outside, at: "9.9.9.9", port: 7_000)
+            try await place.firewall.install()
+            // All at once: two places, and one or two more while they are asked for.
+            let ask = "echo ask | socat -t1 -T1 - UDP:9.9.9.9:7000"
+            let command = "for i in 1 2 3 4 5 6 7 8; do (\(ask)) 2>/dev/null & done; wait"
+            let burst = try await place.inside.run(["bash", "-c", command])
+            let answers = burst.split(whereSeparator: \.isNewline).count
+            #expect((2...4).contains(answers), "\(burst)")
+            // A place is free each half second; asking takes some of them.
+            var isServed = false
+            for _ in 0..<20 where !isServed {
+                try await Task.sleep(for: .milliseconds(600))
+                isServed = try await place.inside.ask("9.9.9.9:7000") != ""
+            }
+            #expect(isServed)
+        }
+    }
+
     @Test("an exit without IPv6 refuses it and leaves IPv6 forwarding alone")
     func withoutV6() async throws {
         try await withExit({ $0.poolV6 = nil }) { place, _ in

@@ -29,7 +29,8 @@ struct ConfigurationErrorTests {
             text: leastRelay + "\n[limits]\nflowers = 3",
             answer: """
                 relay.toml:10: unknown key `flowers` in [limits]
-                  the table has circuits, links, shards
+                  the table has circuits, drain, hours, links, memory, quota, quota_counts, \
+                quota_day, quota_period, rate, rate_received, rate_sent, shards
                   hint: remove it, or see the example file of this role
                 """
         ),
@@ -38,7 +39,7 @@ struct ConfigurationErrorTests {
             text: leastRelay + "\n\n[limit]\nshards = 3",
             answer: """
                 relay.toml:10: unknown table [limit]
-                  this file has control, directory, exit, limits, listen, node
+                  this file has control, directory, exit, limits, listen, metrics, node
                   hint: did you mean `limits`?
                 """
         ),
@@ -73,10 +74,10 @@ struct ConfigurationErrorTests {
             name: "an element of a list",
             text: leastRelay + "\n[exit]\nports = [\n  \"80\",\n  \"90-80\",\n]",
             answer: """
-                relay.toml:10: `ports` is not a list of at most 64, each ports such as "443", \
+                relay.toml:10: `ports` is not a list of at most 32, each ports such as "443", \
                 "1000-2000" or "*" for all
                   found a list
-                  hint: set `ports` in [exit] to a list of at most 64, each ports such as \
+                  hint: set `ports` in [exit] to a list of at most 32, each ports such as \
                 "443", "1000-2000" or "*" for all
                 """
         ),

@@ -11,6 +11,8 @@ struct RoleConfigurationTests {
         let example = try RelayConfiguration(file: examples + "/relay.toml")
         #expect(example.exit == least.exit)
         #expect(example.limits == least.limits)
+        #expect(example.line == least.line)
+        #expect(example.metrics == least.metrics)
         #expect(example.control == least.control)
         #expect(example.nickname == "helianthus")
         #expect(example.listenAddresses.map(\.port) == [4433, 4433])

@@ -144,7 +144,7 @@ public struct RelayControl: ~Copyable {
     private var errands: Deque<TicketErrand> = []
 
     private var nextLink: UInt64 = 1
-    private var links: [LinkID: LinkState] = [:]
+    var links: [LinkID: LinkState] = [:]
     private var relayLinks: [Neighbour: LinkID] = [:]
     private var dialing: [Neighbour: LinkID] = [:]
     private var dialed: [LinkID: Neighbour] = [:]
@@ -167,6 +167,8 @@ public struct RelayControl: ~Copyable {
     private var freePlaces: [Int] = []
     /// Requests to mints on their way through this relay.
     var mintErrands: MintForwarding
+    /// Whether new circuits are taken; those that stand stay until they end.
+    public var isAccepting = true
     /// What the control plane counted.
     public internal(set) var counters = Counters()
 
@@ -733,7 +735,8 @@ public struct RelayControl: ~Copyable {
             tell(.refuseCircuit(key.link, key.number), to: key.link)
             return
         }
-        guard createsInWork < Self.createWorkLimit, links[key.link]?.creates.take(now: now) == true
+        guard isAccepting, createsInWork < Self.createWorkLimit,
+            links[key.link]?.creates.take(now: now) == true
         else {
             counters.busyCreates += 1
             return refuse(key, .busy)
@@ -1048,7 +1051,7 @@ public struct RelayControl: ~Copyable {
         destroy(id, reason: .violation, now: now)
     }
 
-    private mutating func destroy(_ id: CircuitID, reason: DestroyReason, now: Instant) {
+    mutating func destroy(_ id: CircuitID, reason: DestroyReason, now: Instant) {
         guard let circuit = circuits[id] else { return }
         sendDestroy(circuit.previous, reason)
         if let next = circuit.next { sendDestroy(next, .finished) }
@@ -1187,7 +1190,7 @@ public struct RelayControl: ~Copyable {
     }
 
     /// Tells the shard a link belongs to; nobody where the link is gone.
-    private mutating func tell(_ command: RelayCommand, to link: LinkID) {
+    mutating func tell(_ command: RelayCommand, to link: LinkID) {
         guard let shard = links[link]?.shard else { return }
         tell(command, to: shard)
     }

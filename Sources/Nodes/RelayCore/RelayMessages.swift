@@ -182,6 +182,10 @@ public struct RelayCounters: Sendable, Equatable {
     public var exitPackets: UInt64 = 0
     /// Packets taken from the TUN device.
     public var returnPackets: UInt64 = 0
+    /// Bytes of packets handed to the TUN device.
+    public var exitBytes: UInt64 = 0
+    /// Bytes of packets taken from the TUN device.
+    public var returnBytes: UInt64 = 0
     /// Packets the exit policy refused.
     public var policyRefused: UInt64 = 0
     /// Packets with a source other than the tunnel's, or that are none.
@@ -221,7 +225,8 @@ public struct RelayCounters: Sendable, Equatable {
             \.forwardCells, \.backwardCells, \.deliveredCells, \.unknownCircuit, \.overflow,
             \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
             \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
-            \.unpaidCells, \.receivedDatagrams, \.sentDatagrams, \.lateCells, \.quotaKills,
+            \.unpaidCells, \.exitBytes, \.returnBytes, \.receivedDatagrams, \.sentDatagrams,
+            \.lateCells, \.quotaKills,
         ]
     }
 }

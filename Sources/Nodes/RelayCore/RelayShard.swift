@@ -299,6 +299,7 @@ public struct RelayShard: ~Copyable {
             )
             let tunnel = try TunPacket(parsing: bytes.bytes, header: offload, packet: packet)
             counters.returnPackets += UInt64(tunnel.segmentCount)
+            counters.returnBytes += UInt64(packet.count)
             for index in 0..<tunnel.segmentCount {
                 send(segment: index, of: tunnel, to: slot, bytes: &bytes, now: now)
             }
@@ -835,6 +836,7 @@ public struct RelayShard: ~Copyable {
         case .written:
             circuits[slot].hasCarried = true
             counters.exitPackets += 1
+            counters.exitBytes += UInt64(packet.count)
         case .dropped:
             counters.signalDrops += 1
         case .refused(let header, let mayAnswer):

@@ -24,6 +24,10 @@ public struct RelayConfiguration: Hashable, Sendable {
     public var control: ControlSocket
     /// Bounds on what the relay takes on.
     public var limits: Limits
+    /// What the relay may take of the operator's line.
+    public var line: Line
+    /// Where the relay tells what it counts.
+    public var metrics: Metrics
 
     /// What an exit lets out, and how.
     public struct Exit: Hashable, Sendable {
@@ -33,6 +37,10 @@ public struct RelayConfiguration: Hashable, Sendable {
         public var allowedNetworks: [IPNetwork]
         /// Ports that are let out.
         public var ports: [ClosedRange<UInt16>]
+        /// Connections a circuit may begin in a second.
+        public var flowsPerSecond: Int
+        /// Connections a circuit may hold open.
+        public var flowsPerCircuit: Int
         /// Addresses leased to circuits.
         public var ipv4Pool: IPNetwork
         /// IPv6 addresses leased to circuits.
@@ -84,7 +92,10 @@ public struct RelayConfiguration: Hashable, Sendable {
         let directory = DirectoryFiles.read(document.section("directory"))
         exit = Exit(document.section("exit"))
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
-        limits = Limits(document.section("limits"))
+        let bounds = document.section("limits")
+        limits = Limits(bounds)
+        line = Line(bounds)
+        metrics = Metrics(document.section("metrics"))
 
         try document.finish()
         guard let nickname, let stateFolder, let addresses, let directory else {
@@ -113,12 +124,37 @@ extension RelayConfiguration.Exit {
     init(_ section: Section) {
         isEnabled = section.value("enabled", .flag, default: false)
         allowedNetworks = section.value("allow", .list(.network, limit: 64), default: [])
-        ports = section.value("ports", .list(.ports, limit: 64), default: [1...UInt16.max])
+        ports = Self.ports(section)
+        flowsPerSecond = section.value("flows_per_second", .integer(1...100_000), default: 200)
+        flowsPerCircuit = section.value("flows", .integer(16...65_536), default: 4_096)
         ipv4Pool = section.value("ipv4_pool", .ipv4Pool, default: Self.defaultIPv4Pool)
         ipv6Pool = section.value("ipv6_pool", .ipv6Pool, default: Self.defaultIPv6Pool)
         resolver = section.optional("resolver", .address)
         carriesIPv6 = section.value("ipv6", .flag, default: true)
         interface = section.value("interface", .interface, default: "umbel-exit")
+    }
+
+    /// The ports that `ports` names, or `preset`; not both.
+    private static func ports(_ section: Section) -> [ClosedRange<UInt16>] {
+        let named = section.optional("ports", .list(.ports, limit: 32))
+        let preset = section.optional("preset", .choice(RelayConfiguration.PortPreset.self))
+        if named != nil, preset != nil {
+            section.note(
+                "preset",
+                what: "`preset` and `ports` in [exit] contradict each other",
+                why: "a preset is a list of ports, and so is the other",
+                hint: "keep one of the two"
+            )
+        }
+        if let named, named.isEmpty {
+            section.note(
+                "ports",
+                what: "`ports` in [exit] is empty",
+                why: "an exit that lets nothing out is no exit",
+                hint: "name ports, or set `enabled = false`"
+            )
+        }
+        return named ?? preset?.ports ?? RelayConfiguration.PortPreset.open.ports
     }
 
     // 100.64.0.0/16

@@ -17,6 +17,10 @@ enum RelayControlMessage: Sendable {
     case circuitKeys([XWing.PrivateKey])
     /// Something about money.
     case payments(RelayPayments.Message)
+    /// Take new circuits from now on, or refuse them.
+    case accept(Bool)
+    /// End all circuits.
+    case endCircuits
     /// Tell what was counted.
     case counts(@Sendable (RelayControlCounts) -> Void)
     /// End, and say so once everything is stored.
@@ -73,7 +77,15 @@ struct RelayControlLoop: ~Copyable {
                     payments.handle(message, with: &control, now: now, wall: wall)
                 case .counts(let answer):
                     answer(counts())
+                case .accept(let accepts):
+                    control.isAccepting = accepts
+                case .endCircuits:
+                    control.endCircuits(now: now)
                 case .stop(let done):
+                    control.isAccepting = false
+                    control.endCircuits(now: now)
+                    control.sayGoodbye()
+                    passCommands()
                     pool.stop()
                     payments.stop()
                     memory.store(control.replayMarks, logger: logger)
@@ -88,16 +100,21 @@ struct RelayControlLoop: ~Copyable {
         }
     }
 
+    /// Hands the shards what the control plane wants of them.
+    private mutating func passCommands() {
+        // Together: an answer to the first must not find the others still to be done.
+        var commands = [[RelayCommand]](repeating: [], count: shards.count)
+        while let told = control.nextCommand() { commands[told.shard].append(told.command) }
+        for (shard, commands) in zip(shards, commands) where !commands.isEmpty {
+            if let keyLog { for command in commands { keyLog.note(command) } }
+            // As many as events, links and circuits call for; a lost one is never made good.
+            shard.insist(.commands(commands))
+        }
+    }
+
     private mutating func drain() {
         while true {
-            // Together: an answer to the first must not find the others still to be done.
-            var commands = [[RelayCommand]](repeating: [], count: shards.count)
-            while let told = control.nextCommand() { commands[told.shard].append(told.command) }
-            for (shard, commands) in zip(shards, commands) where !commands.isEmpty {
-                if let keyLog { for command in commands { keyLog.note(command) } }
-                // As many as events, links and circuits call for; a lost one is never made good.
-                shard.insist(.commands(commands))
-            }
+            passCommands()
             payments.drain(&control)
             var jobs: [RelayJob] = []
             while let job = control.nextJob() { jobs.append(job) }

@@ -12,6 +12,8 @@ enum RelayLoopMessage: Sendable {
     case commands([RelayCommand])
     /// These came to another shard and belong to this one.
     case handedOver([HandOver.Content])
+    /// Keep to these limits from now on.
+    case limits(LineLimits)
     /// Tell what was counted.
     case report(@Sendable (RelayLoopReport) -> Void)
     /// End.
@@ -23,12 +25,14 @@ struct RelayLoopReport: Sendable {
     var counters: RelayCounters
     var linkDrops: [UInt64]
     var circuits: Int
+    var waitingBytes: Int
 
     /// Adds what another thread of the relay counted.
     mutating func add(_ other: RelayLoopReport) {
         counters.add(other.counters)
         linkDrops = zip(linkDrops, other.linkDrops).map { $0 + $1 }
         circuits += other.circuits
+        waitingBytes += other.waitingBytes
     }
 }
 
@@ -109,6 +113,8 @@ struct RelayLoop: ~Copyable {
                 }
             case .handedOver(let contents):
                 try receive(contents, &bytes, now: now)
+            case .limits(let limits):
+                shard.setLimits(limits, now: now)
             case .report(let answer):
                 answer(report())
             case .stop:
@@ -214,7 +220,8 @@ struct RelayLoop: ~Copyable {
         RelayLoopReport(
             counters: shard.counters,
             linkDrops: shard.links.drops,
-            circuits: shard.circuitCount
+            circuits: shard.circuitCount,
+            waitingBytes: shard.waitingByteCount
         )
     }
 }

@@ -17,23 +17,27 @@ import Wire
 /// A relay or exit that runs: threads, sockets, TUN device and firewall around a ``RelayControl``
 /// and a ``RelayShard``.
 public final class RelayNode: RelayService {
-    private let configuration: RelayConfiguration
+    let configuration: RelayConfiguration
     let identity: NodeID
     private let started: Instant
     let control: Mailbox<RelayControlMessage>
     private let shards: [Mailbox<RelayLoopMessage>]
+    let keeper: RelayKeeper
+    private let version: String
+    let logger: Logger
     private let firewall: ExitFirewall?
-    private let directory: RelayDirectory
+    let directory: RelayDirectory
     private let failures: AsyncStream<String>
 
-    /// Starts the relay that `configuration` describes.
+    /// Starts the relay that `configuration` describes, as `version` of the program.
     ///
-    /// - Throws: ``ConfigurationError``, ``IOError``, `HostNetworkError` or `DirectoryError`, each
-    ///   saying what is wrong and what to do.
+    /// - Throws: ``ConfigurationError``, ``Failure``, ``IOError``, `HostNetworkError` or
+    ///   `DirectoryError`, each saying what is wrong and what to do.
     ///
     /// - Parameter keyLog: where its keys are written down; `nil`, as it should be, for nowhere.
     public static func start(
         _ configuration: RelayConfiguration,
+        version: String,
         revealing keyLog: KeyLog? = nil,
         logger: Logger
     ) async throws -> RelayNode {
@@ -54,10 +58,11 @@ public final class RelayNode: RelayService {
                 tunnel: nil,
                 exit: nil,
                 firewall: nil,
+                version: version,
                 keyLog: keyLog,
                 logger: logger
             )
-            await node.directory.begin()
+            try await node.begin()
             return node
         }
         let port = try TunnelPort(
@@ -78,10 +83,11 @@ public final class RelayNode: RelayService {
                 tunnel: port,
                 exit: exit,
                 firewall: firewall,
+                version: version,
                 keyLog: keyLog,
                 logger: logger
             )
-            await node.directory.begin()
+            try await node.begin()
             return node
         } catch {
             await Self.removeLeftovers(firewall)
@@ -108,10 +114,13 @@ public final class RelayNode: RelayService {
         tunnel: consuming TunnelPort?,
         exit: ExitSettings?,
         firewall: ExitFirewall?,
+        version: String,
         keyLog: KeyLog?,
         logger: Logger
     ) throws {
         self.configuration = configuration
+        self.version = version
+        self.logger = logger
         self.firewall = firewall
         identity = NodeID(keys.identity.publicKey)
         started = MonotonicClock.now()
@@ -125,6 +134,13 @@ public final class RelayNode: RelayService {
         let wakeups = try (0..<shardCount).map { _ in try Wakeup() }
         let shards = wakeups.map { Mailbox<RelayLoopMessage>(capacity: 16_384, wakeup: $0) }
         self.shards = shards
+        keeper = RelayKeeper(
+            configuration,
+            shards: shards,
+            control: control,
+            logger: logger,
+            now: started
+        )
         // The first sockets and queue are open already: further threads open their own, by name.
         var firstSockets: PacketSockets? = consume sockets
         var firstTunnel = consume tunnel
@@ -137,6 +153,7 @@ public final class RelayNode: RelayService {
                     linkLimit: max(1, configuration.limits.links / shardCount),
                     circuitLimit: max(1, configuration.limits.circuits / shardCount),
                     position: ShardPosition(index: index, of: shardCount),
+                    limits: LineLimits(configuration.line).divided(by: shardCount),
                     exit: exit,
                     random: try RandomGenerator.seeded(),
                     now: started
@@ -261,9 +278,10 @@ public final class RelayNode: RelayService {
         return ring
     }
 
-    /// Ends the threads and takes the firewall away.
+    /// Waits for circuits to end, ends the threads and takes the firewall away.
     public func stop() async {
         await directory.stop()
+        await keeper.stop()
         let _: Bool? = await withCheckedContinuation { continuation in
             let once = Once(continuation)
             control.insist(.stop { once.resume(true) })
@@ -277,6 +295,24 @@ public final class RelayNode: RelayService {
         }
     }
 
+    /// Tells the directory of itself, and whoever watches of what it counts.
+    private func begin() async throws {
+        await directory.begin()
+        await keeper.begin { [directory, version, weak self] metrics in
+            metrics.version = version
+            if let report = await directory.reports().directory, report.validAfter > 0 {
+                let now = WallClock.now().seconds
+                metrics.directory = (now - min(now, report.validAfter), report.signers.count)
+            }
+            if let earned = try? await self?.earnings() {
+                metrics.ticks = (earned.served, earned.deposited, earned.credited, earned.expired)
+            }
+        }
+        if let address = configuration.metrics.listenAddress {
+            try await serveMetrics(on: address, logger: logger)
+        }
+    }
+
     /// Returns when a thread has failed, and says why.
     public func failure() async -> String? {
         for await failure in failures { return failure }
@@ -285,21 +321,8 @@ public final class RelayNode: RelayService {
 
     /// The state right now.
     public func status() async -> RelayStatusReport {
-        var report: RelayLoopReport?
-        for shard in shards {
-            let part: RelayLoopReport? = await withCheckedContinuation { continuation in
-                let once = Once(continuation)
-                let isPosted = shard.post(.report { once.resume($0) })
-                if !isPosted { once.resume(nil) }
-            }
-            guard let part else { continue }
-            if report == nil { report = part } else { report?.add(part) }
-        }
-        let counts: RelayControlCounts? = await withCheckedContinuation { continuation in
-            let once = Once(continuation)
-            let isPosted = control.post(.counts { once.resume($0) })
-            if !isPosted { once.resume(nil) }
-        }
+        let readings = await RelayReadings.take(shards: shards, control: control)
+        let (report, counts) = (readings?.shards, readings?.control)
         var drops: [String: UInt64] = [:]
         for (name, count) in zip(Self.linkDropNames, report?.linkDrops ?? []) {
             drops["link_\(name)"] = count
@@ -322,6 +345,7 @@ public final class RelayNode: RelayService {
             cellsBackward: report?.counters.backwardCells ?? 0,
             drops: drops,
             exitLeases: configuration.exit.isEnabled ? counts?.leases : nil,
+            line: await keeper.report(),
             directory: network,
             listing: listing
         )
@@ -374,6 +398,9 @@ public final class RelayNode: RelayService {
         )
         rules.listeningPorts = configuration.listenAddresses.map(\.port)
         rules.allowed = exit.allowedNetworks
+        rules.ports = exit.ports
+        rules.flowsPerClient = exit.flowsPerCircuit
+        rules.newFlowsPerSecond = exit.flowsPerSecond
         if let resolver = exit.resolver {
             rules.resolvers = [SocketAddress(ip: resolver, port: 53)]
         }

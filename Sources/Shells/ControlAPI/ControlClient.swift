@@ -54,6 +54,16 @@ public struct ControlClient: Sendable {
         try await send(.GET, "/v1/status")
     }
 
+    /// Has a relay end its circuits, or serve again.
+    public func drain(_ request: DrainRequest) async throws(Failure) -> RelayStatusReport {
+        try await order(.POST, "/v1/drain", request)
+    }
+
+    /// Has a relay use another circuit key.
+    public func rotateKeys() async throws(Failure) -> KeyRotationReport {
+        try await order(.POST, "/v1/keys")
+    }
+
     /// The state of an authority.
     public func authorityStatus() async throws(Failure) -> AuthorityStatusReport {
         try await send(.GET, "/v1/status")

@@ -20,6 +20,21 @@ enum ControlRoutes {
                 StateStream.message("relay", data: try ReportCoding.encode($0))
             }
         }
+        router.post("v1/drain") { request, _ in
+            let drain = try await body(DrainRequest.self, of: request)
+            guard (0...DrainRequest.secondsLimit).contains(drain.seconds) else {
+                throw Failure(
+                    "cannot drain for \(drain.seconds) s",
+                    why: "a relay waits 0 to \(DrainRequest.secondsLimit) s for its circuits",
+                    hint: "ask for less with --within",
+                    exit: .usage
+                )
+            }
+            return try ReportCoding.response(await service.drain(drain))
+        }
+        router.post("v1/keys") { _, _ in
+            try ReportCoding.response(await service.rotateKeys())
+        }
     }
 
     /// What an authority answers.

@@ -20,6 +20,8 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
     public var drops: [String: UInt64]
     /// Addresses leased to circuits; `nil` where the relay is no exit.
     public var exitLeases: Int?
+    /// What it carries and may carry; `nil` before the first second is over.
+    public var line: RelayLineReport?
     /// What it knows of its network; `nil` before the first document.
     public var directory: DirectoryReport?
     /// Whether the directory lists it; `nil` where nobody is told of it.
@@ -36,6 +38,7 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         cellsBackward: UInt64,
         drops: [String: UInt64],
         exitLeases: Int?,
+        line: RelayLineReport? = nil,
         directory: DirectoryReport? = nil,
         listing: ListingReport? = nil
     ) {
@@ -49,12 +52,13 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         self.cellsBackward = cellsBackward
         self.drops = drops
         self.exitLeases = exitLeases
+        self.line = line
         self.directory = directory
         self.listing = listing
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, nickname, identity, links, circuits, drops, directory, listing
+        case schema, nickname, identity, links, circuits, drops, line, directory, listing
         case uptimeSeconds = "uptime_s"
         case cellsForward = "cells_forward"
         case cellsBackward = "cells_backward"

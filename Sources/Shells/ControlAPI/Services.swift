@@ -46,6 +46,12 @@ public protocol ClientService: Sendable {
 public protocol RelayService: Sendable {
     /// The state right now.
     func status() async -> RelayStatusReport
+
+    /// Refuses new circuits from now on, and ends those that stand after a time; or serves again.
+    func drain(_ request: DrainRequest) async throws -> RelayStatusReport
+
+    /// Uses another circuit key from now on.
+    func rotateKeys() async throws -> KeyRotationReport
 }
 
 /// What an authority tells its operator.

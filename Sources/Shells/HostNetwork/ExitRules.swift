@@ -26,8 +26,12 @@ public struct ExitRules: Hashable, Sendable {
     public var refused: [IPNetwork] = []
     /// TCP ports refused everywhere.
     public var refusedTCPPorts: [UInt16] = [25]
+    /// Destination ports of TCP and UDP that are let out.
+    public var ports: [ClosedRange<UInt16>] = [1...65_535]
     /// Connections one client may hold open, counted by its lease; more are refused.
     public var flowsPerClient = 4_096
+    /// Connections one client may begin in a second; as many more at once, then they are refused.
+    public var newFlowsPerSecond = 200
     /// Whether the host forwards for others too; if not, only clients' packets are forwarded.
     public var hostForwards = false
 
@@ -119,7 +123,11 @@ public struct ExitRules: Hashable, Sendable {
         let counters = ["ipv4_addr", "ipv6_addr"].enumerated().map { index, type in
             "set flows\(index == 0 ? 4 : 6) { type \(type); size 65536; flags dynamic; }"
         }
-        return (reserved + AddressSet.pair("allowed", allowed)).map(\.text) + counters
+        let rates = ["ipv4_addr", "ipv6_addr"].enumerated().map { index, type in
+            "set rates\(index == 0 ? 4 : 6)"
+                + " { type \(type); size 65536; flags dynamic, timeout; timeout 1m; }"
+        }
+        return (reserved + AddressSet.pair("allowed", allowed)).map(\.text) + counters + rates
     }
 
     /// What enters: sources that are no lease go at once, our own links stay untracked.
@@ -194,7 +202,7 @@ public struct ExitRules: Hashable, Sendable {
                 + " \(Self.refuse)",
             "ct state new meta nfproto ipv6 add @flows6 { ip6 saddr ct count over \(flowsPerClient) }"
                 + " \(Self.refuse)",
-        ] + resolver + [
+        ] + rates + resolver + servedPorts + [
             "ip daddr @allowed4 accept", "ip6 daddr @allowed6 accept",
         ] + ports + [
             "ip daddr @refused4 \(Self.refuse)", "ip6 daddr @refused6 \(Self.refuse)",
@@ -213,6 +221,27 @@ public struct ExitRules: Hashable, Sendable {
             "iifname \(tun) ct state invalid drop",
         ] + (resolver + named).map { "iifname \(tun) \($0)" } + [
             "iifname \(tun) \(Self.refuse)", "}",
+        ]
+    }
+
+    /// What refuses connections begun too fast, after the count of those that are open.
+    private var rates: [String] {
+        [("ipv4", "ip", 4), ("ipv6", "ip6", 6)].map { protocolName, family, number in
+            "ct state new meta nfproto \(protocolName) update @rates\(number)"
+                + " { \(family) saddr limit rate over \(newFlowsPerSecond)/second"
+                + " burst \(newFlowsPerSecond) packets } \(Self.refuse)"
+        }
+    }
+
+    /// What refuses ports that are not let out, as the process and the descriptor do.
+    private var servedPorts: [String] {
+        guard ports != [1...65_535] else { return [] }
+        let list = ports.sorted { $0.lowerBound < $1.lowerBound }.map { range in
+            range.count == 1 ? "\(range.lowerBound)" : "\(range.lowerBound)-\(range.upperBound)"
+        }
+        return [
+            "meta l4proto { tcp, udp } th dport != { \(list.joined(separator: ", ")) }"
+                + " \(Self.refuse)"
         ]
     }
 

@@ -80,11 +80,26 @@ struct CircuitKeyRing: Sendable {
         }
         entries.removeAll { $0.endMinute <= minute || $0.beginMinute > latest }
         guard entries.first.map({ $0.beginMinute < start }) ?? true else { return isChanged }
-        let end = start + 2 * period
+        try add(from: minute, to: start + 2 * period)
+        return true
+    }
+
+    /// Draws a new key at `minute`, though none is due; the others stay as long as they would have.
+    ///
+    /// - Returns: false where one was drawn in this very minute.
+    /// - Throws: as ``turn(at:periodSeconds:)``.
+    mutating func turnNow(at minute: UInt32, periodSeconds: UInt32) throws -> Bool {
+        guard entries.first.map({ $0.beginMinute < minute }) ?? true else { return false }
+        let period = max(2, periodSeconds / 60)
+        let start = Self.start(of: identity, at: minute, periodMinutes: period)
+        try add(from: minute, to: start + 2 * period)
+        return true
+    }
+
+    private mutating func add(from minute: UInt32, to end: UInt32) throws {
         let path = "\(folder)/circuit-\(minute)-\(end).key"
         let key = try XWing.PrivateKey(seed: try KeyFile.create(path, entropy: entropy))
         entries.insert(Entry(key: key, beginMinute: minute, endMinute: end, path: path), at: 0)
-        return true
     }
 
     /// The minute in which the period that runs at `minute` began.

@@ -118,6 +118,22 @@ actor RelayDirectory {
         }
     }
 
+    /// Uses a new circuit key from now on, and announces it; those before it go on being answered.
+    ///
+    /// - Returns: until when it is good; `nil` where one was made in this minute, or the directory
+    ///   is signed by hand.
+    /// - Throws: where it cannot be made.
+    func rotateKeys() async throws -> CircuitKey? {
+        let minute = WallClock.now().minute
+        guard try ring?.turnNow(at: minute, periodSeconds: periodSeconds) == true, let ring,
+            let newest = ring.newest
+        else { return nil }
+        _ = control.post(.circuitKeys(ring.keys))
+        logger.notice("a new circuit key, as asked, good until minute \(newest.expiryMinute)")
+        await registrar?.announce(newest)
+        return newest
+    }
+
     private func turnKeys() async {
         do {
             let minute = WallClock.now().minute

@@ -278,7 +278,9 @@ struct DaemonLauncher {
             }
             text += TOMLText.section("\n[exit]", values)
         }
-        text += TOMLText.section("\n[limits]", [("shards", "\(host.shards)")])
+        // A lab that ends waits for nobody.
+        let limits = [("shards", "\(host.shards)"), ("drain", TOMLText.quoted("0s"))]
+        text += TOMLText.section("\n[limits]", limits)
         return text + controlSection(folder)
     }
 

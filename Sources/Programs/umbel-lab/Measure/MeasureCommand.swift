@@ -10,7 +10,7 @@ struct MeasureCommand: AsyncParsableCommand {
         subcommands: [
             MeasurePathCommand.self, MeasureHandshakesCommand.self, MeasureMemoryCommand.self,
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
-            MeasureLinkingCommand.self, MeasureClientCommand.self,
+            MeasureLinkingCommand.self, MeasureClientCommand.self, MeasureLimitsCommand.self,
             MeasurePayThroughputCommand.self, MeasureConservationCommand.self,
         ]
     )

@@ -14,7 +14,12 @@ struct RelayCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "relay",
         abstract: "Run a relay, or an exit where its file says so.",
-        subcommands: [RelayRunCommand.self, RelayDescriptorCommand.self],
+        subcommands: [
+            RelayRunCommand.self, RelayInitCommand.self, RelayCheckCommand.self,
+            RelayStatusCommand.self, RelayTopCommand.self, RelayDrainCommand.self,
+            RelayRotateKeysCommand.self, RelayEarningsCommand.self, RelayFamilyCommand.self,
+            RelayDescriptorCommand.self,
+        ],
         defaultSubcommand: RelayRunCommand.self
     )
 }
@@ -23,7 +28,7 @@ struct RelayCommand: AsyncParsableCommand {
 struct RelayRunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Run the relay; ends at SIGTERM."
+        abstract: "Run the relay; ends at SIGTERM, reads its limits again at SIGHUP."
     )
 
     @OptionGroup var options: DaemonOptions
@@ -31,10 +36,8 @@ struct RelayRunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
-        let configuration = try RelayConfiguration(
-            file: options.config,
-            environment: ProcessInfo.processInfo.environment
-        )
+        let environment = ProcessInfo.processInfo.environment
+        let configuration = try RelayConfiguration(file: options.config, environment: environment)
         let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the relay \(configuration.nickname)",
@@ -44,9 +47,14 @@ struct RelayRunCommand: AsyncParsableCommand {
             start: {
                 try await RelayNode.start(
                     configuration,
+                    version: Version.number,
                     revealing: keyLog,
                     logger: logger
                 )
+            },
+            reload: { node in
+                let file = configuration.file
+                await node.reload(try RelayConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
             try await server.serve(node, earnings: node, onReady: isReady)

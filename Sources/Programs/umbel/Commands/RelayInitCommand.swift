@@ -1,0 +1,255 @@
+import ArgumentParser
+import Base
+import ControlAPI
+import CryptoPrimitives
+import FoundationEssentials
+import Glibc
+import NodeConfiguration
+import NodeRuntime
+
+/// `umbel relay init`: everything a new relay needs.
+struct RelayInitCommand: AsyncParsableCommand {
+    /// What was made, as JSON.
+    struct Report: Encodable {
+        let schema = reportSchema
+        let identity: String
+        let config: String
+        let unit: String
+        let ports: [String]
+    }
+
+    /// What an exit lets out: ``RelayConfiguration/PortPreset`` by name.
+    enum Preset: String, CaseIterable, ExpressibleByArgument {
+        case web, reduced, open
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "init",
+        abstract: "Make a relay's keys and configuration.",
+        discussion: """
+            Asks for what is not given, on a terminal. Nothing that is there is overwritten, and \
+            where something is wrong nothing is left behind.
+            """
+    )
+
+    @Option(help: "The relay's name in the directory: 1 to 19 letters, digits or hyphens.")
+    var name: String?
+    @Option(help: "How to reach you; it is public.")
+    var contact: String?
+    @Option(
+        help: ArgumentHelp(
+            "An address and port to receive on, such as 192.0.2.11:4433; may be given twice.",
+            valueName: "address"
+        )
+    )
+    var address: [String] = []
+    @Option(help: "What it may send and receive, such as \"100 Mbit/s\".")
+    var rate: String?
+    @Option(help: "What it may carry in a month, such as \"2 TB\".")
+    var quota: String?
+    @Flag(help: "Let traffic leave the network here.")
+    var exit = false
+    @Option(help: "What an exit lets out.")
+    var preset = Preset.reduced
+    @Option(help: ArgumentHelp("The key of your family of relays.", valueName: "file"))
+    var familyKey: String?
+    @Option(help: ArgumentHelp("The network's trust root.", valueName: "file"))
+    var network = "/etc/umbel/network.toml"
+    @Option(help: ArgumentHelp("Where to write the configuration.", valueName: "file"))
+    var config = "/etc/umbel/relay.toml"
+    @Option(help: ArgumentHelp("Folder for keys and state.", valueName: "folder"))
+    var state = "/var/lib/umbel/relay"
+    @Option(help: ArgumentHelp("Control socket.", valueName: "path"))
+    var socket = RelayConfiguration.defaultSocket
+    @Option(help: ArgumentHelp("Loopback address for metrics.", valueName: "address"))
+    var metrics = "127.0.0.1:9464"
+    @Flag(help: "Ask nothing: what is not given has its default.")
+    var yes = false
+    @OptionGroup var format: FormatOptions
+
+    func run() async throws {
+        var answers = self
+        try answers.ask()
+        try await answers.make()
+    }
+
+    // MARK: Asking
+
+    private mutating func ask() throws {
+        let mayAsk = !yes && isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
+        guard mayAsk else {
+            let missing = [name == nil ? "--name" : nil, address.isEmpty ? "--address" : nil]
+                .compactMap(\.self)
+            guard missing.isEmpty else {
+                throw ValidationError(
+                    "\(missing.joined(separator: " and ")) must be given where nobody can be asked"
+                )
+            }
+            return
+        }
+        if name == nil { name = Self.prompt("Name of the relay", default: nil) }
+        if contact == nil {
+            contact = Self.prompt("How to reach you (public, may be empty)", default: "")
+        }
+        if address.isEmpty {
+            let text = Self.prompt("Address and port to receive on", default: nil)
+            address = text.split(separator: " ").map(String.init)
+        }
+        if rate == nil {
+            let text = Self.prompt("Limit such as 100 Mbit/s (empty for none)", default: "")
+            rate = text.isEmpty ? nil : text
+        }
+        if quota == nil {
+            let text = Self.prompt("Quota for a month such as 2 TB (empty for none)", default: "")
+            quota = text.isEmpty ? nil : text
+        }
+        if !exit {
+            let text = Self.prompt("Let traffic leave the network here? yes or no", default: "no")
+            exit = text.lowercased().hasPrefix("y")
+        }
+    }
+
+    /// Asks until there is an answer, or the default is taken.
+    private static func prompt(_ question: String, default fallback: String?) -> String {
+        while true {
+            let hint = fallback.map { $0.isEmpty ? "" : " [\($0)]" } ?? ""
+            Output.write("\(question)\(hint): ", to: STDERR_FILENO)
+            guard let line = readLine() else { return fallback ?? "" }
+            let answer = line.trimmed
+            if !answer.isEmpty { return answer }
+            if let fallback { return fallback }
+        }
+    }
+
+    // MARK: Making
+
+    private func make() async throws {
+        guard !FileManager.default.fileExists(atPath: config) else {
+            throw Failure(
+                "\(config) is there already",
+                why: "init makes a new relay and overwrites none",
+                hint: "edit it, or name another file with --config",
+                exit: .failed
+            )
+        }
+        var made = MadeFiles()
+        do {
+            // Under another name first: read as the relay will read it, before anything else is made.
+            let draft = "\(config).new"
+            try OutputFile.write(Array(text.utf8), to: draft)
+            made.note(draft)
+            let configuration = try RelayConfiguration(file: draft)
+            let problems = configuration.fileProblems().filter { !$0.what.contains(state) }
+            guard problems.isEmpty else { throw ConfigurationError(problems) }
+            _ = try NetworkConfiguration(file: configuration.directory.network)
+            try await Starting.attempt("the relay") {
+                try ListenCheck.run(configuration.listenAddresses)
+            }
+            let keys = try await makeKeys(noting: &made)
+            guard rename(draft, config) == 0 else {
+                throw Failure(
+                    "\(config) cannot be written",
+                    why: String(cString: strerror(errno)),
+                    hint: "check its folder and the room on its disk",
+                    exit: .failed
+                )
+            }
+            try show(configuration, identity: keys.identity.publicKey.hex)
+        } catch {
+            made.removeAll()
+            throw error
+        }
+    }
+
+    /// The keys in the state folder, made where there are none.
+    private func makeKeys(noting made: inout MadeFiles) async throws -> RelayKeys {
+        let files = ["identity.key", "circuit.key"].map { "\(state)/\($0)" }
+        if files.allSatisfy({ FileManager.default.fileExists(atPath: $0) }) {
+            return try RelayKeys(folder: state)
+        }
+        for file in files where !FileManager.default.fileExists(atPath: file) { made.note(file) }
+        if !FileManager.default.fileExists(atPath: state) { made.note(state) }
+        let folder = state
+        try await Starting.attempt("key generation") { try RelayKeys.create(folder: folder) }
+        return try RelayKeys(folder: state)
+    }
+
+    private func show(_ configuration: RelayConfiguration, identity: String) throws {
+        let unit = exit ? "umbel-exit.service" : "umbel-relay.service"
+        let ports = configuration.listenAddresses.map { "UDP and TCP \($0)" }
+        if format.json {
+            return try Output.printJSON(
+                Report(identity: identity, config: config, unit: unit, ports: ports)
+            )
+        }
+        Output.print("relay \(configuration.nickname), identity and account \(identity)")
+        Output.print("keys in \(state): keep a copy of identity.key, it is what your relay is")
+        Output.note(
+            """
+            next:
+              let in          \(ports.joined(separator: ", "))
+              start           systemctl enable --now \(unit)
+              see it works    umbel relay check
+              change it       \(config), then systemctl reload \(unit)
+            """
+        )
+    }
+
+    // MARK: Text
+
+    private var text: String {
+        var lines = [
+            "# Made by `umbel relay init`. Every key, with its default: relay.toml.example.",
+            "[node]", "nickname = \(Self.quoted(name ?? ""))", "state = \(Self.quoted(state))",
+            "contact = \(Self.quoted(contact ?? ""))",
+        ]
+        if let familyKey { lines.append("family_key = \(Self.quoted(familyKey))") }
+        let addresses = address.map(Self.quoted).joined(separator: ", ")
+        lines += ["", "[listen]", "addresses = [\(addresses)]"]
+        lines += ["", "[directory]", "network = \(Self.quoted(network))"]
+        if exit {
+            lines += ["", "[exit]", "enabled = true", "preset = \(Self.quoted(preset.rawValue))"]
+        }
+        lines += ["", "[control]", "socket = \(Self.quoted(socket))", "", "[limits]"]
+        if let rate { lines.append("rate = \(Self.quoted(rate))") }
+        if let quota { lines.append("quota = \(Self.quoted(quota))") }
+        if !metrics.isEmpty { lines += ["", "[metrics]", "listen = \(Self.quoted(metrics))"] }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// The text as a basic string of TOML.
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\\": result += "\\\\"
+            case "\"": result += "\\\""
+            case "\n": result += "\\n"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
+
+/// Files made so far, to be taken away where the rest fails.
+private struct MadeFiles {
+    private var paths: [String] = []
+
+    mutating func note(_ path: String) {
+        paths.append(path)
+    }
+
+    /// Removes them; folders only where nothing is left in them.
+    func removeAll() {
+        for path in paths { if unlink(path) != 0 { rmdir(path) } }
+    }
+}
+
+extension String {
+    /// The text without spaces at its ends.
+    fileprivate var trimmed: String {
+        let front = drop { $0.isWhitespace }
+        return String(String(front.reversed()).drop { $0.isWhitespace }.reversed())
+    }
+}

@@ -1,0 +1,296 @@
+import ArgumentParser
+import ControlAPI
+import FoundationEssentials
+import NodeConfiguration
+
+/// Which relay to ask.
+struct RelaySocketOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Control socket of the relay.",
+            discussion: "Default: $UMBEL_SOCKET, else \(RelayConfiguration.defaultSocket).",
+            valueName: "path"
+        ),
+        completion: .file()
+    )
+    var socket: String?
+
+    /// A client of that relay.
+    var client: ControlClient {
+        let path =
+            socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
+            ?? RelayConfiguration.defaultSocket
+        return ControlClient(path: path, start: "systemctl start umbel-relay")
+    }
+}
+
+/// `umbel relay status`: how a relay is doing.
+struct RelayStatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show how the relay is doing.",
+        discussion: "The exit status is 2 where it takes no circuits, or is not listed."
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.relayStatus()
+        if format.json {
+            try Output.printJSON(report)
+        } else {
+            Output.print(StatusText.full(report, terminal: .output))
+        }
+        let isListed = report.listing?.isListed ?? true
+        guard isListed, report.line?.state ?? .serving == .serving else {
+            throw ExitCode(ExitStatus.notConnected.rawValue)
+        }
+    }
+}
+
+/// `umbel relay top`: what a relay carries, second by second.
+struct RelayTopCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "top",
+        abstract: "Show what the relay carries, again and again, until it is interrupted."
+    )
+
+    @Option(help: ArgumentHelp("Seconds between two looks.", valueName: "seconds"))
+    var interval = 2
+    @Option(help: ArgumentHelp("Looks to take; without it, any number.", valueName: "count"))
+    var count: Int?
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func validate() throws {
+        guard (1...3_600).contains(interval), (1...1_000_000).contains(count ?? 1) else {
+            throw ValidationError("--interval is 1 to 3600, --count 1 to 1000000")
+        }
+    }
+
+    func run() async throws {
+        let terminal = Terminal.output
+        var left = count ?? .max
+        while true {
+            let report = try await socket.client.relayStatus()
+            if format.json {
+                try Output.printJSON(report)
+            } else if terminal.isInteractive {
+                // Home, and what is left of the last look away: no flicker.
+                Output.print("\u{1B}[H\u{1B}[J" + RelayText.top(report, terminal: terminal))
+            } else {
+                Output.print(RelayText.line(report))
+            }
+            left -= 1
+            guard left > 0 else { return }
+            try await Task.sleep(for: .seconds(interval))
+        }
+    }
+}
+
+/// `umbel relay drain`: has a relay take no new circuits.
+struct RelayDrainCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drain",
+        abstract: "Take no new circuits, and end those that stand after a while.",
+        discussion: """
+            For work on the machine: clients go on over other relays, and the directory goes on \
+            listing this one for a while. `umbel relay drain --end` serves again; so does a restart.
+            """
+    )
+
+    @Flag(help: "Serve again.")
+    var end = false
+    @Option(help: ArgumentHelp("Seconds to wait before circuits are ended.", valueName: "seconds"))
+    var within = 60
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func validate() throws {
+        guard (0...DrainRequest.secondsLimit).contains(within) else {
+            throw ValidationError("--within is 0 to \(DrainRequest.secondsLimit)")
+        }
+    }
+
+    func run() async throws {
+        let report = try await socket.client.drain(
+            DrainRequest(isDraining: !end, seconds: within)
+        )
+        if format.json { return try Output.printJSON(report) }
+        Output.print(RelayText.line(report))
+    }
+}
+
+/// `umbel relay rotate-keys`: another circuit key, at once.
+struct RelayRotateKeysCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rotate-keys",
+        abstract: "Use a new circuit key from now on, before its time.",
+        discussion: """
+            Circuits stand, and the key before goes on being answered: nothing is lost. The relay's \
+            identity stays, and with it its flags and what it earned.
+            """
+    )
+
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.rotateKeys()
+        if format.json { return try Output.printJSON(report) }
+        Output.print("a new circuit key, good until minute \(report.expiryMinute)")
+    }
+}
+
+/// `umbel relay earnings`: what a relay earned.
+struct RelayEarningsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "earnings",
+        abstract: "Show what the relay earned."
+    )
+
+    @Flag(help: "Say what each figure means.")
+    var explain = false
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func run() async throws {
+        let report = try await socket.client.earnings()
+        if format.json { return try Output.printJSON(report) }
+        Output.print(PaymentText.earnings(report, explain: explain, terminal: .output))
+    }
+}
+
+/// `umbel relay check`: whether others reach a relay.
+struct RelayCheckCommand: AsyncParsableCommand {
+    /// What was found out, as JSON.
+    struct Report: Encodable {
+        let schema = reportSchema
+        let reachable: Bool
+        let listed: Bool
+        let authorities: [String: String]
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "See whether the authorities reach the relay from outside.",
+        discussion: """
+            Each authority opens a link and a circuit to the relay's UDP port; this waits for what \
+            they say. The exit status is 1 where one cannot reach it, 75 where none has answered yet.
+            """
+    )
+
+    @Option(help: ArgumentHelp("Seconds to wait for answers.", valueName: "seconds"))
+    var wait = 60
+    @OptionGroup var format: FormatOptions
+    @OptionGroup var socket: RelaySocketOptions
+
+    func run() async throws {
+        let client = socket.client
+        var listing: ListingReport?
+        let end = ContinuousClock.now + .seconds(wait)
+        repeat {
+            let report = try await client.relayStatus()
+            guard let found = report.listing else {
+                throw Failure(
+                    "nobody tests \(report.nickname)",
+                    why: "its network's file names no addresses of authorities",
+                    hint: "put them into network.toml, as the network's operators publish them",
+                    exit: .configuration
+                )
+            }
+            listing = found
+            if !found.authorities.isEmpty, RelayReach.isSettled(found) { break }
+            try await Task.sleep(for: .seconds(1))
+        } while ContinuousClock.now < end
+        guard let listing else { return }
+        let reach = RelayReach(listing)
+        if format.json {
+            try Output.printJSON(
+                Report(
+                    reachable: reach == .reached,
+                    listed: listing.isListed,
+                    authorities: listing.authorities
+                )
+            )
+        } else {
+            for (name, answer) in listing.authorities.sorted(by: { $0.key < $1.key }) {
+                Output.print("\(name): \(answer)")
+            }
+        }
+        if let failure = reach.failure { throw failure }
+        Output.note(
+            listing.isListed
+                ? "others reach this relay, and the directory lists it"
+                : "others reach this relay; the next directory lists it"
+        )
+    }
+}
+
+/// What authorities say of how a relay can be reached.
+enum RelayReach: Equatable {
+    case reached
+    case silent
+    case unreachable(String)
+    case refused(String)
+    case untested
+
+    init(_ listing: ListingReport) {
+        let answers = listing.authorities.values.sorted()
+        if let answer = answers.first(where: { $0.hasPrefix("unreachable") }) {
+            self = .unreachable(answer)
+        } else if let answer = answers.first(where: { $0.hasPrefix("refused") }) {
+            self = .refused(answer)
+        } else if answers.contains("running") {
+            self = .reached
+        } else if answers.contains("not tested yet") {
+            self = .untested
+        } else {
+            self = .silent
+        }
+    }
+
+    /// Whether waiting for more answers would change nothing.
+    static func isSettled(_ listing: ListingReport) -> Bool {
+        let reach = RelayReach(listing)
+        return reach != .untested && reach != .silent
+            && !listing.authorities.values.contains("not tested yet")
+    }
+
+    /// What went wrong; `nil` where nothing did.
+    var failure: Failure? {
+        switch self {
+        case .reached: nil
+        case .unreachable(let answer):
+            Failure(
+                "an authority cannot reach the relay's UDP port",
+                why: answer,
+                hint: "let UDP to the addresses in [listen] through firewall and router, from"
+                    + " everywhere",
+                exit: .failed
+            )
+        case .refused(let answer):
+            Failure(
+                "an authority does not take the relay",
+                why: answer,
+                hint: "mend what it says; it is asked again within a minute",
+                exit: .failed
+            )
+        case .untested:
+            Failure(
+                "no authority has tested the relay yet",
+                why: "tests of new relays take turns",
+                hint: "umbel relay check --wait 300",
+                exit: .temporary
+            )
+        case .silent:
+            Failure(
+                "no authority answers the relay",
+                why: "they are asked over TCP, at the addresses in network.toml",
+                hint: "let this machine open connections to them, and check network.toml",
+                exit: .unavailable
+            )
+        }
+    }
+}
