@@ -151,6 +151,10 @@ final class FixedClient: ClientService {
         return Self.grant
     }
 
+    func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport {
+        await status()
+    }
+
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure) {
         note("closeTunnel \(id.rawValue)")
     }

@@ -71,6 +71,42 @@ extension EndToEnd {
             try await tunnelsEnd()
         }
 
+        @Test("two commands at once leave by the exits each of them wants")
+        func exits() async throws {
+            let ask = ["--", "curl", "-sS", "--max-time", "30", "-4", "http://www.umbel.test/"]
+            let runs = try [("DE", "198.19.7.10"), ("NL", "198.19.8.10")].map { country, source in
+                let run = try BackgroundProgram(
+                    lab,
+                    host: "client",
+                    [Lab.umbel, "run", "--socket", lab.socket("client"), "--exit", country] + ask
+                )
+                return (run, source)
+            }
+            for (run, source) in runs {
+                #expect(try await run.status() == 0, "\(run.output)")
+                #expect(run.output == "\(source) asked for www.umbel.test\n")
+            }
+            try await tunnelsEnd()
+        }
+
+        @Test("a command has no rights over its network, not even root's")
+        func rights() async throws {
+            let script = """
+                ip link set lo down || echo kept lo
+                nsenter -t 1 -n true || echo kept inside
+                mount -t tmpfs none /mnt || echo kept mounts
+                grep CapBnd /proc/self/status
+                """
+            let run = try start("sh", "-c", script)
+            #expect(try await run.status() == 0, "\(run.output)")
+            for line in ["kept lo", "kept inside", "kept mounts"] {
+                #expect(run.output.contains(line + "\n"), "\(run.output)")
+            }
+            // Files, users, and sockets of its own network: no CAP_NET_ADMIN, no CAP_SYS_ADMIN.
+            #expect(run.output.contains("CapBnd:\t00000000000024fb\n"), "\(run.output)")
+            try await tunnelsEnd()
+        }
+
         @Test("the command's exit status and signal are passed on")
         func endings() async throws {
             #expect(try await start("true").status() == 0)
@@ -111,6 +147,26 @@ extension EndToEnd {
             #expect(try await orphan.status() == 128 + 9)
             #expect(try await holds(for: .seconds(2)) { try await owners() == [pid] })
             kill(pid, SIGKILL)
+            try await tunnelsEnd()
+        }
+
+        @Test("when the daemon ends, a command has no network, and that is said")
+        func daemonEnds() async throws {
+            try await lab.disconnect()
+            let run = try start("sleep", "60")
+            let pid = try await sleeper()
+            let links = ["nsenter", "-t", "\(pid)", "-n", "ip", "-brief", "link"]
+            #expect(try await lab.outcome("client", links).output.contains("umbel-run"))
+            try await lab.kill("client")
+            try await eventually("the interface is gone") {
+                try await !lab.outcome("client", links).output.contains("umbel-run")
+            }
+            try await eventually("it is said") {
+                run.output.contains("the command has no network any more")
+            }
+            run.send(SIGTERM)
+            #expect(try await run.status() == 128 + 15)
+            try await lab.start("client")
             try await tunnelsEnd()
         }
 

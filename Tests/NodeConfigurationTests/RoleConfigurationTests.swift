@@ -41,8 +41,34 @@ struct RoleConfigurationTests {
         #expect(example.payment.account == nil)
         #expect(example.tunnel == least.tunnel)
         #expect(example.control == least.control)
+        #expect(example.split == least.split)
+        #expect(example.split.networks.isEmpty && example.split.names.isEmpty)
         #expect(example.tunnel.mtu == 1280)
         #expect(example.path.build == .pipelined)
+    }
+
+    @Test("What goes beside the tunnel is networks, addresses and names, and nothing else")
+    func split() throws {
+        let folder = try ScratchFolder()
+        func read(_ list: String) throws -> ClientConfiguration.Split {
+            let text = """
+                [client]
+                state = "/s"
+                [directory]
+                network = "/n"
+                [split]
+                outside = [\(list)]
+                """
+            return try ClientConfiguration(file: folder.write("client.toml", text)).split
+        }
+        let split = try read("\"192.0.2.0/24\", \"2001:db8::1\", \"www.example.org\"")
+        #expect(split.networks.map(\.description) == ["192.0.2.0/24", "2001:db8::1/128"])
+        #expect(split.names == ["www.example.org"])
+        for wrong in [
+            "192.0.2.300", "192.0.2.0/33", "a b", "", "*.example.org", "a..b", "http://a",
+        ] {
+            #expect(throws: ConfigurationError.self) { try read("\"\(wrong)\"") }
+        }
     }
 
     @Test("The mint's example shows the defaults")

@@ -118,6 +118,11 @@ final class ScriptedDaemon: ClientService {
         )
     }
 
+    func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport {
+        note("outside")
+        return states[0]
+    }
+
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure) {
         note("close \(id.rawValue)")
     }

@@ -426,6 +426,13 @@ void clinux_isolated_abandon(clinux_isolated *process)
     clinux_isolated_wait(process);
 }
 
+int clinux_become(char *const *argv)
+{
+    restore_signals();
+    execvp(argv[0], argv);
+    return errno;
+}
+
 void clinux_die_by_signal(int signal)
 {
     // The child's core, if any, has been written: ours would say nothing.
@@ -467,6 +474,12 @@ clinux_step_failure clinux_thread_set_up(const clinux_isolated_setup *setup)
 bool clinux_thread_has_interface(const char *name)
 {
     return if_nametoindex(name) != 0;
+}
+
+int clinux_mount_socket_classes(const char *path)
+{
+    return mount("umbel", path, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, "net_cls") < 0 ? -errno
+                                                                                          : 0;
 }
 
 int clinux_loopback_listen(bool is_v6, uint16_t port, int kind)

@@ -12,6 +12,8 @@ public struct ClientConfiguration: Hashable, Sendable {
     public var path: Path
     /// The tunnel interface.
     public var tunnel: Tunnel
+    /// What goes beside the tunnel while the machine is up.
+    public var split: Split
     /// How relays are paid.
     public var payment: Payment
     /// Where the daemon answers the command line.
@@ -52,6 +54,14 @@ public struct ClientConfiguration: Hashable, Sendable {
         public var name: String
     }
 
+    /// What goes beside the tunnel while the machine is up.
+    public struct Split: Hashable, Sendable {
+        /// Networks.
+        public var networks: [IPNetwork]
+        /// Names, whose addresses are asked for in the tunnel.
+        public var names: [String]
+    }
+
     /// Where the daemon answers unless its file says otherwise.
     public static let defaultSocket = "/run/umbel/control.sock"
 
@@ -83,6 +93,15 @@ public struct ClientConfiguration: Hashable, Sendable {
         self.tunnel = Tunnel(
             mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
             name: tunnel.value("name", .interface, default: "umbel0")
+        )
+        let outside = document.section("split").value(
+            "outside",
+            .list(.outside, limit: 256),
+            default: []
+        )
+        split = Split(
+            networks: outside.compactMap { IPNetwork($0) },
+            names: outside.filter { IPNetwork($0) == nil }
         )
         payment = Payment(account: document.section("payment").optionalPath("account"))
         control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)

@@ -35,6 +35,28 @@ extension ValueKind where Value == String {
     }
 }
 
+extension ValueKind where Value == String {
+    /// A network, an address or the name of a host.
+    static let outside = Self(
+        expectation: "a network such as \"192.0.2.0/24\" or a name such as \"www.example.org\""
+    ) { value in
+        value.string.flatMap { text in
+            if IPNetwork(text) != nil { return text }
+            let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+            let isName = labels.allSatisfy { label in
+                (1...63).contains(label.utf8.count)
+                    && label.utf8.allSatisfy { byte in
+                        (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte | 0x20)
+                            || byte == 0x2d || byte == 0x5f
+                    }
+            }
+            // All digits would be an address somebody mistyped.
+            let isNumber = labels.last?.utf8.allSatisfy { (0x30...0x39).contains($0) } ?? true
+            return isName && !isNumber && text.utf8.count <= 253 ? text : nil
+        }
+    }
+}
+
 extension ValueKind where Value == Bool {
     /// `true` or `false`.
     static let flag = Self(expectation: "true or false") { $0.bool }

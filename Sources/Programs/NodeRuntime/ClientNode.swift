@@ -61,6 +61,7 @@ public actor ClientNode: ClientService {
     let logger: Logger
     let wallet: WalletFiles
     let network: MachineNetwork
+    private let split: SplitTunnel
     let directory: ClientDirectory
 
     var tunnels: [ControlAPI.TunnelID: Tunnel] = [:]
@@ -160,6 +161,7 @@ public actor ClientNode: ClientService {
         let root = try TrustRoot(trusted)
         networkID = root.network
         network = MachineNetwork(configuration)
+        split = SplitTunnel(configuration, logger: logger)
         let controlWakeup = try Wakeup()
         let packetWakeup = try Wakeup()
         let control = Mailbox<ClientControlMessage>(capacity: 4_096, wakeup: controlWakeup)
@@ -437,6 +439,7 @@ public actor ClientNode: ClientService {
             changed()
             throw Failure(host: error)
         }
+        await beginSplit()
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
         tunnels[id] = Tunnel(core.id, core.opened, owner: nil, wanted: wanted)
         machine = id
@@ -475,6 +478,7 @@ public actor ClientNode: ClientService {
         }
         machine = nil
         do throws(HostNetworkError) {
+            try await split.end()
             try await network.release()
         } catch {
             throw Failure(host: error)
@@ -482,6 +486,25 @@ public actor ClientNode: ClientService {
         isLocked = network.isLockdownOn
         loginUntil = nil
         isDisconnecting = false
+        return await status()
+    }
+
+    /// Puts the rules of split tunnels in place; without them all stays in the tunnel.
+    private func beginSplit() async {
+        do throws(HostNetworkError) {
+            try await split.begin()
+        } catch {
+            logger.error("nothing goes beside the tunnel: \(error)")
+        }
+    }
+
+    /// Lets the process that asks go beside the machine's tunnel.
+    public func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport {
+        do throws(HostNetworkError) {
+            try await split.admit(peer.pid)
+        } catch {
+            throw Failure(host: error)
+        }
         return await status()
     }
 

@@ -41,7 +41,7 @@ actor ProxyNetworks {
                 if await tunnel.isThere() { return tunnel }
                 // The daemon was restarted. Whoever sees it first opens the tunnel again.
                 if entries[credentials]?.opening == entry.opening {
-                    return try await begin(credentials) { try await tunnel.open() }
+                    return try await begin(credentials) { try await tunnel.openOrClose() }
                 }
             } catch {
                 if entries[credentials]?.opening == entry.opening { throw error }
@@ -52,13 +52,8 @@ actor ProxyNetworks {
         try await makeRoom()
         let (client, exit, resolution) = (client, exit, resolution)
         return try await begin(credentials) {
-            let tunnel = try await ProxyTunnel(client: client, exit: exit, resolution: resolution)
-            do {
-                return try await tunnel.open()
-            } catch {
-                await tunnel.close()
-                throw error
-            }
+            try await ProxyTunnel(client: client, exit: exit, resolution: resolution)
+                .openOrClose()
         }
     }
 
@@ -128,10 +123,19 @@ actor ProxyTunnel: ProxyNetwork {
         }
     }
 
-    /// Asks the daemon for a tunnel, and sets its interface up.
+    /// Asks the daemon for a tunnel, and sets its interface up; ends the thread where that fails.
     ///
     /// - Throws: ``Failure``.
-    func open() async throws -> ProxyTunnel {
+    func openOrClose() async throws -> ProxyTunnel {
+        do {
+            return try await open()
+        } catch {
+            await close()
+            throw error
+        }
+    }
+
+    private func open() async throws -> ProxyTunnel {
         let grant = try await client.openTunnel(
             TunnelRequest(pid: getpid(), thread: network.thread, exit: exit)
         )
@@ -165,37 +169,8 @@ actor ProxyTunnel: ProxyNetwork {
         let network = network
         let found = try? await resolution.runIfActive {
             try network.enter()
-            return Self.resolve(name)
+            return HostNames.resolve(name)
         }
         return found ?? []
-    }
-
-    /// Asks the system's resolver, which asks that of the tunnel; blocks the calling thread.
-    private static func resolve(_ name: String) -> [IPAddress] {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
-        defer { freeaddrinfo(list) }
-        var addresses: [IPAddress] = []
-        var next = list
-        while let entry = next?.pointee {
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            let status = getnameinfo(
-                entry.ai_addr,
-                entry.ai_addrlen,
-                &text,
-                socklen_t(text.count),
-                nil,
-                0,
-                NI_NUMERICHOST
-            )
-            let bytes = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-            if status == 0, let address = IPAddress(String(decoding: bytes, as: UTF8.self)) {
-                addresses.append(address)
-            }
-            next = entry.ai_next
-        }
-        return addresses
     }
 }

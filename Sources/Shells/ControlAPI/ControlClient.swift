@@ -179,6 +179,11 @@ public struct ControlClient: Sendable {
         try await order(.POST, "/v1/tunnels", request)
     }
 
+    /// Lets this process, and the children it will have, go beside the machine's tunnel.
+    public func goOutside() async throws(Failure) -> StatusReport {
+        try await order(.POST, "/v1/outside")
+    }
+
     /// Closes a tunnel.
     public func closeTunnel(_ id: TunnelID) async throws(Failure) {
         _ = try await exchange(.DELETE, "/v1/tunnels/\(id.rawValue)", nil, within: Self.timeout)

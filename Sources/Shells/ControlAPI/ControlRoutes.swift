@@ -125,6 +125,9 @@ enum ControlRoutes {
             let grant = try await service.openTunnel(tunnel, for: peer(of: context))
             return try ReportCoding.response(grant, status: .created)
         }
+        router.post("v1/outside") { _, context in
+            try ReportCoding.response(await service.goOutside(for: peer(of: context)))
+        }
         router.delete("v1/tunnels/{id}") { _, context in
             let id = try context.parameters.require("id", as: UInt64.self)
             try await service.closeTunnel(TunnelID(rawValue: id), for: peer(of: context))

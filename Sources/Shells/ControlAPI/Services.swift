@@ -38,6 +38,9 @@ public protocol ClientService: Sendable {
     /// bound.
     func measureExits(_ request: ExitSurveyRequest) async throws(Failure) -> RelayListReport
 
+    /// Lets the process that asks, and the children it will have, go beside the machine's tunnel.
+    func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport
+
     /// Closes a tunnel; without effect where it is closed already.
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure)
 }

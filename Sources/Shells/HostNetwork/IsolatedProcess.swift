@@ -110,6 +110,19 @@ public struct IsolatedProcess: ~Copyable {
         return RunningProcess(process)
     }
 
+    /// Has this program become `command`, with the signals it would have in a shell, and nothing
+    /// isolated; returns only where that is impossible.
+    ///
+    /// - Precondition: `command` is not empty.
+    public static func become(_ command: [String]) -> IsolationError {
+        precondition(!command.isEmpty, "no command")
+        var arguments = unsafe command.map { unsafe strdup($0) } + [nil]
+        defer {
+            unsafe arguments.forEach { unsafe free($0) }
+        }
+        return IsolationError(step: .exec, code: unsafe clinux_become(&arguments))
+    }
+
     /// Ends a process that shall not become its command after all.
     public consuming func abandon() {
         unsafe clinux_isolated_abandon(&process)

@@ -71,6 +71,10 @@ int clinux_isolated_wait(clinux_isolated *process);
 /// Kills a process that has not become its command, and waits for its end.
 void clinux_isolated_abandon(clinux_isolated *process);
 
+/// Has this process become `argv` (ended by NULL), with every signal as at first; an errno where that
+/// is impossible.
+int clinux_become(char *_Nullable const *_Nonnull argv);
+
 /// Ends this process by `signal`, as its child ended; returns only where that is impossible.
 void clinux_die_by_signal(int signal);
 
@@ -85,6 +89,10 @@ clinux_step_failure clinux_thread_set_up(const clinux_isolated_setup *setup);
 
 /// Whether the calling thread's namespace has the interface `name`.
 bool clinux_thread_has_interface(const char *name);
+
+/// Mounts the hierarchy of control groups that tags sockets at the folder `path`; a negated errno where
+/// that is impossible.
+int clinux_mount_socket_classes(const char *path);
 
 enum { CLINUX_LISTEN_TCP, CLINUX_LISTEN_UDP };
 

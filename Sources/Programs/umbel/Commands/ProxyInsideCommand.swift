@@ -37,17 +37,27 @@ struct ProxyInsideCommand: AsyncParsableCommand {
             Output.print("proxy ready: SOCKS 5 and HTTP at \(addresses.joined(separator: " and "))")
         }
         watchLifeline()
-        let serving = Task { try await server.serve(listeners: listeners.numbers) }
-        _ = await StopSignals.wait {
+        let (failures, failed) = AsyncStream.makeStream(of: String.self)
+        let serving = Task {
             do {
-                try await serving.value
-                return nil
+                try await server.serve(listeners: listeners.numbers)
             } catch {
-                return "\(error)"
+                failed.yield("\(error)")
             }
+        }
+        let problem = await StopSignals.wait {
+            for await failure in failures { return failure }
+            return nil
         }
         serving.cancel()
         await networks.close()
+        guard let problem else { return }
+        throw Failure(
+            "the proxy has stopped",
+            why: problem,
+            hint: "start it again",
+            exit: .internalFault
+        )
     }
 
     /// Ends this program when the one that started it is gone.

@@ -9,16 +9,21 @@ struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Run a command whose only way to the network is a circuit.",
-        usage: "umbel run [--exit <country>] [--socket <path>] -- <command> ...",
+        usage: "umbel run [--exit <country> | --outside] [--socket <path>] -- <command> ...",
         discussion: """
             The command gets a network namespace with one interface, the tunnel's, and resolvers \
             inside the tunnel. It has no capabilities in there; run by root, those over files, \
             users and sockets. Its exit status, or the signal that ended it, is passed on; 126 and \
             127 say that it could not be run or found.
+
+            With --outside it is the other way round: the command, and what it starts, goes beside \
+            the tunnel of a machine that is up. Names are still asked for in the tunnel.
             """
     )
 
     @OptionGroup var exit: ExitOptions
+    @Flag(help: "Let the command out beside the tunnel of this machine.")
+    var outside = false
     @OptionGroup var socket: SocketOptions
     @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
     var command: [String]
@@ -27,6 +32,16 @@ struct RunCommand: AsyncParsableCommand {
         let command = command.first == "--" ? Array(command.dropFirst()) : command
         guard !command.isEmpty else { throw ValidationError("Missing the command to run.") }
 
+        if outside {
+            guard exit.exit == nil else {
+                throw ValidationError("What goes beside the tunnel has no exit: leave out --exit.")
+            }
+            _ = try await socket.client.goOutside()
+            // The command takes the place of this program: its status and signals are its own.
+            let error = IsolatedProcess.become(command)
+            Output.note(Output.lines("cannot run the command", "\(error)", "check name and PATH"))
+            Glibc.exit(error.code == ENOENT ? 127 : 126)
+        }
         // First of all, while this program has no sockets the command could inherit.
         let process: IsolatedProcess
         do throws(IsolationError) {
@@ -34,9 +49,10 @@ struct RunCommand: AsyncParsableCommand {
         } catch {
             throw Self.failure(error)
         }
-        let client = socket.client
+        let client: ControlClient
         let grant: TunnelGrant
         do {
+            client = try await socket.clientOfStartedDaemon()
             grant = try await client.openTunnel(
                 TunnelRequest(pid: process.pid, exit: exit.countries)
             )
@@ -45,6 +61,8 @@ struct RunCommand: AsyncParsableCommand {
             throw error
         }
 
+        let watch = Task { await Self.watch(client) }
+        defer { watch.cancel() }
         let ending: IsolatedProcess.Ending
         do throws(Failure) {
             ending = try Self.finish(process, grant)
@@ -52,6 +70,7 @@ struct RunCommand: AsyncParsableCommand {
             try? await client.closeTunnel(grant.id)
             throw error
         }
+        watch.cancel()
         do {
             try await client.closeTunnel(grant.id)
         } catch {
@@ -61,6 +80,23 @@ struct RunCommand: AsyncParsableCommand {
         case .exited(let status): Glibc.exit(status)
         case .killed(let signal): RunningProcess.die(bySignal: signal)
         }
+    }
+
+    /// Says when the daemon ends, and with it the command's network.
+    private static func watch(_ client: ControlClient) async {
+        var hasSeen = false
+        try? await client.watchStatus { _ in
+            hasSeen = true
+            return true
+        }
+        guard hasSeen, !Task.isCancelled else { return }
+        Output.note(
+            Output.lines(
+                "the command has no network any more",
+                "the daemon has ended, and with it the command's tunnel",
+                "end the command, and run it again"
+            )
+        )
     }
 
     private static func finish(
