@@ -11,7 +11,7 @@ extension ControlClient {
             .POST,
             "/v1/trace",
             request,
-            within: sending + patience * 3 + Self.timeout
+            within: sending + patience * 3 + Self.timeout * 4
         )
     }
 

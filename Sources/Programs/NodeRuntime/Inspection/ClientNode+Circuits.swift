@@ -11,6 +11,9 @@ import Wire
 extension ClientNode: CircuitService {
     /// How long a new circuit may take to carry packets.
     private static let renewalLimit: Duration = .seconds(10)
+    /// How long hops may take to say what they carried, where that is not a look in passing: time
+    /// for what is lost to be sent again.
+    private static let statementLimit: Duration = .seconds(3)
 
     // MARK: Echoes
 
@@ -48,10 +51,21 @@ extension ClientNode: CircuitService {
     public func trace(_ request: TraceRequest) async throws(Failure) -> TraceReport {
         let circuit = try await circuit(request.circuit)
         let before = await traffic(of: [circuit.id])?.traffic.first ?? nil
-        let patience = Duration.nanoseconds(Int64(max(0, request.patience) * 1_000_000))
-        async let said = statements(of: circuit.id, within: patience)
-        let outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
-        let earlier = await said
+        var patience = Duration.nanoseconds(Int64(max(0, request.patience) * 1_000_000))
+        let (earlier, heard, outcomes): ([HopReport?], CircuitTraffic?, [EchoSeries.Outcome?])
+        if request.count == 1 {
+            // A look in passing: losses are small beside what else the circuit carries.
+            async let said = statements(of: circuit.id, within: patience)
+            outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
+            earlier = await said
+            heard = await traffic(of: [circuit.id])?.traffic.first ?? nil
+        } else {
+            // Statements that are lost come later than others: no echo is on the way meanwhile.
+            patience = max(patience, Self.statementLimit)
+            earlier = await statements(of: circuit.id, within: patience)
+            heard = await traffic(of: [circuit.id])?.traffic.first ?? nil
+            outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
+        }
         let sent = await traffic(of: [circuit.id])?.traffic.first ?? nil
         // A hop that answers no echo has nothing to say either, and is not waited for.
         let isSilent = outcomes.contains { $0?.roundTrips.isEmpty ?? true }
@@ -74,7 +88,7 @@ extension ClientNode: CircuitService {
             client: TraceReport.Counts(
                 sentBefore: before?.sentCells ?? 0,
                 sentAfter: sent?.sentCells ?? 0,
-                receivedBefore: before?.receivedCells ?? 0,
+                receivedBefore: heard?.receivedCells ?? 0,
                 receivedAfter: received?.receivedCells ?? 0
             )
         )

@@ -27,7 +27,7 @@ struct InspectorCommand: AsyncParsableCommand {
             return String(repeating: "0", count: 16 - digits.count) + digits
         }.joined()
         var logger = DaemonLog.make("inspector", isVerbose: false)
-        logger.logLevel = .warning
+        logger.logLevel = .critical
         let inspector = Inspector(node: client, token: token, logger: logger)
         let port = Int(port)
         let serving = Task {

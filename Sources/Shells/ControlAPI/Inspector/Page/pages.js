@@ -160,6 +160,10 @@ function network(state) {
   ];
 }
 
+/** How many vouchers of each size, the largest first. */
+const sizes = (all) => ["L", "S", "T"].map((size) => [all.filter((one) => one === size).length, size])
+  .filter(([count]) => count > 0).map(([count, size]) => `${count} ${size}`).join(", ");
+
 function wallet(state) {
   const tickets = state.tickets;
   if (!tickets) return [el("h1", "Wallet"), el("p.lead", "What relays are paid with."), el("p.card", "This network is not paid for, or its mints are not known yet.")];
@@ -191,7 +195,7 @@ function wallet(state) {
         state.audit?.epochs?.length ? table("What mints signed, and what came back to them (ticks)", [num("Epoch"), num("Mint"), "Signs", num("Issued"), num("Deposited"), num("Reclaimed"), "Holds"],
           state.audit.epochs.flatMap((epoch) => epoch.mints.map((mint) => [epoch.epoch, mint.index, mint.designated ? "yes" : "no", number(mint.issued), number(mint.deposited), number(mint.reclaimed), !mint.designated || mint.deposited + mint.reclaimed <= mint.issued ? "yes" : "NO"]))) : null),
       el("section.card", el("h2", "Vouchers by relay"),
-        table("Vouchers at hand", ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), entry.sizes.join(" "), number(entry.left)])))),
+        table("Vouchers at hand", ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), sizes(entry.sizes), number(entry.left)])))),
   ];
 }
 
