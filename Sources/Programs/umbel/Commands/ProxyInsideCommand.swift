@@ -24,7 +24,6 @@ struct ProxyInsideCommand: AsyncParsableCommand {
     @Option var families: Int
 
     func run() async throws {
-        Self.raiseDescriptorLimit()
         let networks = ProxyNetworks(client: socket.client, exit: exit.countries)
         // Before anybody is told that it is ready.
         _ = try await networks.open(for: nil)
@@ -59,14 +58,6 @@ struct ProxyInsideCommand: AsyncParsableCommand {
             hint: "start it again",
             exit: .internalFault
         )
-    }
-
-    /// Makes room for two sockets of each connection, as far as this user may.
-    private static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = min(limit.rlim_max, 4_096)
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// Ends this program when the one that started it is gone.
