@@ -385,7 +385,14 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
-        tests(of: "ProxyServer", ["Base", "TestSupport"]),
+tests(
+            of: "ProxyServer",
+            [
+                "Base", "HostNetwork", "TestSupport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
         tests(
             of: "ControlAPI",
             [

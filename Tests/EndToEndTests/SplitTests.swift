@@ -50,7 +50,7 @@ extension EndToEnd {
             #expect(try await source(outside, "www.umbel.test") == Self.own)
             let dig = ["dig", "+time=2", "+tries=1", "+short", "www.umbel.test", "@\(server)"]
             let leaked = try await lab.outcome("client", outside + dig)
-            #expect(!leaked.output.contains("203.0.113.10"))
+            #expect(leaked.status != 0, "\(leaked.output)")
             // Beside it, and nobody else's business.
             #expect(try await source([], server) == Self.exit)
             let failed = try await lab.outcome("client", outside + ["sh", "-c", "exit 7"])

@@ -67,7 +67,7 @@ public final class ProxyServer: Sendable {
     private func serve(_ listener: CInt) async throws {
         let server = try await ServerBootstrap(group: loops)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .bind(listener) { channel in
                 channel.eventLoop.makeCompletedFuture { try ByteChannel(wrapping: channel) }
             }
@@ -77,7 +77,7 @@ public final class ProxyServer: Sendable {
                     let count = connectionCount.add(1, ordering: .relaxed).newValue
                     guard count <= Self.connectionLimit else {
                         connectionCount.subtract(1, ordering: .relaxed)
-                        connection.channel.close(mode: .all, promise: nil)
+                        group.addTask { try? await connection.stream.executeThenClose { _, _ in } }
                         continue
                     }
                     group.addTask {
@@ -182,15 +182,7 @@ public final class ProxyServer: Sendable {
                     ipAddress: "\(address)",
                     port: Int(request.port)
                 )
-                let channel = try await ClientBootstrap(group: network.eventLoop)
-                    .connectTimeout(connectLimit)
-                    .channelOption(.allowRemoteHalfClosure, value: true)
-                    .channelOption(.socketOption(.tcp_nodelay), value: 1)
-                    .connect(to: target) { channel in
-                        channel.eventLoop.makeCompletedFuture {
-                            try ByteChannel(wrapping: channel)
-                        }
-                    }
+                let channel = try await connect(to: target, on: network.eventLoop)
                 return .success(channel)
             } catch let error as IOError {
                 outcome = error.errnoCode == ECONNREFUSED ? .refused : .unreachable
@@ -199,6 +191,28 @@ public final class ProxyServer: Sendable {
             }
         }
         return .failure(Refusal(outcome: outcome))
+    }
+
+    /// Connects by a socket that the loop's own thread makes, and so in that thread's network.
+    private static func connect(
+        to target: NIOCore.SocketAddress,
+        on loop: any EventLoop
+    ) async throws -> ByteChannel {
+        try await loop.flatSubmit {
+            let made = MadeOnLoop<ByteChannel>()
+            return ClientBootstrap(group: loop)
+                .connectTimeout(connectLimit)
+                .channelOption(.allowRemoteHalfClosure, value: true)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let stream = try ByteChannel(wrapping: channel)
+                        made.value.withLock { $0 = stream }
+                    }
+                }
+                .connect(to: target)
+                .flatMapThrowing { _ in try made.take() }
+        }.get()
     }
 
     /// Carries bytes both ways until both ends have said all.
@@ -235,6 +249,20 @@ public final class ProxyServer: Sendable {
             }
             await backward.value
         }
+    }
+}
+
+/// What the initializer of a channel makes, for who has the channel opened.
+///
+/// Bootstraps with `async` methods make a socket on the thread that calls them, whose network is not
+/// the loop's; those with futures do so too, and are called on the loop.
+final class MadeOnLoop<Value: Sendable>: Sendable {
+    let value = Mutex<Value?>(nil)
+
+    /// What was made.
+    func take() throws -> Value {
+        guard let made = value.withLock({ $0 }) else { throw ChannelError.alreadyClosed }
+        return made
     }
 }
 

@@ -61,12 +61,10 @@ struct UDPAssociation: Sendable {
         var outside: [DatagramStream] = []
         do {
             let copy = fcntl(socket, F_DUPFD_CLOEXEC, 0)
-            inside = try await DatagramBootstrap(group: loops)
-                .withBoundSocket(copy) { Self.wrapped($0) }
+            inside = try await Self.open(on: loops.next()) { $0.withBoundSocket(copy) }
             for any in ["0.0.0.0", "::"] {
                 let address = try NIOCore.SocketAddress(ipAddress: any, port: 0)
-                let stream = try? await DatagramBootstrap(group: network.eventLoop)
-                    .bind(to: address) { Self.wrapped($0) }
+                let stream = try? await Self.open(on: network.eventLoop) { $0.bind(to: address) }
                 if let stream { outside.append(stream) }
             }
         } catch {
@@ -156,10 +154,21 @@ struct UDPAssociation: Sendable {
         }
     }
 
-    private static func wrapped(_ channel: any Channel) -> EventLoopFuture<DatagramStream> {
-        channel.eventLoop.makeCompletedFuture {
-            try DatagramStream(wrappingChannelSynchronously: channel)
-        }
+    /// Opens a UDP socket on the loop's own thread, and so in that thread's network.
+    private static func open(
+        on loop: any EventLoop,
+        _ body: @escaping @Sendable (DatagramBootstrap) -> EventLoopFuture<any Channel>
+    ) async throws -> DatagramStream {
+        try await loop.flatSubmit {
+            let made = MadeOnLoop<DatagramStream>()
+            let bootstrap = DatagramBootstrap(group: loop).channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let stream = try DatagramStream(wrappingChannelSynchronously: channel)
+                    made.value.withLock { $0 = stream }
+                }
+            }
+            return body(bootstrap).flatMapThrowing { _ in try made.take() }
+        }.get()
     }
 
     private static func address(_ address: NIOCore.SocketAddress) -> Base.SocketAddress? {
