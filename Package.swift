@@ -385,7 +385,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
-tests(
+        tests(
             of: "ProxyServer",
             [
                 "Base", "HostNetwork", "TestSupport",
