@@ -135,7 +135,7 @@ extension EndToEnd {
                 #expect(send(control.descriptor, bytes, bytes.count, 0) == bytes.count)
                 var answer = [UInt8](repeating: 0, count: count)
                 try #require(
-                    recv(control.descriptor, &answer, count, Int32(MSG_WAITALL.rawValue)) == count
+                    recv(control.descriptor, &answer, count, Int32(MSG_WAITALL)) == count
                 )
                 return answer
             }

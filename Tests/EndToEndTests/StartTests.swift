@@ -2,6 +2,7 @@ import Base
 import ControlAPI
 import Foundation
 import HostNetwork
+import NamespaceSupport
 import Testing
 
 @testable import umbel_lab
@@ -228,6 +229,41 @@ extension EndToEnd {
             }
         }
 
+        @Test("root's up starts a daemon where none runs, which goes on when up has ended (row 72)")
+        func upStartsDaemon() async throws {
+            let client = try await configuration(like: "client")
+            let socket = "\(client.folder)/control.sock"
+            // A machine with that file in its usual place, and a log of its own.
+            let machine = """
+                set -e
+                mount -t tmpfs none /var/log
+                mkdir \(client.folder)/layers
+                mount -t tmpfs none \(client.folder)/layers
+                cd \(client.folder)/layers
+                mkdir upper work
+                mount -t overlay overlay -o lowerdir=/etc,upperdir=upper,workdir=work /etc
+                mkdir -p /etc/umbel
+                cp \(client.file) /etc/umbel/client.toml
+                exec "$@"
+                """
+            let up = try await lab.outcome(
+                "stranger",
+                ["unshare", "-m", "sh", "-c", machine, "-", Lab.umbel, "up", "--wait"]
+                    + ["--socket", socket],
+                seconds: 60
+            )
+            #expect(up.status == 0, "\(up.message)")
+            #expect(up.message.contains("no daemon runs: starting one"))
+            #expect(up.output.hasPrefix("connected through "))
+            let daemon = try await ControlClient(path: socket, start: "").node()
+            let again = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
+            #expect(again.status == 0 && !again.message.contains("starting"))
+            let down = try await lab.outcome("stranger", [Lab.umbel, "down", "--socket", socket])
+            #expect(down.status == 0, "\(down.message)")
+            kill(daemon.pid, SIGTERM)
+            try await eventually("it ends") { !FileManager.default.fileExists(atPath: socket) }
+        }
+
         @Test("on a full disk a client says so, and locks nothing it could not unlock")
         func fullDisk() async throws {
             let client = try await configuration(like: "client")
@@ -401,6 +437,57 @@ extension EndToEnd {
                 let interfaces = try await lab.run(exit, "ip -brief link")
                 #expect(!interfaces.contains("umbel-exit"))
             }
+        }
+
+        @Test("rows 34 and 75: the service manager is told, and a bad file changes nothing")
+        func serviceManager() async throws {
+            let manager = try ServiceManagerSocket()
+            let client = try await configuration(like: "client")
+            let daemon = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                ["env", "NOTIFY_SOCKET=\(manager.path)", "WATCHDOG_USEC=400000"]
+                    + [Lab.umbel, "daemon", "--config", client.file]
+            )
+            /// The messages until one begins with `word`, that one too.
+            func messages(until word: String) throws -> [String] {
+                var heard: [String] = []
+                while heard.last?.hasPrefix(word) != true {
+                    heard.append(try #require(manager.next(milliseconds: 30_000), "no \(word)"))
+                }
+                return heard
+            }
+            _ = try messages(until: "READY=1")
+            _ = try messages(until: "WATCHDOG=1")
+            daemon.send(SIGHUP)
+            _ = try messages(until: "RELOADING=1\nMONOTONIC_USEC=")
+            _ = try messages(until: "READY=1")
+            try await eventually("it says so") {
+                daemon.output.contains("configuration read again")
+            }
+            let good = try String(contentsOfFile: client.file, encoding: .utf8)
+            try Data((good + "\n[tunel]\nmtu = 1\n").utf8)
+                .write(to: URL(fileURLWithPath: client.file))
+            daemon.send(SIGHUP)
+            _ = try messages(until: "READY=1")
+            try await eventually("it names the mistake: \(daemon.output)") {
+                daemon.output.contains("did you mean `tunnel`?")
+                    && daemon.output.contains("stays in force")
+            }
+            _ = try messages(until: "WATCHDOG=1")
+            let socket = "\(client.folder)/control.sock"
+            let up = try await lab.outcome(
+                "stranger",
+                [Lab.umbel, "up", "--wait", "--socket", socket],
+                seconds: 60
+            )
+            #expect(up.status == 0, "\(up.message)")
+            _ = try messages(until: "STATUS=connected through ")
+            let down = try await lab.outcome("stranger", [Lab.umbel, "down", "--socket", socket])
+            #expect(down.status == 0)
+            daemon.send(SIGTERM)
+            _ = try messages(until: "STOPPING=1")
+            #expect(try await daemon.status() == 0)
         }
 
         @Test("row 72: without a daemon a command says how to start one")

@@ -1,54 +1,15 @@
 import ControlAPI
 import Foundation
+import NamespaceSupport
 import Testing
 
 @testable import NodeRuntime
-
-/// A service manager's socket, and what was sent to it.
-private final class ManagerSocket {
-    let path: String
-    private let descriptor: Int32
-
-    init(isAbstract: Bool = false) throws {
-        let name = "/tmp/umbel-\(UUID().uuidString.prefix(8)).notify"
-        path = isAbstract ? "@" + name : name
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        withUnsafeMutableBytes(of: &address.sun_path) { target in
-            target.copyBytes(from: bytes)
-            if isAbstract { target[0] = 0 }
-        }
-        let length = socklen_t(2 + bytes.count)
-        let status = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length)
-            }
-        }
-        try #require(status == 0)
-    }
-
-    deinit {
-        close(descriptor)
-        if path.hasPrefix("/") { unlink(path) }
-    }
-
-    /// The next message; `nil` where none comes within the time.
-    func next(milliseconds: Int32 = 10_000) -> String? {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, milliseconds) > 0 else { return nil }
-        var bytes = [UInt8](repeating: 0, count: 4_096)
-        let count = recv(descriptor, &bytes, bytes.count, 0)
-        return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
-    }
-}
 
 @Suite("The service manager is told", .timeLimit(.minutes(1)))
 struct ServiceManagerTests {
     @Test("what sd_notify(3) says, at a file or a name of the kernel's", arguments: [false, true])
     func messages(isAbstract: Bool) throws {
-        let socket = try ManagerSocket(isAbstract: isAbstract)
+        let socket = try ServiceManagerSocket(isAbstract: isAbstract)
         let manager = try #require(
             ServiceManager(environment: ["NOTIFY_SOCKET": socket.path], pid: 1)
         )
@@ -86,7 +47,7 @@ struct ServiceManagerTests {
 
     @Test("that all is well as long as that is so, and no longer")
     func watchdog() async throws {
-        let socket = try ManagerSocket()
+        let socket = try ServiceManagerSocket()
         let manager = try #require(
             ServiceManager(
                 environment: ["NOTIFY_SOCKET": socket.path, "WATCHDOG_USEC": "20000"],

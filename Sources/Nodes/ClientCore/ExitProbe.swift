@@ -8,15 +8,16 @@ import Wire
 
 /// Finds out whether an exit does what it is for, before flows are given to it.
 ///
-/// A name is asked of its resolver in packets as large as any the tunnel takes, over each family it
-/// gave addresses of: names, IPv4, IPv6 and the size of packets in one round trip. Asked again until
-/// the answer comes or the time is over.
+/// A name is asked of its resolver in packets as large as any the tunnel takes, over each family the
+/// exit gave addresses of. One answer is enough, for an exit may have a resolver of one family only:
+/// it carries large packets out and answers back, and it resolves names. Asked again until an answer
+/// comes or the time is over.
 struct ExitProbe {
     /// What came of it.
     enum Verdict: Equatable {
         case waiting, passed
-        /// Nothing came back over these families, or a resolver that fails.
-        case failed(v4: Bool, v6: Bool)
+        /// Nothing came back, or a resolver that fails.
+        case failed
     }
 
     private static let interval: TimeSpan = .milliseconds(600)
@@ -27,23 +28,22 @@ struct ExitProbe {
 
     private let source: UInt16
     private let number: UInt16
-    private var waitsV4: Bool
-    private var waitsV6: Bool
+    private let families: UInt8
+    private var isAnswered = false
     private var tries = 0
     private(set) var nextDeadline: Instant
 
     /// Begins to ask over the families named: bit 0 is IPv4, bit 1 IPv6.
     init(families: UInt8, random: UInt64, now: Instant) {
-        waitsV4 = families & 1 != 0
-        waitsV6 = families & 2 != 0
+        self.families = families
         source = 0xc000 | UInt16(truncatingIfNeeded: random & 0x3fff)
         number = UInt16(truncatingIfNeeded: random >> 16)
         nextDeadline = now
     }
 
     var verdict: Verdict {
-        if !waitsV4, !waitsV6 { return .passed }
-        return tries > Self.tryLimit ? .failed(v4: waitsV4, v6: waitsV6) : .waiting
+        if isAnswered { return .passed }
+        return tries > Self.tryLimit ? .failed : .waiting
     }
 
     /// The packets to send at `now`; none before ``nextDeadline`` and once there is a verdict.
@@ -52,10 +52,7 @@ struct ExitProbe {
         tries += 1
         nextDeadline = now + Self.interval
         guard verdict == .waiting else { return [] }
-        var packets: [[UInt8]] = []
-        if waitsV4 { packets.append(packet(isV6: false)) }
-        if waitsV6 { packets.append(packet(isV6: true)) }
-        return packets
+        return [false, true].filter { families & ($0 ? 2 : 1) != 0 }.map { packet(isV6: $0) }
     }
 
     /// Takes the beginning of a packet that came back.
@@ -74,7 +71,7 @@ struct ExitProbe {
         let flags = bytes.loadBigEndian(at: answer + 2, as: UInt16.self)
         // An answer, and not that the resolver itself fails.
         guard flags & 0x8000 != 0, flags & 0x000f != Self.serverFailure else { return }
-        if header.isV6 { waitsV6 = false } else { waitsV4 = false }
+        isAnswered = true
     }
 
     private static let headerByteCount = 12
@@ -159,14 +156,10 @@ extension ClientControl {
         for packet in circuits[id]?.probe?.packets(now: now) ?? [] {
             commands.append(.sendProbe(id, packet))
         }
-        guard case .failed(let v4, let v6) = circuits[id]?.probe?.verdict,
-            let circuit = circuits[id]
-        else { return }
+        guard circuits[id]?.probe?.verdict == .failed, let circuit = circuits[id] else { return }
         let failures = tunnels[circuit.tunnel]?.probeFailures ?? 0
         tunnels[circuit.tunnel]?.probeFailures = failures + 1
-        let families = [v4 ? "IPv4" : nil, v6 ? "IPv6" : nil].compactMap(\.self)
-        let reason = "the exit carries nothing over \(families.joined(separator: " and "))"
-        fail(id, culprit: .exit, reason: reason, now: now)
+        fail(id, culprit: .exit, reason: "the exit resolves no names", now: now)
     }
 
     /// Takes the beginning of a packet that came over a circuit whose exit is being probed.

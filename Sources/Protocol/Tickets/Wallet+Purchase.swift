@@ -43,6 +43,7 @@ extension Wallet {
     ) {
         var relays = Array(wanted.prefix(TicketLimits.orderCount))
         let batch = batchCount(denomination, for: relays, in: tickets)
+        if denomination == .large { busyRelays.subtract(relays) }
         if denomination == .trial {
             for relay in candidates where relays.count < batch && !relays.contains(relay) {
                 relays.append(relay)

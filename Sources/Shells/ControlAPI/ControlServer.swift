@@ -42,8 +42,8 @@ public struct ControlServer: Sendable {
     ///
     /// - Parameter onReady: called once, when the socket takes connections.
     /// - Throws: ``Failure`` where another node holds the socket or it cannot be made.
-    public func serve(
-        _ service: some ClientService,
+    public func serve<Client: ClientService>(
+        _ service: Client,
         wallet: (any WalletService)? = nil,
         protection: (any ProtectionService)? = nil,
         circuits: (any CircuitService)? = nil,

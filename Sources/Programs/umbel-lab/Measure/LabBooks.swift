@@ -21,6 +21,7 @@ struct LabBooks {
         var credited: UInt64 = 0
         var waiting: UInt64 = 0
         var relaysExpired: UInt64 = 0
+        var burnPerMille: UInt64 = 0
 
         /// Ticks clients count as spent that no relay has.
         ///
@@ -37,12 +38,11 @@ struct LabBooks {
 
         /// Hundredths of ticks that were granted or deposited and are nowhere.
         ///
-        /// Not on accounts, nor paid for vouchers, nor burnt. What is left of a claim beyond whole
-        /// vouchers is burnt too, and never was on an account.
+        /// Not on accounts, nor paid for vouchers, nor burnt at deposits. What claims are too small to
+        /// give back is burnt too, and never was on an account.
         var unaccountedMoney: Int64 {
-            let remainders = (mintsReclaimed - min(mintsReclaimed, reclaimed)) * 100
-            return Int64(clamping: granted + deposited * 100 + remainders)
-                - Int64(clamping: balances + withdrawn + burnt)
+            Int64(clamping: granted + deposited * (1_000 - burnPerMille) / 10)
+                - Int64(clamping: balances + withdrawn)
         }
     }
 
@@ -85,6 +85,12 @@ struct LabBooks {
         var credited: UInt64
         var waiting: UInt64
         var expired: UInt64
+        var burnPerMille: UInt64?
+
+        private enum CodingKeys: String, CodingKey {
+            case served, credited, waiting, expired
+            case burnPerMille = "burn_per_mille"
+        }
     }
 
     private var mints: [(name: String, report: Mint)] = []
@@ -182,6 +188,7 @@ struct LabBooks {
             sums.credited += relay.credited
             sums.waiting += relay.waiting
             sums.relaysExpired += relay.expired
+            sums.burnPerMille = max(sums.burnPerMille, min(1_000, relay.burnPerMille ?? 0))
         }
     }
 

@@ -63,11 +63,15 @@ struct DaemonCommand: AsyncParsableCommand {
                 await node.reload(try ClientConfiguration(file: file, environment: environment))
             }
         ) { server, node, isReady in
+            // By name: the compiler does not find its way to the optional protocols from here.
+            let wallet: any WalletService = node
+            let protection: any ProtectionService = node
+            let circuits: any CircuitService = node
             try await server.serve(
                 node,
-                wallet: node,
-                protection: node,
-                circuits: node,
+                wallet: wallet,
+                protection: protection,
+                circuits: circuits,
                 onReady: isReady
             )
         }
