@@ -61,6 +61,9 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
         for peer: PeerCredentials
     ) async throws(Failure) -> TunnelGrant { throw refusal }
     func closeTunnel(_ id: TunnelID, for peer: PeerCredentials) async throws(Failure) {}
+    func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport {
+        throw refusal
+    }
     func measureExits(_ request: ExitSurveyRequest) async throws(Failure) -> RelayListReport {
         throw refusal
     }

@@ -234,9 +234,17 @@ struct Lab: Sendable {
     }
 
     /// The names of the relays new flows of the machine take, the guard first.
+    ///
+    /// Waits for a circuit: between the death of one and the next there is none for a moment.
     func path() async throws -> [String] {
-        let active = try await circuits().first { $0.state == .active && $0.isolation == "machine" }
-        return try #require(active, "no circuit is in use").hops.map(\.nickname)
+        var names: [String] = []
+        try await eventually("a circuit is in use") {
+            let active = try await circuits()
+                .first { $0.state == .active && $0.isolation == "machine" }
+            names = active?.hops.map(\.nickname) ?? []
+            return active != nil
+        }
+        return names
     }
 
     /// What the relay on `host` says of itself.
