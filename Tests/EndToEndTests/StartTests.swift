@@ -19,36 +19,6 @@ extension EndToEnd {
             lab = try Lab.shared()
         }
 
-        /// A configuration like that of `host`, but with a folder and socket of its own.
-        private func configuration(
-            like host: String,
-            _ changes: [(String, String)] = [],
-            owner: String = "root:root"
-        ) async throws -> (folder: String, file: String) {
-            let folder = "\(lab.scratch)/\(UUID().uuidString)"
-            let files = FileManager.default
-            try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            let directory =
-                URL(fileURLWithPath: lab.folder(host))
-                .deletingLastPathComponent().deletingLastPathComponent().path + "/directory"
-            try files.copyItem(atPath: directory, toPath: "\(folder)/directory")
-            try files.copyItem(atPath: "\(lab.folder(host))/state", toPath: "\(folder)/state")
-            let name = host == "client" ? "client" : "relay"
-            var text = try String(
-                contentsOfFile: "\(lab.folder(host))/\(name).toml",
-                encoding: .utf8
-            )
-            text = text.replacing(directory, with: "\(folder)/directory")
-                .replacing(lab.folder(host), with: folder)
-            for (old, new) in changes {
-                try #require(text.contains(old))
-                text = text.replacing(old, with: new)
-            }
-            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(folder)/node.toml"))
-            try await CommandRunner().run(["chown", "-R", owner, folder])
-            return (folder, "\(folder)/node.toml")
-        }
-
         /// Expects three lines: what failed, why, and a hint.
         private func expectRefusal(
             _ outcome: CommandRunner.Outcome,
@@ -78,7 +48,7 @@ extension EndToEnd {
             let rules = try await lab.run("e1", "nft list ruleset")
             #expect(rules.contains("umbel_exit_e1"))
             for host in ["r1", "e1"] {
-                let second = try await configuration(like: host)
+                let second = try await lab.configuration(like: host)
                 expectRefusal(
                     try await relay(second.file, on: host),
                     status: 69,
@@ -94,7 +64,7 @@ extension EndToEnd {
         @Test("row 73: a second exit does not take the first one's pool away")
         func poolTaken() async throws {
             let routes = try await lab.run("e1", "ip route show table all")
-            let second = try await configuration(
+            let second = try await lab.configuration(
                 like: "e1",
                 [
                     (":4433", ":4434"), ("\"e1\"", "\"x1\""),
@@ -114,7 +84,7 @@ extension EndToEnd {
             )
             expectRefusal(daemon, status: 69, "cannot serve at \(lab.socket("client"))")
             #expect(try await lab.state() == .connected)
-            let other = try await configuration(like: "r1", [(":4433", ":4434")])
+            let other = try await lab.configuration(like: "r1", [(":4433", ":4434")])
             let text = try String(contentsOfFile: other.file, encoding: .utf8)
             try Data(
                 text.replacing("\(other.folder)/control", with: "\(lab.folder("r1"))/control").utf8
@@ -133,7 +103,7 @@ extension EndToEnd {
             let hidden = [
                 "unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev/net && exec \"$@\"", "-",
             ]
-            let exit = try await configuration(
+            let exit = try await lab.configuration(
                 like: "e1",
                 [(":4433", ":4434"), ("\"e1\"", "\"x1\"")]
             )
@@ -156,7 +126,7 @@ extension EndToEnd {
             let hidden = [
                 "unshare", "-m", "sh", "-c", "mount --bind /dev/null \(path) && exec \"$@\"", "-",
             ]
-            let exit = try await configuration(
+            let exit = try await lab.configuration(
                 like: "e1",
                 [(":4433", ":4434"), ("enabled = true", "enabled = true\ninterface = \"other\"")]
             )
@@ -180,7 +150,7 @@ extension EndToEnd {
             _ body: (_ socket: String) async throws -> Void
         ) async throws {
             let before = try await picture("stranger")
-            let client = try await configuration(like: "client")
+            let client = try await lab.configuration(like: "client")
             let daemon = try BackgroundProgram(
                 lab,
                 host: "stranger",
@@ -231,7 +201,7 @@ extension EndToEnd {
 
         @Test("root's up starts a daemon where none runs, which goes on when up has ended (row 72)")
         func upStartsDaemon() async throws {
-            let client = try await configuration(like: "client")
+            let client = try await lab.configuration(like: "client")
             let socket = "\(client.folder)/control.sock"
             // A machine with that file in its usual place, and a log of its own.
             let machine = """
@@ -266,7 +236,7 @@ extension EndToEnd {
 
         @Test("on a full disk a client says so, and locks nothing it could not unlock")
         func fullDisk() async throws {
-            let client = try await configuration(like: "client")
+            let client = try await lab.configuration(like: "client")
             let before = try await picture("stranger")
             let full = """
                 mount -t tmpfs -o size=16k none \(client.folder)/state
@@ -310,7 +280,7 @@ extension EndToEnd {
         func notRoot() async throws {
             let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
             let owner = "nobody:nogroup"
-            let client = try await configuration(like: "client", owner: owner)
+            let client = try await lab.configuration(like: "client", owner: owner)
             expectRefusal(
                 try await lab.outcome(
                     "stranger",
@@ -319,14 +289,14 @@ extension EndToEnd {
                 status: 77,
                 "CAP_NET_ADMIN"
             )
-            let exit = try await configuration(like: "e1", [(":4433", ":4434")], owner: owner)
+            let exit = try await lab.configuration(like: "e1", [(":4433", ":4434")], owner: owner)
             expectRefusal(
                 try await lab.outcome("e1", nobody + [Lab.umbel, "relay", "--config", exit.file]),
                 status: 77,
                 "/dev/net/tun"
             )
             // A relay that is no exit needs no rights at all.
-            let plain = try await configuration(like: "r1", [(":4433", ":4434")], owner: owner)
+            let plain = try await lab.configuration(like: "r1", [(":4433", ":4434")], owner: owner)
             let relay = try BackgroundProgram(
                 lab,
                 host: "r1",
@@ -442,7 +412,7 @@ extension EndToEnd {
         @Test("rows 34 and 75: the service manager is told, and a bad file changes nothing")
         func serviceManager() async throws {
             let manager = try ServiceManagerSocket()
-            let client = try await configuration(like: "client")
+            let client = try await lab.configuration(like: "client")
             let daemon = try BackgroundProgram(
                 lab,
                 host: "stranger",

@@ -772,6 +772,9 @@ public actor ClientNode: ClientService {
             if case .mended(let what) = try await network.mend() {
                 logger.warning("somebody had changed \(what) of this machine: put back")
             }
+            if try await split.mend() {
+                logger.warning("somebody had changed what goes beside the tunnel: put back")
+            }
             noteMachineProblem(nil)
         } catch let failure as Failure {
             noteUnmended("\(failure.what): \(failure.why)")

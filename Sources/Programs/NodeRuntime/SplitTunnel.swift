@@ -19,6 +19,8 @@ actor SplitTunnel {
     private var rules: SplitRules
     private var group: OutsideGroup?
     private var isUp = false
+    /// The rules as the kernel lists them; `nil` while none are in place.
+    private var standing: String?
     private var resolving: Task<Void, Never>?
 
     init(_ configuration: ClientConfiguration, logger: Logger) {
@@ -41,8 +43,22 @@ actor SplitTunnel {
             // A kernel that cannot match programs can still match networks.
             logger.warning("programs started beside the tunnel go through it: \(error)")
             rules.programs = nil
-            try await rules.apply(with: runner)
+            try await applyRules()
         }
+        resolveNames()
+    }
+
+    /// Looks whether others changed the rules, and puts them back; says whether it did.
+    func mend() async throws(HostNetworkError) -> Bool {
+        guard isUp, let standing,
+            try await SplitRules.table.listing(with: runner) != standing
+        else { return false }
+        try await applyRules()
+        resolveNames()
+        return true
+    }
+
+    private func resolveNames() {
         guard !names.isEmpty else { return }
         resolving?.cancel()
         resolving = Task { [weak self] in
@@ -58,6 +74,7 @@ actor SplitTunnel {
     /// Takes the rules away.
     func end() async throws(HostNetworkError) {
         isUp = false
+        standing = nil
         resolving?.cancel()
         resolving = nil
         try await SplitRules.remove(with: runner)
@@ -83,7 +100,12 @@ actor SplitTunnel {
         // A group of an earlier daemon's has programs in it, which this one is to know too.
         if group == nil { group = OutsideGroup.existing() }
         rules.programs = group?.match
+        try await applyRules()
+    }
+
+    private func applyRules() async throws(HostNetworkError) {
         try await rules.apply(with: runner)
+        standing = try await SplitRules.table.listing(with: runner)
     }
 
     /// Asks for all names; false where none has an address yet.
