@@ -154,11 +154,30 @@ struct PaymentDeskTests {
         bench.desk.receive(chain.place(5), over: Self.circuit, now: Self.now, wall: Self.wall)
         bench.settle()
         #expect(bench.allowances.last?.cellLimit == 7 * 256)
-        // A further voucher adds up; a tick is of the newest.
+        // A further voucher adds up.
         let (second, next) = try Self.voucher(2)
         #expect(bench.show(PayOpen(voucher: second, place: next.place(1))) == .taken)
         #expect(bench.allowances.last?.cellLimit == 8 * 256)
         #expect(bench.earnings.served == 6)
+        // A tick is of it or of the one before, of which some may be on the way yet.
+        for (place, limit) in [
+            (chain.place(8), 11), (next.place(4), 14), (next.place(9), 19), (chain.place(16), 27),
+        ] as [(ChainPlace, UInt64)] {
+            bench.desk.receive(place, over: Self.circuit, now: Self.now, wall: Self.wall)
+            bench.settle()
+            #expect(bench.allowances.last?.cellLimit == limit * 256)
+        }
+        // But not of one before that.
+        let (third, last) = try Self.voucher(3)
+        #expect(bench.show(PayOpen(voucher: third, place: last.place(1))) == .taken)
+        bench.desk.receive(chain.place(16), over: Self.circuit, now: Self.now, wall: Self.wall)
+        bench.settle()
+        guard case .payResult(let result)? = bench.said.last else {
+            Issue.record("nothing is said of a tick of the voucher before the last two")
+            return
+        }
+        #expect(result.status == .invalid)
+        #expect(bench.earnings.served == 26)
     }
 
     @Test("a cell at the exit costs twice")

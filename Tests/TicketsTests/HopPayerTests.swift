@@ -93,17 +93,31 @@ struct HopPayerTests {
     @Test("a voucher is shown as far as the disk knows, and no further")
     func reserved() throws {
         var open = OpenVoucher(taken: owned(.small, spent: 1))
-        #expect(open.advance(by: 1)?.ticks == 1)
+        // The first stride is on disk with the voucher.
+        #expect(open.advance(by: 100)?.ticks == 16)
         #expect(open.advance(by: 1) == nil)
         let mark = try #require(open.wantedReserve(for: 3))
-        #expect(mark == 16)
+        #expect(mark == 32)
         open.noteReserved(mark)
-        #expect(open.advance(by: 100)?.ticks == 15)
-        #expect(open.index == 16)
-        #expect(open.left == 48)
+        #expect(open.advance(by: 100)?.ticks == 16)
+        #expect(open.index == 32)
+        #expect(open.left == 32)
         // After a crash it goes on where the disk says, never before.
         let later = OpenVoucher(resuming: owned(.small, spent: mark))
-        #expect(later.index == 16)
+        #expect(later.index == 32)
+    }
+
+    @Test("the next voucher is made ready while a part of this one is left")
+    func nearEnd() {
+        let cases: [(Denomination, UInt64)] = [(.trial, 8), (.small, 32), (.large, 768)]
+        for (denomination, shown) in cases {
+            var open = OpenVoucher(taken: owned(denomination, spent: 1))
+            open.noteReserved(denomination.tickCount)
+            _ = open.advance(by: shown - 1)
+            #expect(!open.isNearEnd, "\(denomination)")
+            _ = open.advance(by: 1)
+            #expect(open.isNearEnd, "\(denomination)")
+        }
     }
 
     @Test("on an orderly close a voucher is filled to its class, and to no more than it has")

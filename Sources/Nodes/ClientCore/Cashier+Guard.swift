@@ -13,24 +13,36 @@ extension Cashier {
         wall: WallTime
     ) {
         let relay = payment.hops[0].relay
-        guard guards[relay]?.busy == id else { return }
+        guard let purse = guards[relay], purse.busy == id else { return }
         guards[relay]?.busy = nil
+        let isShowing = purse.stage == .showing
+        if isShowing, result.status != .taken, !result.status.isFault,
+            let open = purse.open, isUsable(open, at: wall), let refused = purse.coming
+        {
+            _ = withWallet { $0.settle(refused.name, spent: refused.index) }
+            guards[relay]?.coming = nil
+            guards[relay]?.stage = .none
+            guards[relay]?.isHeld = true
+            return
+        }
         switch result.status {
         case .taken:
-            if guards[relay]?.isShown == false { payments[id]?.hops[0].payer.notePaid(1) }
-            guards[relay]?.isShown = true
-            payments[id]?.hops[0].stage = .standing
-        case .seen where guards[relay]?.isShown == false:
+            if isShowing {
+                payments[id]?.hops[0].payer.notePaid(1)
+                guards[relay]?.stage = .standing
+            }
+            payments[id]?.hops[0].isStanding = true
+        case .seen where isShowing:
             // Opened over a circuit that is gone, and its answer with it.
-            guards[relay]?.isShown = true
+            guards[relay]?.stage = .standing
         case .unknown, .invalid, .epoch:
             // It was taken before: the guard may have lost its book, or its clock is ahead. Once.
-            let isFirst = guards[relay]?.isShown == true && !payment.hops[0].wasRefused
-            dropGuardVoucher(relay)
+            let isFirst = !isShowing && !payment.hops[0].wasRefused
+            dropGuardVouchers(relay)
             guard isFirst else { return refused(result.status, by: .first, of: id, at: wall) }
             payments[id]?.hops[0].wasRefused = true
         case .seen, .keys, .full:
-            dropGuardVoucher(relay)
+            dropGuardVouchers(relay)
             return refused(result.status, by: .first, of: id, at: wall)
         }
         for other in payments.keys.sorted() where payments[other]?.hops[0].relay == relay {
@@ -38,85 +50,110 @@ extension Cashier {
         }
     }
 
-    mutating func dropGuardVoucher(_ relay: NodeID) {
-        guard let open = guards.removeValue(forKey: relay)?.open else { return }
-        _ = withWallet { $0.settle(open.name, spent: open.index) }
+    mutating func dropGuardVouchers(_ relay: NodeID) {
+        guard let purse = guards.removeValue(forKey: relay) else { return }
+        for voucher in [purse.open, purse.coming].compactMap(\.self) {
+            _ = withWallet { $0.settle(voucher.name, spent: voucher.index) }
+        }
     }
 
-    /// Pays the guard by the voucher that lives across circuits.
+    /// Pays the guard by the voucher that lives across circuits, and makes the next one ready.
     mutating func tendGuard(_ id: CircuitID, owed: UInt64, now: Instant, wall: WallTime) {
-        guard owed > 0, let relay = payments[id]?.hops[0].relay else { return }
+        guard let relay = payments[id]?.hops[0].relay else { return }
         var purse = guards[relay] ?? GuardVoucher()
-        if case .taking = purse.stage { return }
         guard purse.busy == nil else { return }
-        let isOver = purse.open.map { $0.left == 0 || !isAccepted($0, at: wall) } ?? true
-        if isOver {
-            guard let next = takeForGuard(relay, after: purse.open, wall: wall) else {
-                if payments[id]?.hops[0].stage != .standing {
-                    payments[id]?.hops[0].stage = .lacking
-                }
-                return
+        if owed > 0 {
+            useNext(of: &purse, wall: wall)
+            if let open = purse.open, isUsable(open, at: wall) {
+                attach(&purse, to: id, owed: owed, now: now)
             }
-            purse = next
-            guards[relay] = purse
-            if case .taking = purse.stage { return }
+            let isEarly = purse.open.map { isUsable($0, at: wall) } ?? false
+            if !isEarly || (purse.open?.isNearEnd == true && !purse.isHeld) {
+                prepareForGuard(relay, &purse, wall: wall)
+                // One that the guard knows already pays at once.
+                if purse.busy == nil, purse.stage == .standing {
+                    useNext(of: &purse, wall: wall)
+                    attach(&purse, to: id, owed: owed, now: now)
+                }
+            }
+            let pays = purse.open.map { isUsable($0, at: wall) } ?? false
+            payments[id]?.hops[0].stage = purse.stage == .lacking && !pays ? .lacking : .none
         }
-        defer { guards[relay] = purse }
-        if purse.isShown {
-            if let paid = purse.open?.advance(by: owed), let name = purse.open?.name {
-                payments[id]?.hops[0].payer.notePaid(paid.ticks)
-                payments[id]?.hops[0].lastPaid = now
-                if let open = purse.open { noteSpent(open) }
-                if payments[id]?.hops[0].stage != .standing {
-                    payments[id]?.hops[0].stage = .showing
-                }
-                purse.busy = id
-                steps.append(
-                    .say(id, .first, .payAttach(PayAttach(voucher: name, place: paid.place)))
-                )
-            }
-            if purse.reserving == nil, let open = purse.open,
-                let mark = open.wantedReserve(for: owed), let number = reserve(open.name, mark)
-            {
-                purse.reserving = (number, mark)
-            }
-        } else if let message = purse.open?.open() {
+        // After what is owed: the guard looks at a voucher for longer than at a tick.
+        if purse.busy == nil, purse.stage == .ready, let message = purse.coming?.open() {
+            purse.stage = .showing
             purse.busy = id
-            if payments[id]?.hops[0].stage != .standing { payments[id]?.hops[0].stage = .showing }
             steps.append(.say(id, .first, .payOpen(message)))
         }
+        guards[relay] = purse
     }
 
-    /// A guard's next voucher: one it has taken before this start, or a new one.
-    mutating func takeForGuard(
-        _ relay: NodeID,
-        after old: OpenVoucher?,
-        wall: WallTime
-    ) -> GuardVoucher? {
-        if let old { _ = withWallet { $0.settle(old.name, spent: old.index) } }
-        var next = GuardVoucher()
-        if let known = withWallet({ $0.resumable(for: relay, at: wall) }) ?? nil,
-            known.content.name != old?.name
+    /// Turns to the voucher that was made ready once the last is used up.
+    private mutating func useNext(of purse: inout GuardVoucher, wall: WallTime) {
+        if let open = purse.open, isUsable(open, at: wall) { return }
+        guard purse.stage == .standing, let next = purse.coming else { return }
+        if let old = purse.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        purse.open = next
+        purse.coming = nil
+        purse.stage = .none
+        purse.isHeld = false
+        purse.reserving = nil
+    }
+
+    /// Pays what is owed from the voucher the guard has.
+    private mutating func attach(
+        _ purse: inout GuardVoucher,
+        to id: CircuitID,
+        owed: UInt64,
+        now: Instant
+    ) {
+        guard let name = purse.open?.name else { return }
+        if let paid = purse.open?.advance(by: owed) {
+            payments[id]?.hops[0].payer.notePaid(paid.ticks)
+            payments[id]?.hops[0].lastPaid = now
+            if let open = purse.open { noteSpent(open) }
+            purse.busy = id
+            steps.append(.say(id, .first, .payAttach(PayAttach(voucher: name, place: paid.place))))
+        }
+        if purse.reserving == nil, let mark = purse.open?.wantedReserve(for: owed),
+            let number = reserve(name, mark)
         {
-            next.open = OpenVoucher(resuming: known)
-            next.isShown = true
-            return next
+            purse.reserving = (number, mark)
+        }
+    }
+
+    /// Takes a guard's next voucher, unless one is on its way: one it has taken before this start,
+    /// or a new one.
+    private mutating func prepareForGuard(
+        _ relay: NodeID,
+        _ purse: inout GuardVoucher,
+        wall: WallTime
+    ) {
+        guard purse.stage == .none || purse.stage == .lacking else { return }
+        let known = [purse.open?.name].compactMap(\.self)
+        let resumed = withWallet { $0.resumable(for: relay, except: known, at: wall) } ?? nil
+        if let resumed {
+            purse.coming = OpenVoucher(resuming: resumed)
+            purse.stage = .standing
+            return
         }
         let order: [Denomination] = [.large, .small, .trial]
         let taken = withWallet { wallet in
             wallet.takeFirst(of: order, for: relay, asGuard: true, at: wall)
         }
-        guard let taken = taken ?? nil else { return nil }
-        if old != nil { stockAhead(relay, at: wall) }
-        next.open = OpenVoucher(taken: taken.voucher)
-        next.stage = .taking(taken.stored)
-        return next
+        guard let taken = taken ?? nil else {
+            purse.stage = .lacking
+            return
+        }
+        if purse.open != nil { stockAhead(relay, at: wall) }
+        purse.coming = OpenVoucher(taken: taken.voucher)
+        purse.stage = .taking(taken.stored)
     }
 
     /// Fills a guard's voucher to its class, unless a circuit over it goes on.
     mutating func fillGuardVoucher(of relay: NodeID) -> PayAttach? {
         guard !payments.values.contains(where: { $0.hops[0].relay == relay && $0.carriesUser }),
-            var purse = guards[relay], purse.isShown, purse.busy == nil,
+            var purse = guards[relay], purse.busy == nil,
             let top = purse.open?.topUp(), let open = purse.open
         else { return nil }
         guards[relay] = purse

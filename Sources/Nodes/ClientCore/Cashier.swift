@@ -107,7 +107,7 @@ struct Cashier: ~Copyable {
         guard let payment = payments[id] else { return nil }
         return CircuitPayReport(
             paidTicks: payment.hops.map(\.payer.paidTicks),
-            lacking: payment.hops.filter { $0.stage == .lacking }.map(\.relay)
+            lacking: payment.hops.filter(\.isLacking).map(\.relay)
         )
     }
 
@@ -126,7 +126,7 @@ struct Cashier: ~Copyable {
     func canPay(_ relays: [NodeID], at wall: WallTime) -> Bool {
         guard isRequired(at: wall), let first = relays.first else { return false }
         let open = guards[first]?.open
-        let isOpen = open.map { $0.left > 0 && isAccepted($0, at: wall) } ?? false
+        let isOpen = open.map { isUsable($0, at: wall) } ?? false
         switch wallet {
         case .some(let wallet):
             let payable = wallet.payable(at: wall)
@@ -183,7 +183,7 @@ struct Cashier: ~Copyable {
         guard isDone else { return storeFailed(number, now: now) }
         _ = withWallet { $0.stored(number, now: now, at: wall) }
         for relay in guards.keys.sorted() {
-            if guards[relay]?.stage == .taking(number) { guards[relay]?.stage = .none }
+            if guards[relay]?.stage == .taking(number) { guards[relay]?.stage = .ready }
             if let reserving = guards[relay]?.reserving, reserving.number == number {
                 guards[relay]?.reserving = nil
                 guards[relay]?.open?.noteReserved(reserving.mark)
@@ -278,17 +278,26 @@ struct Cashier: ~Copyable {
         let isFilled = isOrderly && payment.blamed == nil
         var messages: [(hop: HopIndex, ControlMessage)] = []
         for offset in 1...2 {
-            guard var open = payment.hops[offset].open, let hop = HopIndex(offset: offset) else {
-                continue
+            guard let hop = HopIndex(offset: offset) else { continue }
+            let known = payment.hops[offset]
+            let taken = [known.open, known.stage == .standing ? known.coming : nil]
+            for var voucher in taken.compactMap(\.self) {
+                // What is not reserved is not shown: the class is then missed by a little.
+                if isFilled, let top = voucher.topUp() {
+                    messages.append((hop, .payTick(top.place)))
+                }
+                _ = withWallet { $0.settle(voucher.name, spent: voucher.index) }
             }
-            // What is not reserved is not shown: the class is then missed by a little.
-            if isFilled, payment.hops[offset].stage == .standing, let top = open.topUp() {
-                messages.append((hop, .payTick(top.place)))
+            if known.stage != .standing, let shown = known.coming {
+                _ = withWallet { $0.settle(shown.name, spent: shown.index) }
             }
-            _ = withWallet { $0.settle(open.name, spent: open.index) }
         }
         let relay = payment.hops[0].relay
-        if guards[relay]?.busy == id { guards[relay]?.busy = nil }
+        if guards[relay]?.busy == id {
+            guards[relay]?.busy = nil
+            // Whether the guard has it is told by showing it again.
+            if guards[relay]?.stage == .showing { guards[relay]?.stage = .ready }
+        }
         if isFilled, payment.carriesUser, let attach = fillGuardVoucher(of: relay) {
             messages.append((.first, .payAttach(attach)))
         }
@@ -317,9 +326,18 @@ struct Cashier: ~Copyable {
         } else {
             guard payment.hops[hop.offset].stage == .showing else { return }
             guard result.status == .taken else {
-                return refused(result.status, by: hop, of: id, at: wall)
+                let known = payment.hops[hop.offset]
+                guard !result.status.isFault, let open = known.open, isUsable(open, at: wall),
+                    let refused = known.coming
+                else { return refused(result.status, by: hop, of: id, at: wall) }
+                _ = withWallet { $0.settle(refused.name, spent: refused.index) }
+                payments[id]?.hops[hop.offset].coming = nil
+                payments[id]?.hops[hop.offset].stage = .none
+                payments[id]?.hops[hop.offset].isHeld = true
+                return
             }
             payments[id]?.hops[hop.offset].stage = .standing
+            payments[id]?.hops[hop.offset].isStanding = true
             payments[id]?.hops[hop.offset].payer.notePaid(1)
         }
         noteStanding(id)
@@ -332,9 +350,7 @@ struct Cashier: ~Copyable {
         of id: CircuitID,
         at wall: WallTime
     ) {
-        // What a relay that is busy or behind says is no fault.
-        let isFault = status == .invalid || status == .seen || status == .unknown
-        if isFault, let relay = payments[id]?.hops[hop.offset].relay {
+        if status.isFault, let relay = payments[id]?.hops[hop.offset].relay {
             reputation.note(relay, isGood: false, at: wall)
         }
         fail(id, hop, "hop \(hop.rawValue) does not take a voucher (\(status))")
@@ -346,7 +362,7 @@ struct Cashier: ~Copyable {
 
     mutating func noteStanding(_ id: CircuitID) {
         guard let payment = payments[id], !payment.isStanding,
-            payment.hops.allSatisfy({ $0.stage == .standing })
+            payment.hops.allSatisfy(\.isStanding)
         else { return }
         payments[id]?.isStanding = true
         steps.append(.standing(id))
@@ -375,16 +391,9 @@ struct Cashier: ~Copyable {
         _ now: Instant,
         _ wall: WallTime
     ) {
-        guard owed > 0, let known = payments[id]?.hops[offset],
-            let hop = HopIndex(offset: offset)
-        else { return }
-        switch known.stage {
-        case .taking, .showing: return
-        case .none, .lacking: return take(id, offset, wall: wall)
-        case .standing: break
-        }
-        guard var open = known.open, open.left > 0, isAccepted(open, at: wall) else {
-            return take(id, offset, wall: wall)
+        guard owed > 0, let hop = HopIndex(offset: offset) else { return }
+        guard var open = current(id, offset, wall: wall) else {
+            return prepare(id, offset, wall: wall)
         }
         if let paid = open.advance(by: owed) {
             payments[id]?.hops[offset].payer.notePaid(paid.ticks)
@@ -392,17 +401,41 @@ struct Cashier: ~Copyable {
             noteSpent(open)
             steps.append(.say(id, hop, .payTick(paid.place)))
         }
-        if known.reserving == nil, let mark = open.wantedReserve(for: owed),
+        let isReserving = payments[id]?.hops[offset].reserving != nil
+        if !isReserving, let mark = open.wantedReserve(for: owed),
             let number = reserve(open.name, mark)
         {
             payments[id]?.hops[offset].reserving = (number, mark)
         }
         payments[id]?.hops[offset].open = open
+        if open.isNearEnd, payments[id]?.hops[offset].isHeld == false {
+            prepare(id, offset, wall: wall)
+        }
     }
 
-    /// Takes the voucher that comes next for a hop: a small one first.
-    private mutating func take(_ id: CircuitID, _ offset: Int, wall: WallTime) {
-        guard let known = payments[id]?.hops[offset] else { return }
+    /// The voucher that pays a hop now: the one that was made ready once the last is used up.
+    private mutating func current(
+        _ id: CircuitID,
+        _ offset: Int,
+        wall: WallTime
+    ) -> OpenVoucher? {
+        guard let known = payments[id]?.hops[offset] else { return nil }
+        if let open = known.open, isUsable(open, at: wall) { return open }
+        guard known.stage == .standing, let next = known.coming else { return nil }
+        if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        payments[id]?.hops[offset].open = next
+        payments[id]?.hops[offset].coming = nil
+        payments[id]?.hops[offset].stage = .none
+        payments[id]?.hops[offset].isHeld = false
+        payments[id]?.hops[offset].reserving = nil
+        return isUsable(next, at: wall) ? next : nil
+    }
+
+    /// Takes the voucher that comes next for a hop, unless one is on its way: a small one first.
+    private mutating func prepare(_ id: CircuitID, _ offset: Int, wall: WallTime) {
+        guard let known = payments[id]?.hops[offset],
+            known.stage == .none || known.stage == .lacking
+        else { return }
         let order: [Denomination] =
             switch known.openedCount {
             case 0: [.trial, .small, .large]
@@ -415,12 +448,10 @@ struct Cashier: ~Copyable {
             payments[id]?.hops[offset].stage = .lacking
             return
         }
-        if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
         // Who carries this much is likely to carry more: the next one is there before it is needed.
         if known.openedCount > 0 { stockAhead(relay, at: wall) }
-        payments[id]?.hops[offset].open = OpenVoucher(taken: taken.voucher)
+        payments[id]?.hops[offset].coming = OpenVoucher(taken: taken.voucher)
         payments[id]?.hops[offset].openedCount += 1
-        payments[id]?.hops[offset].reserving = nil
         payments[id]?.hops[offset].stage = .taking(taken.stored)
     }
 
@@ -432,7 +463,7 @@ struct Cashier: ~Copyable {
     /// Shows a hop the voucher that is on disk as shown.
     private mutating func show(_ id: CircuitID, _ offset: Int) {
         guard let hop = HopIndex(offset: offset),
-            let message = payments[id]?.hops[offset].open?.open()
+            let message = payments[id]?.hops[offset].coming?.open()
         else { return }
         payments[id]?.hops[offset].stage = .showing
         steps.append(.say(id, hop, .payOpen(message)))
@@ -446,8 +477,9 @@ struct Cashier: ~Copyable {
         withWallet { $0.reserve(name, upTo: mark) } ?? nil
     }
 
-    func isAccepted(_ open: OpenVoucher, at wall: WallTime) -> Bool {
-        tickets?.isAccepted(open.voucher.content.epoch, at: wall) == true
+    /// Whether a voucher pays for something more.
+    func isUsable(_ open: OpenVoucher, at wall: WallTime) -> Bool {
+        open.left > 0 && tickets?.isAccepted(open.voucher.content.epoch, at: wall) == true
     }
 
     // MARK: Time
@@ -470,12 +502,22 @@ struct Cashier: ~Copyable {
             guard let payment = payments[id], !payment.isStanding,
                 now >= payment.begun + Self.lackLimit
             else { continue }
-            let lacking = payment.hops.filter { $0.stage == .lacking }.map(\.relay)
+            let lacking = payment.hops.filter(\.isLacking).map(\.relay)
             let reason =
                 lacking.first.map { "the wallet has no voucher for \($0)" }
                 ?? "a hop does not answer to its voucher"
             fail(id, nil, reason)
         }
         tendLacking(now: now, wall: wall)
+    }
+}
+
+extension PayResult.Status {
+    /// Whether it says that something is wrong; what a relay that is busy or behind says does not.
+    var isFault: Bool {
+        switch self {
+        case .invalid, .seen, .unknown: true
+        case .taken, .epoch, .keys, .full: false
+        }
     }
 }

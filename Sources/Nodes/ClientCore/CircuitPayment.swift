@@ -5,17 +5,19 @@ import Wire
 
 /// What one circuit costs, hop by hop, and whether it gives what it is paid for.
 struct CircuitPayment {
-    /// How far a hop is with taking a voucher.
+    /// How far a hop is with the voucher that comes next.
     enum Stage: Equatable {
-        /// It was shown none that stands.
+        /// None is on its way.
         case none
         /// The wallet has none for it.
         case lacking
         /// One is being written down as shown, under this number.
         case taking(UInt64)
+        /// One is on disk as shown, and was not shown yet.
+        case ready
         /// It was shown one and has not answered.
         case showing
-        /// It has taken one.
+        /// It has taken one, which pays once the last is used up.
         case standing
     }
 
@@ -25,9 +27,15 @@ struct CircuitPayment {
         /// Ticks it said it serves beyond what is paid.
         let windowTicks: UInt64
         var payer: HopPayer
-        var stage = Stage.none
-        /// The newest voucher; at the guard it is ``GuardVoucher/open``.
+        /// Whether it has taken a voucher, or at the guard a payment.
+        var isStanding = false
+        /// The voucher that pays now; at the guard it is ``GuardVoucher/open``.
         var open: OpenVoucher?
+        /// The voucher after it; at the guard it is ``GuardVoucher/coming``.
+        var coming: OpenVoucher?
+        var stage = Stage.none
+        /// Whether it took none early: the next is shown once the last is used up.
+        var isHeld = false
         /// Under which number further ticks are being reserved.
         var reserving: (number: UInt64, mark: UInt32)?
         /// Kinds of vouchers opened so far: which comes next follows from it.
@@ -37,6 +45,11 @@ struct CircuitPayment {
         var wasRefused = false
         /// Whether it was asked to report, for the judge.
         var isAsked = false
+
+        /// Whether it cannot be paid now.
+        var isLacking: Bool {
+            stage == .lacking && (open?.left ?? 0) == 0
+        }
     }
 
     let begun: Instant
@@ -82,12 +95,15 @@ struct CircuitPayment {
     }
 }
 
-/// A guard's voucher: it lives across circuits, for the guard knows its client anyway.
+/// A guard's vouchers: they live across circuits, for the guard knows its client anyway.
 struct GuardVoucher {
-    var stage = CircuitPayment.Stage.none
+    /// The one that pays now: the guard has taken it.
     var open: OpenVoucher?
-    /// Whether the guard has taken it.
-    var isShown = false
+    /// The one after it.
+    var coming: OpenVoucher?
+    var stage = CircuitPayment.Stage.none
+    /// Whether the guard took none early: the next is shown once the last is used up.
+    var isHeld = false
     /// The circuit over which something was shown that is not answered.
     ///
     /// One at a time: of two payments the later one might come first and count for both.

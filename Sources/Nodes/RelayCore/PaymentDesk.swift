@@ -43,6 +43,8 @@ struct PaymentDesk: ~Copyable {
         var passCells: UInt64 = 0
         /// The voucher a tick is for.
         var newest: Bytes32?
+        /// The one before it: a client shows the next before it has used up the last.
+        var previous: Bytes32?
         var refusals = 0
         var isAsked = false
         var reportedAt: Instant = .zero
@@ -223,8 +225,18 @@ struct PaymentDesk: ~Copyable {
     }
 
     mutating func receive(_ place: ChainPlace, over id: CircuitID, now: Instant, wall: WallTime) {
-        guard let name = accounts[id]?.newest else { return refuse(id, .unknown) }
-        guard pay(name, place, over: id, now: now, wall: wall) else { return refuse(id, .invalid) }
+        guard let account = accounts[id], let newest = account.newest else {
+            return refuse(id, .unknown)
+        }
+        // A place below what is paid on a voucher is none of it, and costs no hash.
+        if let previous = account.previous, let paid = book.paid(previous), paid < place.index,
+            pay(previous, place, over: id, now: now, wall: wall)
+        {
+            return
+        }
+        guard pay(newest, place, over: id, now: now, wall: wall) else {
+            return refuse(id, .invalid)
+        }
     }
 
     mutating func receive(
@@ -337,9 +349,11 @@ struct PaymentDesk: ~Copyable {
                 answer(arrival.circuit, .full)
                 continue
             }
-            guard accounts[arrival.circuit] != nil else { continue }
-            accounts[arrival.circuit]?.paidTicks += UInt64(arrival.ticks)
-            accounts[arrival.circuit]?.newest = arrival.name
+            guard var account = accounts[arrival.circuit] else { continue }
+            account.paidTicks += UInt64(arrival.ticks)
+            account.previous = account.newest
+            account.newest = arrival.name
+            accounts[arrival.circuit] = account
             allow(arrival.circuit, now: now)
             answer(arrival.circuit, .taken)
         }

@@ -16,28 +16,24 @@ public struct OpenVoucher: Sendable {
     /// Ticks that may be shown.
     public private(set) var reserved: UInt32
 
-    /// Ticks reserved at a time.
-    public var stride: UInt32 {
-        // At the end of a fast path ticks go by faster than a disk that is busy.
-        voucher.content.denomination == .large ? 256 : 16
-    }
-
-    /// Begins to spend a voucher that was just taken and that nobody was shown.
+    /// Begins to spend a voucher that was just taken, with its first stride, and that nobody was
+    /// shown.
     public init(taken voucher: OwnedVoucher) {
-        self.init(voucher, index: 0)
+        self.init(voucher, index: 0, reserved: voucher.content.denomination.stride)
     }
 
     /// Goes on with a voucher of which as much as it says may have been shown.
     public init(resuming voucher: OwnedVoucher) {
-        self.init(voucher, index: voucher.spent ?? 0)
+        let spent = voucher.spent ?? 0
+        self.init(voucher, index: spent, reserved: spent)
     }
 
-    private init(_ voucher: OwnedVoucher, index: UInt32) {
+    private init(_ voucher: OwnedVoucher, index: UInt32, reserved: UInt32) {
         self.voucher = voucher
         name = voucher.content.name
         chain = voucher.chain
         self.index = min(index, chain.count)
-        reserved = min(voucher.spent ?? 0, chain.count)
+        self.reserved = min(reserved, chain.count)
     }
 
     /// Ticks nobody was shown.
@@ -45,9 +41,17 @@ public struct OpenVoucher: Sendable {
         chain.count - index
     }
 
-    /// What shows it for the first time, with its first tick; `nil` where that is not reserved.
+    /// Whether so little is left that the voucher after it is made ready.
+    ///
+    /// A relay takes one only once it is on its disk, and what a fast path carries meanwhile would
+    /// stand still: 256 ticks are a quarter of a second at 2.5 Gbit/s.
+    public var isNearEnd: Bool {
+        left <= chain.count / (voucher.content.denomination == .large ? 4 : 2)
+    }
+
+    /// What shows it for the first time, with its first tick; `nil` where it was spent further.
     public mutating func open() -> PayOpen? {
-        guard index <= 1, reserved >= 1 else { return nil }
+        guard index <= 1 else { return nil }
         index = 1
         return PayOpen(voucher: voucher.proof, place: chain.place(1))
     }
@@ -62,6 +66,7 @@ public struct OpenVoucher: Sendable {
 
     /// The mark to reserve up to now, before `ticks` further ones run out; `nil` where enough is.
     public func wantedReserve(for ticks: UInt64) -> UInt32? {
+        let stride = voucher.content.denomination.stride
         let target = UInt64(index) + ticks + UInt64(stride / 2)
         guard target > UInt64(reserved), reserved < chain.count else { return nil }
         let strides = (target + UInt64(stride) - 1) / UInt64(stride)
@@ -85,5 +90,14 @@ public struct OpenVoucher: Sendable {
             }
         let target = min(chain.count, (index + width - 1) / width * width)
         return advance(by: UInt64(target - index))
+    }
+}
+
+extension Denomination {
+    /// Ticks of a voucher reserved at a time.
+    ///
+    /// At the end of a fast path ticks go by faster than a disk that is busy.
+    var stride: UInt32 {
+        self == .large ? 256 : 16
     }
 }

@@ -12,7 +12,7 @@ extension Wallet {
     ///
     /// Another one is not bought because this was the last: the mints would see when it is shown. It
     /// is never given out again. What ``Step/store(_:_:)`` bears under the number must be on disk
-    /// before it is shown.
+    /// before it is shown; then its first stride may be.
     public mutating func take(
         _ denomination: Denomination,
         for relay: NodeID,
@@ -28,6 +28,7 @@ extension Wallet {
         voucher.spent = 1
         voucher.isAtGuard = isAtGuard
         vouchers[name] = voucher
+        marks[name] = min(denomination.stride, denomination.tickCount)
         return (voucher, store([write(voucher)]))
     }
 
@@ -94,11 +95,16 @@ extension Wallet {
         if let voucher = vouchers[name] { _ = store([write(voucher)]) }
     }
 
-    /// A voucher this guard has taken before, with something left on it.
-    public func resumable(for relay: NodeID, at wall: WallTime) -> OwnedVoucher? {
+    /// A voucher this guard has taken before, with something left on it, but none of `excluded`.
+    public func resumable(
+        for relay: NodeID,
+        except excluded: [Bytes32] = [],
+        at wall: WallTime
+    ) -> OwnedVoucher? {
         guard let tickets else { return nil }
         return owned.first {
             $0.isAtGuard && $0.content.relay == relay && $0.left > 0
+                && !excluded.contains($0.content.name)
                 && tickets.isAccepted($0.content.epoch, at: wall)
         }
     }
