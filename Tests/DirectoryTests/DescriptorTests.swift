@@ -48,6 +48,33 @@ struct DescriptorTests {
         }
     }
 
+    @Test("an exit's further addresses are part of it: each once, at most 16, and only of exits")
+    func exitAddresses() throws {
+        var descriptor = try sample.descriptor(15)
+        descriptor.flags = [.exit]
+        descriptor.policy = .standard
+        let plain = try descriptor.encoded()
+        let addresses = (1...16).map { IPAddress(v4: 0x0909_0900 + UInt32($0)) }
+        descriptor.exitAddresses = addresses
+        let bytes = try descriptor.encoded()
+        #expect(bytes.count == plain.count + 1 + 16 * 16)
+        #expect(bytes.count <= Descriptor.maximumByteCount)
+        #expect(try Descriptor(parsing: bytes).exitAddresses == addresses)
+        for count in plain.count + 1..<bytes.count {
+            #expect(throws: WireError.self) { try Descriptor(parsing: Array(bytes[..<count])) }
+        }
+        // None are written as nothing.
+        #expect(throws: WireError.self) { try Descriptor(parsing: plain + [0]) }
+        descriptor.exitAddresses = addresses + [IPAddress(v4: 1)]
+        #expect(throws: WireError.self) { try descriptor.encoded() }
+        descriptor.exitAddresses = [addresses[0], addresses[0]]
+        #expect(throws: WireError.self) { try descriptor.encoded() }
+        descriptor.exitAddresses = addresses
+        descriptor.flags = [.guardCapable]
+        descriptor.policy = .none
+        #expect(throws: WireError.self) { try descriptor.encoded() }
+    }
+
     @Test("one for another network is refused")
     func otherNetwork() throws {
         let signed = try sample.signed(sample.descriptor(1), 1)

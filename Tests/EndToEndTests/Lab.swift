@@ -313,7 +313,7 @@ extension Lab {
             role: relay
             country: DE
             addresses: [198.19.7.10, "2001:db8:107::10"]
-            exit: &exit
+            exit:
               allow: [203.0.113.0/24, "2001:db8:f::/48"]
               ipv4_pool: 100.64.0.0/16
               ipv6_pool: "fd75:6d62:656c:e::/64"
@@ -322,7 +322,10 @@ extension Lab {
             role: relay
             country: NL
             addresses: [198.19.8.10, "2001:db8:108::10"]
-            exit: *exit
+            exit:  # With a resolver of its own.
+              allow: [203.0.113.0/24, "2001:db8:f::/48"]
+              ipv4_pool: 100.64.0.0/16
+              ipv6_pool: "fd75:6d62:656c:e::/64"
           - {name: client, role: client, addresses: [198.51.100.10, "2001:db8:c::10"]}
 
         """

@@ -108,7 +108,85 @@ extension EndToEnd {
             #expect(try await lab.relay("r5").listing?.isListed == true)
         }
 
-        @Test("from `umbel relay init` to a relay the authorities reach, metrics and all")
+        /// The port is taken now: by an init that wants it too, and by a second relay.
+        private func expectPortTaken(_ folder: String, given: [String], run: [String]) async throws
+        {
+            let other = "\(folder)/other"
+            let files = FileManager.default
+            let second = try await umbel(
+                "stranger",
+                given.map { $0.replacing("\(folder)/", with: "\(other)-") }
+            )
+            #expect(second.status == ExitStatus.unavailable.rawValue, "\(second.message)")
+            #expect(second.message.contains("198.18.99.9:4433"))
+            #expect(second.message.contains("address already in use"))
+            #expect(second.message.split(separator: "\n").count == 3, "\(second.message)")
+            let left = try files.contentsOfDirectory(atPath: folder)
+            #expect(!left.contains { $0.hasPrefix("other-") }, "\(left)")
+
+            let text = try String(contentsOfFile: "\(folder)/relay.toml", encoding: .utf8)
+            try Data(
+                text.replacing("control.sock", with: "other.sock")
+                    .replacing("127.0.0.1:9464", with: "127.0.0.1:9465").utf8
+            ).write(to: URL(fileURLWithPath: "\(other).toml"))
+            let third = try await umbel("stranger", run.dropLast() + ["\(other).toml"])
+            #expect(third.status == ExitStatus.unavailable.rawValue, "\(third.message)")
+            #expect(third.message.contains("4433") && third.message.contains("in use"))
+            #expect(third.message.contains("hint: "))
+            #expect(!files.fileExists(atPath: "\(folder)/other.sock"))
+        }
+
+        @Test(
+            "where one of a relay's two ports does not get through, `umbel relay check` names it",
+            arguments: [("TCP", 4_440), ("UDP", 4_441)]
+        )
+        func namedPort(transport: String, port: Int) async throws {
+            let rules = """
+                table inet cut
+                delete table inet cut
+                table inet cut { chain in { type filter hook input priority -10;
+                \(transport.lowercased()) dport \(port) drop; } }
+
+                """
+            let cut = try await lab.outcome("stranger", ["nft", "-f", "-"], input: rules)
+            try #require(cut.status == 0, "\(cut.message)")
+            let folder = "\(lab.scratch)/port\(port)"
+            try FileManager.default.createDirectory(
+                atPath: folder,
+                withIntermediateDirectories: true
+            )
+            let address = "198.18.99.9:\(port)"
+            let made = try await umbel(
+                "stranger",
+                [
+                    "relay", "init", "--name", "port\(port)", "--address", address, "--network",
+                    "/run/umbel-lab/\(lab.name)/directory/network.toml", "--config",
+                    "\(folder)/relay.toml", "--state", "\(folder)/state", "--socket",
+                    "\(folder)/control.sock", "--metrics", "", "--yes",
+                ]
+            )
+            try #require(made.status == 0, "\(made.message)")
+            let relay = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                [Lab.umbel, "relay", "--config", "\(folder)/relay.toml"]
+            )
+            try await eventually("it is ready: \(relay.output)") {
+                relay.output.contains("ready on")
+            }
+            let check = try await umbel(
+                "stranger",
+                ["relay", "check", "--wait", "100", "--socket", "\(folder)/control.sock"]
+            )
+            #expect(check.status == ExitStatus.failed.rawValue, "\(check.message)")
+            #expect(check.message.contains("cannot reach the relay's \(transport) port"))
+            #expect(check.message.contains("\(transport) \(address)"), "\(check.message)")
+            relay.send(SIGTERM)
+            #expect(try await relay.status() == 0)
+            try await lab.run("stranger", "nft delete table inet cut")
+        }
+
+        @Test("row 71: from `umbel relay init` to a relay the authorities reach, metrics and all")
         func initialise() async throws {
             let folder = "\(lab.scratch)/dahlia"
             try FileManager.default.createDirectory(
@@ -145,12 +223,7 @@ extension EndToEnd {
             try await eventually("it is ready: \(relay.output)") {
                 relay.output.contains("ready on")
             }
-            // The port is taken now.
-            let second = try await umbel(
-                "stranger",
-                run.dropLast() + ["\(folder)/other.toml"]
-            )
-            #expect(second.status == ExitStatus.configuration.rawValue)
+            try await expectPortTaken(folder, given: given, run: run)
             let check = try await umbel(
                 "stranger",
                 ["relay", "check", "--wait", "100", "--socket", "\(folder)/control.sock"]

@@ -41,6 +41,9 @@ struct ExitRulesTests {
             { $0.tunnel = "no\"quotes" }, { $0.tunnel = "" }, { $0.uplink = "x y" },
             { $0.tunnelMTU = 100 }, { $0.poolV6 = $0.poolV4 },
             { $0.resolvers = [SocketAddress("[::1]:53")].compactMap(\.self) },
+            { $0.sources = [IPAddress("192.0.2.1"), IPAddress("192.0.2.1")].compactMap(\.self) },
+            { $0.sources = [IPAddress("100.64.3.1")].compactMap(\.self) },
+            { $0.sources = (1...17).map { IPAddress(v4: $0) } },
             {
                 $0.resolvers = [SocketAddress("192.0.2.1:53"), SocketAddress("192.0.2.2:53")]
                     .compactMap(\.self)
@@ -77,7 +80,7 @@ struct ExitRulesTests {
     func loads() async throws {
         try await withNetwork { network in
             let runner = try await network.add("a")
-            for variant in 0..<64 {
+            for variant in 0..<128 {
                 var rules = try rules()
                 if variant & 1 != 0 { rules.poolV6 = nil }
                 if variant & 2 != 0 { rules.uplink = "eth0" }
@@ -98,6 +101,13 @@ struct ExitRulesTests {
                     rules.refused = rules.allowed
                     rules.refusedTCPPorts = []
                     rules.hostForwards = true
+                }
+                if variant & 64 != 0 {
+                    rules.sources = ["192.0.2.7", "192.0.2.8", "192.0.2.9", "2001:db8::7"]
+                        .compactMap { IPAddress($0) }
+                    rules.resolvers = ["100.64.0.1", "fd00:7::1"].compactMap { IPAddress($0) }
+                        .map { SocketAddress(ip: $0, port: ExitResolver.port) }
+                    if rules.poolV6 == nil { rules.resolvers.removeLast() }
                 }
                 let table = FirewallTable(name: rules.tableName)
                 try await table.check(body: try rules.body(), with: runner)
@@ -253,6 +263,61 @@ struct ExitFirewallTests {
         }
     }
 
+    @Test("of several addresses a client always shows the same one, and all are used")
+    func sources() async throws {
+        let shown = ["192.0.2.1", "192.0.2.11", "192.0.2.12", "2001:db8::1", "2001:db8::11"]
+        try await withExit({ $0.sources = shown.compactMap { IPAddress($0) } }) { place, network in
+            try await run(
+                place.exit,
+                [
+                    "ip address add 192.0.2.11/24 dev eth0",
+                    "ip address add 192.0.2.12/24 dev eth0",
+                    "ip address add 2001:db8::11/64 dev eth0 nodad",
+                ]
+            )
+            try await network.serveOrigin(place.outside, at: "9.9.9.9", "2620:fe::9", port: 7_000)
+            try await place.firewall.install()
+            let rules = place.firewall.rules
+            let ports = try rules.sourcePorts()
+            var seen: Set<Substring> = []
+            for (number, target) in [
+                (2, "9.9.9.9:7000"), (2, "9.9.9.9:7000"), (3, "9.9.9.9:7000"),
+                (4, "9.9.9.9:7000"), (2, "[2620:fe::9]:7000"), (3, "[2620:fe::9]:7000"),
+            ] {
+                let isV6 = target.hasPrefix("[")
+                let lease = isV6 ? "fd00:7::\(number)" : "100.64.0.\(number)"
+                let route = isV6 ? "ip -6 route" : "ip route"
+                let bits = isV6 ? 128 : 32
+                let nodad = isV6 ? " nodad" : ""
+                try await run(
+                    place.inside,
+                    [
+                        "ip address replace \(lease)/\(bits) dev c0\(nodad)",
+                        "\(route) replace default dev c0 src \(lease)",
+                    ]
+                )
+                try await place.exit.run([
+                    "ip", "neigh", "replace", lease, "lladdr",
+                    try await address(of: "c0", place.inside), "dev", "tun0", "nud", "permanent",
+                ])
+                let answer = try await place.inside.ask(target)
+                let parts = answer.split(separator: " ")
+                let leased = try #require(IPAddress(lease))
+                let expected = try #require(rules.source(of: leased))
+                let found = parts.first.map { $0.drop { $0 == "[" }.prefix { $0 != "]" } } ?? ""
+                #expect(IPAddress(String(found)) == expected, "\(lease): \(answer)")
+                #expect(parts.last.flatMap { UInt16($0) }.map(ports.contains) == true)
+                seen.insert(found)
+            }
+            #expect(seen.count == shown.count)
+        }
+    }
+
+    private func address(of name: String, _ runner: CommandRunner) async throws -> String {
+        try await runner.run(["cat", "/sys/class/net/\(name)/address"])
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
     @Test("a reserved address is refused until the operator opens it")
     func reserved() async throws {
         try await withExit { place, _ in
@@ -314,6 +379,45 @@ struct ExitFirewallTests {
             let tcp = ["socat", "-T1", "-", "TCP:10.111.0.1:53,connect-timeout=1"]
             let answer = try await place.inside.outcome(of: tcp).output
             #expect(answer == "tcp\n")
+        }
+    }
+
+    @Test("a resolver of the exit's own is there for its clients, and for nobody outside")
+    func ownResolver() async throws {
+        try await withExit({ rules in
+            rules.resolvers = ["100.64.0.1", "fd00:7::1"].compactMap { IPAddress($0) }
+                .map { SocketAddress(ip: $0, port: ExitResolver.port) }
+        }) { place, network in
+            try await run(
+                place.exit,
+                [
+                    "ip address add 100.64.0.1/32 dev tun0",
+                    "ip address add fd00:7::1/128 dev tun0 nodad",
+                ]
+            )
+            let port = Int(ExitResolver.port)
+            try await network.serveOrigin(
+                place.exit,
+                at: "100.64.0.1",
+                "fd00:7::1",
+                port: port
+            )
+            let outside = ["100.64.0.1:\(port)", "[fd00:7::1]:\(port)"]
+            // Who would hear them without the rules: neighbours may have to be found first.
+            for target in outside {
+                var isHeard = false
+                for _ in 0..<20 where !isHeard {
+                    isHeard = try await place.outside.ask(target) != ""
+                }
+                #expect(isHeard, "\(target)")
+            }
+            try await place.firewall.install()
+            #expect(try await place.inside.ask("10.111.0.1:53").hasPrefix("100.64.0.2"))
+            #expect(try await place.inside.ask("[fd75:6d62:656c::1]:53") != "")
+            for target in outside {
+                #expect(try await place.outside.ask(target) == "")
+                #expect(try await place.inside.ask(target) == "")
+            }
         }
     }
 

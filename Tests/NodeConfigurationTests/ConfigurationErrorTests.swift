@@ -108,7 +108,7 @@ struct ConfigurationErrorTests {
             answer: """
                 relay.toml:10: `socket` in [control] is too long
                   a socket's path has at most 107 bytes, this has 108
-                  hint: choose a shorter path, such as /run/umbel/relay.sock
+                  hint: choose a shorter path, such as /run/umbel/relay/control.sock
                 """
         ),
     ]

@@ -29,6 +29,7 @@ struct RelayMetricsTests {
         )
         metrics.version = "0.1.0"
         metrics.isExit = true
+        metrics.resolver = ResolverKeeper.State(isAnswering: true, endings: 2, silences: 1)
         metrics.quota = (500_000, 1_000_000)
         metrics.directory = (60, 3)
         metrics.ticks = (4, 3, 2, 1)

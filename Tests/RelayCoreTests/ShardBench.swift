@@ -44,12 +44,14 @@ final class ShardBench {
         peer: LinkPeer = .relay(NodeID(.zero)),
         linkLimit: Int = 64,
         circuitLimit: Int = 4_096,
-        limits: LineLimits = LineLimits()
+        limits: LineLimits = LineLimits(),
+        budget: LineBudget? = nil
     ) throws {
         shard = RelayShard(
             linkLimit: linkLimit,
             circuitLimit: circuitLimit,
             limits: limits,
+            budget: budget,
             exit: ExitSettings(
                 v4Pool: IPNetwork(IPAddress(v4: 0x6440_0000), prefixBitCount: 96 + 16),
                 v6Pool: nil,
@@ -131,7 +133,7 @@ final class ShardBench {
     }
 
     func setLimits(_ limits: LineLimits) {
-        shard.setLimits(limits, now: now)
+        shard.setLimits(limits, sharing: LineBudget(limits), now: now)
     }
 
     var waitingByteCount: Int { shard.waitingByteCount }

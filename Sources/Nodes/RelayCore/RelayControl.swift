@@ -116,7 +116,8 @@ public struct RelayControl: ~Copyable {
         let shard: Int
         let previous: RouteKey
         let hop: HopIndex
-        let created: [UInt8]
+        /// The answer to its CREATE, which may be asked for again; empty once that is over.
+        var created: [UInt8]
         var channel: ControlChannel
         var next: RouteKey?
         var extend: PendingExtend?
@@ -156,6 +157,7 @@ public struct RelayControl: ~Copyable {
     private var nextCircuit: UInt64 = 1
     var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
+    private var answered = AnsweredCreates()
     private var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
     /// Bytes of messages from clients that did not come whole yet.
@@ -322,7 +324,10 @@ public struct RelayControl: ~Copyable {
 
     /// When ``advance(to:)`` has something to do.
     public var nextDeadline: Instant {
-        let deadline = min(timers.nextDeadline, dialer.nextDeadline, desk.nextDeadline)
+        let deadline = min(
+            min(timers.nextDeadline, answered.nextDeadline),
+            min(dialer.nextDeadline, desk.nextDeadline)
+        )
         switch leases {
         case .some(let leases): return min(deadline, leases.nextDeadline ?? .distantFuture)
         case .none: return deadline
@@ -454,6 +459,7 @@ public struct RelayControl: ~Copyable {
         self.wall = wall
         dialer.advance(to: now)
         leases?.expire(now: now)
+        while let id = answered.next(now: now) { circuits[id]?.created = [] }
         desk.advance(to: now, wall: wall)
         while let place = timers.popDue(now: now) {
             guard let id = placeOwners[place] else { continue }
@@ -722,7 +728,9 @@ public struct RelayControl: ~Copyable {
         switch byPrevious[key] {
         case .working: return
         case .established(let id, let known):
-            guard known == mark, let circuit = circuits[id] else { return }
+            guard known == mark, let circuit = circuits[id], !circuit.created.isEmpty else {
+                return
+            }
             tell(.sendCell(key.link, key.number, .created, circuit.created), to: key.link)
             return
         case nil: break
@@ -818,6 +826,7 @@ public struct RelayControl: ~Copyable {
             channel: ControlChannel(hop: hop)
         )
         byPrevious[key] = .established(id, mark: mark)
+        answered.note(id, now: now)
         links[key.link]?.circuits.insert(id)
         if link.isInitiator { tell(.keepLinkAlive(key.link, true), to: key.link) }
         counters.circuits += 1

@@ -155,6 +155,7 @@ public struct RelayShard: ~Copyable {
         circuitIdleLimit: TimeSpan = .seconds(600),
         position: ShardPosition = ShardPosition(),
         limits: LineLimits = LineLimits(),
+        budget: LineBudget? = nil,
         exit: ExitSettings?,
         random: consuming RandomGenerator,
         now: Instant
@@ -169,7 +170,7 @@ public struct RelayShard: ~Copyable {
         )
         circuits = Slab(limit: circuitLimit)
         self.limits = limits
-        pacer = LinePacer(limits)
+        pacer = LinePacer(budget ?? LineBudget(limits))
         queued = FairQueue(circuitLimit: circuitLimit)
         routes = IndexTable(limit: circuitLimit * 2, seed: (random.next(), random.next()))
         names = IndexTable(limit: circuitLimit, seed: (random.next(), random.next()))

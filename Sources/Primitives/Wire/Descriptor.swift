@@ -5,7 +5,8 @@ public import Base
 /// Layout (§E.8), big-endian: `version u8 = 1 | netid 32 | relay_id 32 | X-Wing key 1216 | key
 /// expiry u32 minute | published u32 minute | addresses | flags u16 | bandwidth u32 kbit/s |
 /// features u32 | country 2 | AS u32 | policy | family u8 (0 or 1: key 32, signature 64) |
-/// nickname | contact`, texts as `length u8 | ASCII`. One value has one encoding.
+/// nickname | contact | exit addresses`, texts as `length u8 | ASCII`, the last one only where there
+/// are any, as `count u8 | 16 bytes each`. One value has one encoding.
 public struct Descriptor: Hashable, Sendable {
     /// The network it is for.
     public var network: NetworkID
@@ -37,6 +38,8 @@ public struct Descriptor: Hashable, Sendable {
     public var nickname: String
     /// How to reach the operator: at most 128 printable ASCII characters.
     public var contact: String
+    /// The addresses flows leave with, where an exit has others than it listens on; at most 16.
+    public var exitAddresses: [IPAddress]
 
     /// A family key's word that a relay belongs to it.
     public struct FamilyCertificate: Hashable, Sendable {
@@ -68,7 +71,8 @@ public struct Descriptor: Hashable, Sendable {
         policy: DescribedPolicy = .none,
         family: FamilyCertificate? = nil,
         nickname: String,
-        contact: String = ""
+        contact: String = "",
+        exitAddresses: [IPAddress] = []
     ) {
         self.network = network
         self.id = id
@@ -85,6 +89,7 @@ public struct Descriptor: Hashable, Sendable {
         self.family = family
         self.nickname = nickname
         self.contact = contact
+        self.exitAddresses = exitAddresses
     }
 
     /// The bytes a family key signs, under the label of descriptors, to take `relay` in.
@@ -100,7 +105,9 @@ extension Descriptor {
     public static let maximumByteCount =
         Offset.addresses + RelayAddresses.maximumByteCount + 16 + DescribedPolicy.maximumByteCount
         + 97 + (1 + RelayLimits.maximumNicknameByteCount)
-        + (1 + RelayLimits.maximumContactByteCount)
+        + (1 + RelayLimits.maximumContactByteCount) + (1 + exitAddressLimit * 16)
+    /// Addresses an exit names at most.
+    public static let exitAddressLimit = 16
 
     /// Reads a whole body.
     ///
@@ -136,6 +143,7 @@ extension Descriptor {
             field: "nickname"
         )
         contact = try reader.readText(limit: RelayLimits.maximumContactByteCount, field: "contact")
+        exitAddresses = try Self.readExitAddresses(&reader)
         try reader.finish()
         try validate()
     }
@@ -166,7 +174,30 @@ extension Descriptor {
         }
         writer.writeText(nickname)
         writer.writeText(contact)
+        guard !exitAddresses.isEmpty else { return writer.bytes }
+        writer.write(UInt8(truncatingIfNeeded: exitAddresses.count))
+        for address in exitAddresses {
+            writer.write(address.high)
+            writer.write(address.low)
+        }
         return writer.bytes
+    }
+
+    private static func readExitAddresses(
+        _ reader: inout ByteReader
+    ) throws(WireError) -> [IPAddress] {
+        guard reader.remainingByteCount > 0 else { return [] }
+        let count = Int(try reader.read(UInt8.self))
+        // None are written as nothing at all: one value has one encoding.
+        guard (1...exitAddressLimit).contains(count) else {
+            throw .invalid(field: "exit addresses")
+        }
+        var addresses: [IPAddress] = []
+        for _ in 0..<count {
+            let high = try reader.read(UInt64.self)
+            addresses.append(IPAddress(high: high, low: try reader.read()))
+        }
+        return addresses
     }
 
     private static func readFamily(
@@ -186,6 +217,10 @@ extension Descriptor {
         try RelayLimits.validate(nickname: nickname)
         try RelayLimits.validate(contact: contact)
         try RelayLimits.validate(flags: flags, policy: policy)
+        guard exitAddresses.count <= Self.exitAddressLimit,
+            Set(exitAddresses).count == exitAddresses.count,
+            exitAddresses.isEmpty || flags.contains(.exit)
+        else { throw .invalid(field: "exit addresses") }
         guard (family?.signature.count ?? 64) == 64 else { throw .invalid(field: "family") }
     }
 

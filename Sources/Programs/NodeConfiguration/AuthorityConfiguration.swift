@@ -22,7 +22,7 @@ public struct AuthorityConfiguration: Hashable, Sendable {
     public var control: ControlSocket
 
     /// Where the authority answers unless its file says otherwise.
-    public static let defaultSocket = "/run/umbel/authority.sock"
+    public static let defaultSocket = "/run/umbel/authority/control.sock"
     /// Where `tor-geoipdb` puts its tables.
     public static let defaultCountryTables = ["/usr/share/tor/geoip", "/usr/share/tor/geoip6"]
 

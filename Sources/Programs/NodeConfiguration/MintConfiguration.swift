@@ -19,7 +19,7 @@ public struct MintConfiguration: Hashable, Sendable {
     public var control: ControlSocket
 
     /// Where the mint answers unless its file says otherwise.
-    public static let defaultSocket = "/run/umbel/mint.sock"
+    public static let defaultSocket = "/run/umbel/mint/control.sock"
 
     /// Reads `file`, with the overrides of `environment`.
     ///

@@ -29,30 +29,6 @@ public struct RelayConfiguration: Hashable, Sendable {
     /// Where the relay tells what it counts.
     public var metrics: Metrics
 
-    /// What an exit lets out, and how.
-    public struct Exit: Hashable, Sendable {
-        /// Whether the relay is an exit at all; off unless asked for.
-        public var isEnabled: Bool
-        /// Networks opened although the default policy refuses them.
-        public var allowedNetworks: [IPNetwork]
-        /// Ports that are let out.
-        public var ports: [ClosedRange<UInt16>]
-        /// Connections a circuit may begin in a second.
-        public var flowsPerSecond: Int
-        /// Connections a circuit may hold open.
-        public var flowsPerCircuit: Int
-        /// Addresses leased to circuits.
-        public var ipv4Pool: IPNetwork
-        /// IPv6 addresses leased to circuits.
-        public var ipv6Pool: IPNetwork
-        /// The resolver that answers for the circuits; `nil` for the system's.
-        public var resolver: IPAddress?
-        /// Whether IPv6 leaves here; it is refused otherwise.
-        public var carriesIPv6: Bool
-        /// Name of the exit's TUN interface.
-        public var interface: String
-    }
-
     /// Bounds on what the relay takes on.
     public struct Limits: Hashable, Sendable {
         /// Threads that forward cells.
@@ -64,7 +40,7 @@ public struct RelayConfiguration: Hashable, Sendable {
     }
 
     /// Where the relay answers unless its file says otherwise.
-    public static let defaultSocket = "/run/umbel/relay.sock"
+    public static let defaultSocket = "/run/umbel/relay/control.sock"
 
     /// Reads `file`, with the overrides of `environment`.
     ///
@@ -118,55 +94,6 @@ public struct RelayConfiguration: Hashable, Sendable {
         )
         return [network].compactMap(\.self) + SecretFile.problems(inFolder: stateFolder)
     }
-}
-
-extension RelayConfiguration.Exit {
-    init(_ section: Section) {
-        isEnabled = section.value("enabled", .flag, default: false)
-        allowedNetworks = section.value("allow", .list(.network, limit: 64), default: [])
-        ports = Self.ports(section)
-        flowsPerSecond = section.value("flows_per_second", .integer(1...100_000), default: 200)
-        flowsPerCircuit = section.value("flows", .integer(16...65_536), default: 4_096)
-        ipv4Pool = section.value("ipv4_pool", .ipv4Pool, default: Self.defaultIPv4Pool)
-        ipv6Pool = section.value("ipv6_pool", .ipv6Pool, default: Self.defaultIPv6Pool)
-        resolver = section.optional("resolver", .address)
-        carriesIPv6 = section.value("ipv6", .flag, default: true)
-        interface = section.value("interface", .interface, default: "umbel-exit")
-    }
-
-    /// The ports that `ports` names, or `preset`; not both.
-    private static func ports(_ section: Section) -> [ClosedRange<UInt16>] {
-        let named = section.optional("ports", .list(.ports, limit: 32))
-        let preset = section.optional("preset", .choice(RelayConfiguration.PortPreset.self))
-        if named != nil, preset != nil {
-            section.note(
-                "preset",
-                what: "`preset` and `ports` in [exit] contradict each other",
-                why: "a preset is a list of ports, and so is the other",
-                hint: "keep one of the two"
-            )
-        }
-        if let named, named.isEmpty {
-            section.note(
-                "ports",
-                what: "`ports` in [exit] is empty",
-                why: "an exit that lets nothing out is no exit",
-                hint: "name ports, or set `enabled = false`"
-            )
-        }
-        return named ?? preset?.ports ?? RelayConfiguration.PortPreset.open.ports
-    }
-
-    // 100.64.0.0/16
-    private static let defaultIPv4Pool = IPNetwork(
-        IPAddress(v4: 0x6440_0000),
-        prefixBitCount: 112
-    )
-    // fd75:6d62:656c:e::/64
-    private static let defaultIPv6Pool = IPNetwork(
-        IPAddress(high: 0xfd75_6d62_656c_000e, low: 0),
-        prefixBitCount: 64
-    )
 }
 
 extension RelayConfiguration.Limits {

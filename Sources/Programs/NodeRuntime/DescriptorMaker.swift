@@ -62,26 +62,15 @@ extension SignedDescriptor {
                 bandwidthKilobits: Self.defaultBandwidthKilobits,
                 features: RelayFeatures.current,
                 country: configuration.country.flatMap { CountryCode($0) },
-                policy: exit.isEnabled ? Self.policy(exit) : .none,
+                policy: ExitPlan(configuration).describedPolicy,
                 family: family.map {
                     Descriptor.FamilyCertificate(certifying: id, in: network, with: $0)
                 },
                 nickname: configuration.nickname,
-                contact: configuration.contact
+                contact: configuration.contact,
+                exitAddresses: exit.isEnabled ? exit.addresses : []
             ),
             with: identity
-        )
-    }
-
-    /// What the exit's configuration lets out, as the directory says it.
-    private static func policy(_ exit: RelayConfiguration.Exit) -> DescribedPolicy {
-        let all: ClosedRange<UInt16> = 1...UInt16.max
-        if exit.ports == [all] { return .standard }
-        let anyAddress = IPNetwork(IPAddress(high: 0, low: 0), prefixBitCount: 0)
-        return .rules(
-            exit.ports.prefix(DescribedPolicy.maximumRuleCount).map { ports in
-                PolicyRule(accepts: true, transport: nil, network: anyAddress, ports: ports)
-            }
         )
     }
 }

@@ -12,8 +12,8 @@ enum RelayLoopMessage: Sendable {
     case commands([RelayCommand])
     /// These came to another shard and belong to this one.
     case handedOver([HandOver.Content])
-    /// Keep to these limits from now on.
-    case limits(LineLimits)
+    /// Keep to these limits from now on, with cells of this budget.
+    case limits(LineLimits, LineBudget)
     /// Tell what was counted.
     case report(@Sendable (RelayLoopReport) -> Void)
     /// End.
@@ -113,8 +113,8 @@ struct RelayLoop: ~Copyable {
                 }
             case .handedOver(let contents):
                 try receive(contents, &bytes, now: now)
-            case .limits(let limits):
-                shard.setLimits(limits, now: now)
+            case .limits(let limits, let budget):
+                shard.setLimits(limits, sharing: budget, now: now)
             case .report(let answer):
                 answer(report())
             case .stop:

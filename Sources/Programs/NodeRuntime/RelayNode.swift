@@ -9,7 +9,6 @@ public import Logging
 public import NodeConfiguration
 import RelayCore
 import Store
-import Synchronization
 import Tickets
 import UDPTransport
 import Wire
@@ -26,6 +25,7 @@ public final class RelayNode: RelayService {
     private let version: String
     let logger: Logger
     private let firewall: ExitFirewall?
+    let resolver: ResolverKeeper?
     let directory: RelayDirectory
     private let failures: AsyncStream<String>
 
@@ -46,7 +46,8 @@ public final class RelayNode: RelayService {
         let keys = try RelayKeys(folder: configuration.stateFolder)
         // What another relay may hold comes first: its firewall stays untouched where it runs.
         let sockets = try PacketSockets(configuration.listenAddresses, options: UDPOptions())
-        let firewall = Self.firewall(configuration)
+        let plan = ExitPlan(configuration)
+        let firewall = plan.firewall
         guard configuration.exit.isEnabled else {
             await Self.removeLeftovers(firewall)
             let node = try RelayNode(
@@ -58,6 +59,7 @@ public final class RelayNode: RelayService {
                 tunnel: nil,
                 exit: nil,
                 firewall: nil,
+                resolver: nil,
                 version: version,
                 keyLog: keyLog,
                 logger: logger
@@ -65,15 +67,21 @@ public final class RelayNode: RelayService {
             try await node.begin()
             return node
         }
+        try plan.checkAddresses()
+        let resolver = try plan.resolver()
         let port = try TunnelPort(
             name: configuration.exit.interface,
             isShared: configuration.limits.shards > 1
         )
-        let exit = Self.exitSettings(configuration, offload: port.offload)
+        let exit = plan.settings(offload: port.offload)
+        var resolving: ResolverKeeper?
         do {
             // What is missing shows before anything of another exit's could be touched.
             try await firewall.install()
-            try await Self.raiseInterface(configuration)
+            try await plan.raiseInterface()
+            if let resolver {
+                resolving = try await ResolverKeeper.start(resolver, logger: logger)
+            }
             let node = try RelayNode(
                 configuration,
                 network: network,
@@ -83,6 +91,7 @@ public final class RelayNode: RelayService {
                 tunnel: port,
                 exit: exit,
                 firewall: firewall,
+                resolver: resolving,
                 version: version,
                 keyLog: keyLog,
                 logger: logger
@@ -90,6 +99,7 @@ public final class RelayNode: RelayService {
             try await node.begin()
             return node
         } catch {
+            await resolving?.stop()
             await Self.removeLeftovers(firewall)
             throw error
         }
@@ -114,6 +124,7 @@ public final class RelayNode: RelayService {
         tunnel: consuming TunnelPort?,
         exit: ExitSettings?,
         firewall: ExitFirewall?,
+        resolver: ResolverKeeper?,
         version: String,
         keyLog: KeyLog?,
         logger: Logger
@@ -122,6 +133,7 @@ public final class RelayNode: RelayService {
         self.version = version
         self.logger = logger
         self.firewall = firewall
+        self.resolver = resolver
         identity = NodeID(keys.identity.publicKey)
         started = MonotonicClock.now()
         let controlWakeup = try Wakeup()
@@ -145,6 +157,7 @@ public final class RelayNode: RelayService {
         var firstSockets: PacketSockets? = consume sockets
         var firstTunnel = consume tunnel
         if shardCount > 1 { try firstSockets?.sharePorts() }
+        let budget = LineBudget(LineLimits(configuration.line), shardCount: shardCount)
         for (index, wakeup) in wakeups.enumerated() {
             let sockets = try Self.sockets(firstSockets.take(), configuration)
             if shardCount > 1, index == shardCount - 1 { try sockets.steer(count: shardCount) }
@@ -153,7 +166,8 @@ public final class RelayNode: RelayService {
                     linkLimit: max(1, configuration.limits.links / shardCount),
                     circuitLimit: max(1, configuration.limits.circuits / shardCount),
                     position: ShardPosition(index: index, of: shardCount),
-                    limits: LineLimits(configuration.line).divided(by: shardCount),
+                    limits: LineLimits(configuration.line).ofShard(of: shardCount),
+                    budget: budget,
                     exit: exit,
                     random: try RandomGenerator.seeded(),
                     now: started
@@ -287,6 +301,7 @@ public final class RelayNode: RelayService {
             control.insist(.stop { once.resume(true) })
         }
         for shard in shards { shard.insist(.stop) }
+        await resolver?.stop()
         guard let firewall else { return }
         do throws(HostNetworkError) {
             try await firewall.remove()
@@ -298,8 +313,9 @@ public final class RelayNode: RelayService {
     /// Tells the directory of itself, and whoever watches of what it counts.
     private func begin() async throws {
         await directory.begin()
-        await keeper.begin { [directory, version, weak self] metrics in
+        await keeper.begin { [directory, version, resolver, weak self] metrics in
             metrics.version = version
+            metrics.resolver = resolver?.state
             if let report = await directory.reports().directory, report.validAfter > 0 {
                 let now = WallClock.now().seconds
                 metrics.directory = (now - min(now, report.validAfter), report.signers.count)
@@ -345,6 +361,7 @@ public final class RelayNode: RelayService {
             cellsBackward: report?.counters.backwardCells ?? 0,
             drops: drops,
             exitLeases: configuration.exit.isEnabled ? counts?.leases : nil,
+            resolver: resolver?.report,
             line: await keeper.report(),
             directory: network,
             listing: listing
@@ -357,72 +374,4 @@ public final class RelayNode: RelayService {
     private static let cellDropNames = [
         "replayed", "forged", "malformed", "early_refused", "no_next_hop", "queue_full",
     ]
-
-    // MARK: Exit
-
-    private static func exitSettings(
-        _ configuration: RelayConfiguration,
-        offload: TunCoalescer.Offload
-    ) -> ExitSettings {
-        let exit = configuration.exit
-        return ExitSettings(
-            v4Pool: exit.ipv4Pool,
-            v6Pool: exit.carriesIPv6 ? exit.ipv6Pool : nil,
-            allow: exit.allowedNetworks,
-            own: configuration.listenAddresses.map(\.ip),
-            ports: exit.ports,
-            leaseLimit: LeasePool.capacity(of: [exit.ipv4Pool, exit.ipv6Pool], atMost: 4_096),
-            offload: offload
-        )
-    }
-
-    /// Gives the TUN device its routes.
-    private static func raiseInterface(
-        _ configuration: RelayConfiguration
-    ) async throws(HostNetworkError) {
-        let exit = configuration.exit
-        var plan = InterfacePlan()
-        plan.raise(exit.interface, mtu: 1_280)
-        plan.route(exit.ipv4Pool, through: exit.interface)
-        if exit.carriesIPv6 { plan.route(exit.ipv6Pool, through: exit.interface) }
-        try await plan.apply(with: CommandRunner())
-    }
-
-    private static func firewall(_ configuration: RelayConfiguration) -> ExitFirewall {
-        let exit = configuration.exit
-        var rules = ExitRules(
-            node: configuration.nickname,
-            tunnel: exit.interface,
-            poolV4: exit.ipv4Pool,
-            poolV6: exit.carriesIPv6 ? exit.ipv6Pool : nil
-        )
-        rules.listeningPorts = configuration.listenAddresses.map(\.port)
-        rules.allowed = exit.allowedNetworks
-        rules.ports = exit.ports
-        rules.flowsPerClient = exit.flowsPerCircuit
-        rules.newFlowsPerSecond = exit.flowsPerSecond
-        if let resolver = exit.resolver {
-            rules.resolvers = [SocketAddress(ip: resolver, port: 53)]
-        }
-        return ExitFirewall(rules: rules, stateFolder: configuration.stateFolder)
-    }
-}
-
-/// Resumes a continuation once, whoever comes first; with `nil` where everybody has left.
-final class Once<Value: Sendable>: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Value?, Never>?>
-
-    init(_ continuation: CheckedContinuation<Value?, Never>) {
-        self.continuation = Mutex(continuation)
-    }
-
-    deinit { resume(nil) }
-
-    func resume(_ value: Value?) {
-        let waiting = continuation.withLock { waiting in
-            defer { waiting = nil }
-            return waiting
-        }
-        waiting?.resume(returning: value)
-    }
 }

@@ -44,6 +44,8 @@ public struct RelayPath: ~Copyable {
     public let id: CircuitID
     /// This relay's place in it.
     public let hop: HopIndex
+    // Expanded when the first early cell comes: most circuits never have one.
+    private var earlyKey: Secret?
     private var early: LayerOpener?
     private var earlyCells = 0
     private var opener: LayerOpener
@@ -68,7 +70,7 @@ public struct RelayPath: ~Copyable {
     ) {
         self.id = id
         self.hop = hop
-        self.early = early.map { LayerOpener(key: $0, epoch: 0, windowBitCount: 128) }
+        earlyKey = early
         opener = LayerOpener(key: forward, epoch: 1)
         sealer = LayerSealer(key: backward, epoch: 1, start: start)
     }
@@ -82,6 +84,9 @@ public struct RelayPath: ~Copyable {
         let isEarly = counter.epoch == 0
         let verdict: LayerOpener.Verdict
         if isEarly {
+            if let key = earlyKey.take() {
+                early = LayerOpener(key: key, epoch: 0, windowBitCount: 128)
+            }
             guard earlyCells < Self.earlyCellLimit,
                 let early = early?.open(
                     &bytes,
@@ -101,8 +106,9 @@ public struct RelayPath: ~Copyable {
         case .opened(let header):
             if isEarly {
                 earlyCells += 1
-            } else if early != nil {
+            } else if early != nil || earlyKey != nil {
                 early = nil
+                earlyKey = nil
             }
             forwardCells += 1
             switch header.command {

@@ -20,6 +20,8 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
     public var drops: [String: UInt64]
     /// Addresses leased to circuits; `nil` where the relay is no exit.
     public var exitLeases: Int?
+    /// The resolver it runs for its clients; `nil` where it runs none.
+    public var resolver: ExitResolverReport?
     /// What it carries and may carry; `nil` before the first second is over.
     public var line: RelayLineReport?
     /// What it knows of its network; `nil` before the first document.
@@ -38,6 +40,7 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         cellsBackward: UInt64,
         drops: [String: UInt64],
         exitLeases: Int?,
+        resolver: ExitResolverReport? = nil,
         line: RelayLineReport? = nil,
         directory: DirectoryReport? = nil,
         listing: ListingReport? = nil
@@ -52,17 +55,35 @@ public struct RelayStatusReport: Codable, Hashable, Sendable {
         self.cellsBackward = cellsBackward
         self.drops = drops
         self.exitLeases = exitLeases
+        self.resolver = resolver
         self.line = line
         self.directory = directory
         self.listing = listing
     }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, nickname, identity, links, circuits, drops, line, directory, listing
+        case schema, nickname, identity, links, circuits, drops, resolver, line, directory, listing
         case uptimeSeconds = "uptime_s"
         case cellsForward = "cells_forward"
         case cellsBackward = "cells_backward"
         case exitLeases = "exit_leases"
+    }
+}
+
+/// The resolver an exit runs for its clients.
+public struct ExitResolverReport: Codable, Hashable, Sendable {
+    /// The program: `unbound` or `dnsmasq`.
+    public var program: String
+    /// Whether it answered when it was asked last.
+    public var answers: Bool
+    /// How often it had to be started again.
+    public var restarts: UInt64
+
+    /// Puts a report together.
+    public init(program: String, answers: Bool, restarts: UInt64) {
+        self.program = program
+        self.answers = answers
+        self.restarts = restarts
     }
 }
 

@@ -18,7 +18,11 @@ public struct ExitRules: Hashable, Sendable {
     public var uplink: String?
     /// UDP ports this host listens on for links: never tracked, never a client's source port.
     public var listeningPorts: [UInt16] = []
-    /// Where the tunnel's resolver addresses lead, at most one per family.
+    /// Addresses of this host that clients' connections show, each client always the same one; where a
+    /// family has none, the one the route chooses.
+    public var sources: [IPAddress] = []
+    /// Where the tunnel's resolver addresses lead, at most one per family; one of a lease pool is a
+    /// resolver of this host's for clients alone.
     public var resolvers: [SocketAddress] = []
     /// Networks opened although they are reserved.
     public var allowed: [IPNetwork] = []
@@ -90,6 +94,10 @@ public struct ExitRules: Hashable, Sendable {
                 "there may be one resolver per family"
             } else if resolvers.contains(where: { !$0.ip.isV4 && $0.ip.high == 0 }) {
                 "an IPv6 resolver on the loopback cannot be reached from the tunnel"
+            } else if Set(sources).count != sources.count || sources.count > Self.sourceLimit {
+                "the addresses that connections show are up to \(Self.sourceLimit) different ones"
+            } else if sources.contains(where: isLeased) {
+                "connections cannot show an address of a lease pool"
             } else if !(576...9_000).contains(tunnelMTU) {
                 "a tunnel MTU of \(tunnelMTU) bytes is out of 576...9000"
             } else {
@@ -164,15 +172,50 @@ public struct ExitRules: Hashable, Sendable {
         let masquerades = pools.flatMap { family, icmp, pool in
             let client = "oifname != { \"lo\", \"\(tunnel)\" } \(family) saddr \(pool)"
             let range = ":\(ports.lowerBound)-\(ports.upperBound)"
-            return [
-                "\(client) meta l4proto { tcp, udp } masquerade to \(range) fully-random",
-                "\(client) meta l4proto \(icmp) masquerade fully-random",
-            ]
+            let shown = sources.filter { $0.isV4 == pool.base.isV4 }
+            guard !shown.isEmpty else {
+                return [
+                    "\(client) meta l4proto { tcp, udp } masquerade to \(range) fully-random",
+                    "\(client) meta l4proto \(icmp) masquerade fully-random",
+                ]
+            }
+            return shown.enumerated().flatMap { index, address in
+                let mine = client + Self.part(index, of: shown.count, family: family)
+                let place = address.isV4 ? "\(address)" : "[\(address)]"
+                return [
+                    "\(mine) meta l4proto { tcp, udp } snat \(family) to \(place)\(range)"
+                        + " fully-random",
+                    "\(mine) meta l4proto \(icmp) snat \(family) to \(address) fully-random",
+                ]
+            }
         }
         return ["chain resolve { type nat hook prerouting priority dstnat; policy accept;"]
             + redirections
             + ["}", "chain hide { type nat hook postrouting priority srcnat; policy accept;"]
             + masquerades + ["}"]
+    }
+
+    /// The address of `sources` that the client with `lease` shows; `nil` where the route chooses.
+    public func source(of lease: IPAddress) -> IPAddress? {
+        let shown = sources.filter { $0.isV4 == lease.isV4 }
+        return shown.isEmpty ? nil : shown[Int(lease.low & 0xff) % shown.count]
+    }
+
+    private static let sourceLimit = 16
+
+    /// Which leases show the address numbered `index` of `count`: by their last byte, so that it is the
+    /// same one as long as the lease lives, and as many for each.
+    private static func part(_ index: Int, of count: Int, family: String) -> String {
+        guard count > 1 else { return "" }
+        let (mask, prefix) = family == "ip" ? ("0.0.0.255", "0.0.0.") : ("::ff", "::")
+        let bytes = stride(from: index, to: 256, by: count).map { byte in
+            prefix + String(byte, radix: family == "ip" ? 10 : 16)
+        }
+        return " \(family) saddr & \(mask) { \(bytes.joined(separator: ", ")) }"
+    }
+
+    private func isLeased(_ address: IPAddress) -> Bool {
+        poolV4.contains(address) || poolV6?.contains(address) == true
     }
 
     private var forwarding: [String] {
@@ -198,11 +241,7 @@ public struct ExitRules: Hashable, Sendable {
         return ["chain client {"] + [
             "meta l4proto != { tcp, udp, icmp, ipv6-icmp } \(Self.refuse)",
             "ct state invalid drop",
-            "ct state new meta nfproto ipv4 add @flows4 { ip saddr ct count over \(flowsPerClient) }"
-                + " \(Self.refuse)",
-            "ct state new meta nfproto ipv6 add @flows6 { ip6 saddr ct count over \(flowsPerClient) }"
-                + " \(Self.refuse)",
-        ] + rates + resolver + servedPorts + [
+        ] + bounds + resolver + servedPorts + [
             "ip daddr @allowed4 accept", "ip6 daddr @allowed6 accept",
         ] + ports + [
             "ip daddr @refused4 \(Self.refuse)", "ip6 daddr @refused6 \(Self.refuse)",
@@ -219,18 +258,31 @@ public struct ExitRules: Hashable, Sendable {
             "}",
             "chain arrive { type filter hook input priority filter; policy accept;",
             "iifname \(tun) ct state invalid drop",
-        ] + (resolver + named).map { "iifname \(tun) \($0)" } + [
+        ] + ownResolvers + (bounds + resolver + named).map { "iifname \(tun) \($0)" } + [
             "iifname \(tun) \(Self.refuse)", "}",
         ]
     }
 
-    /// What refuses connections begun too fast, after the count of those that are open.
-    private var rates: [String] {
-        [("ipv4", "ip", 4), ("ipv6", "ip6", 6)].map { protocolName, family, number in
-            "ct state new meta nfproto \(protocolName) update @rates\(number)"
-                + " { \(family) saddr limit rate over \(newFlowsPerSecond)/second"
-                + " burst \(newFlowsPerSecond) packets } \(Self.refuse)"
+    /// Keeps all but the tunnel and this host from a resolver that is for clients.
+    private var ownResolvers: [String] {
+        resolvers.map(\.ip).filter(isLeased).map { address in
+            "iifname != { \"lo\", \"\(tunnel)\" } \(address.isV4 ? "ip" : "ip6") daddr \(address) drop"
         }
+    }
+
+    /// What refuses connections beyond those a client may hold open, and those begun too fast.
+    private var bounds: [String] {
+        let families = [("ipv4", "ip", 4), ("ipv6", "ip6", 6)]
+        let counts = families.map { protocolName, family, number in
+            "ct state new meta nfproto \(protocolName) add @flows\(number)"
+                + " { \(family) saddr ct count over \(flowsPerClient) } \(Self.refuse)"
+        }
+        return counts
+            + families.map { protocolName, family, number in
+                "ct state new meta nfproto \(protocolName) update @rates\(number)"
+                    + " { \(family) saddr limit rate over \(newFlowsPerSecond)/second"
+                    + " burst \(newFlowsPerSecond) packets } \(Self.refuse)"
+            }
     }
 
     /// What refuses ports that are not let out, as the process and the descriptor do.

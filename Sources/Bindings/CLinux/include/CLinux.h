@@ -169,4 +169,5 @@ int clinux_tun_set_offload(int fd, bool tcp, bool udp);
 
 #pragma clang assume_nonnull end
 
+#include "confined.h"
 #include "namespace.h"

@@ -21,77 +21,81 @@ public struct LineLimits: Hashable, Sendable {
         self.waitingByteLimit = waitingByteLimit
     }
 
-    /// The part of one of `count` shards.
-    public func divided(by count: Int) -> Self {
-        Self(
-            sentPerSecond: sentPerSecond.map { max(1, $0 / UInt64(count)) },
-            receivedPerSecond: receivedPerSecond.map { max(1, $0 / UInt64(count)) },
-            waitingByteLimit: max(1, waitingByteLimit / count)
-        )
+    /// The limits of one of `count` shards: its part of the memory, and the line of all of them.
+    public func ofShard(of count: Int) -> Self {
+        var limits = self
+        limits.waitingByteLimit = max(1, waitingByteLimit / count)
+        return limits
     }
 }
 
-/// When the line is free for another cell: a token bucket for each direction.
+/// When the line is free for another cell of a shard.
 ///
-/// A bucket is kept as the time its line is busy until, so a cell costs an addition. What had to go
-/// out at once is charged too, and delays what comes after it.
+/// Holds cells of each direction taken from a ``LineBudget``, and when they may go. What had to go out
+/// at once is charged too, and delays what comes after it. A shard that has nothing to send keeps at
+/// most a stride: that much a shard may be off, once.
 struct LinePacer {
-    /// Bytes a datagram takes on the line, with the headers of UDP and IPv4.
-    static let datagramByteCount: UInt64 = UInt64(Datagram.byteCount) + 28
     /// How far ahead the line may be used: what a bucket holds.
     static let burst: TimeSpan = .milliseconds(4)
     /// How long a sender that waits for the line sleeps at least: cells leave in trains.
     static let nap: TimeSpan = .milliseconds(1)
+    /// Cells taken at a time, at most.
+    static let strideLimit = 16
 
-    private struct Bucket {
-        let cellTime: TimeSpan
-        var busyUntil: Instant = .zero
-
-        init(perSecond: UInt64) {
-            cellTime = TimeSpan(
-                nanoseconds: LinePacer.datagramByteCount * 1_000_000_000 / max(1, perSecond)
-            )
-        }
-
-        mutating func charge(_ cellCount: Int, now: Instant) {
-            busyUntil = max(busyUntil, now) + cellTime * UInt64(cellCount)
-        }
-    }
-
-    private var sent: Bucket?
-    private var received: Bucket?
+    private let budget: LineBudget
+    private let stride: Int
+    private var sentCells = 0
+    private var receivedCells = 0
+    private var opens: Instant = .zero
     /// Whether there is a limit at all.
     let isLimiting: Bool
     /// Wait of a cell that no one could call a queue.
     let delayTarget: TimeSpan
 
-    /// Makes full buckets.
-    init(_ limits: LineLimits) {
-        sent = limits.sentPerSecond.map { Bucket(perSecond: $0) }
-        received = limits.receivedPerSecond.map { Bucket(perSecond: $0) }
-        isLimiting = sent != nil || received != nil
-        let cellTime = max(sent?.cellTime ?? .zero, received?.cellTime ?? .zero)
-        delayTarget = max(DelayControl.target, cellTime * 2)
+    /// Makes the pacer of one shard.
+    init(_ budget: LineBudget) {
+        self.budget = budget
+        isLimiting = budget.sentCellTime != nil || budget.receivedCellTime != nil
+        let cellTime = max(budget.sentCellTime ?? .zero, budget.receivedCellTime ?? .zero)
+        // A quarter of what a bucket holds at most, so that no shard takes all of it.
+        let quarter = Self.burst.nanoseconds / 4 / max(1, cellTime.nanoseconds)
+        stride = Int(min(UInt64(Self.strideLimit), max(1, quarter)))
+        delayTarget = max(DelayControl.target, cellTime * UInt64(2 * budget.shardCount))
     }
 
-    /// Whether another cell may go.
-    func isOpen(at now: Instant) -> Bool {
-        busyUntil - now <= Self.burst
+    /// Whether another cell may go; takes a stride where there is none left.
+    mutating func isOpen(at now: Instant) -> Bool {
+        take(now)
+        return opens <= now
     }
 
     /// When to look again where the line is not open.
     var nextLook: Instant {
-        let opens = busyUntil.nanoseconds - min(busyUntil.nanoseconds, Self.burst.nanoseconds)
-        return Instant(nanoseconds: opens) + Self.nap
+        opens + Self.nap
     }
 
     /// Counts what was sent in answer to what was received.
     mutating func charge(sent sentCount: Int, received receivedCount: Int, now: Instant) {
-        sent?.charge(sentCount, now: now)
-        received?.charge(receivedCount, now: now)
+        sentCells -= sentCount
+        receivedCells -= receivedCount
+        // Others are to know of it even where this shard sends nothing that waits.
+        if sentCells < -stride || receivedCells < -stride { take(now) }
     }
 
-    private var busyUntil: Instant {
-        max(sent?.busyUntil ?? .zero, received?.busyUntil ?? .zero)
+    private mutating func take(_ now: Instant) {
+        if sentCells <= 0 {
+            wait(for: budget.takeSent(stride - sentCells, now: now))
+            sentCells = stride
+        }
+        if receivedCells <= 0 {
+            wait(for: budget.takeReceived(stride - receivedCells, now: now))
+            receivedCells = stride
+        }
+    }
+
+    /// Notes when the line is free for cells that were taken, less what a bucket holds.
+    private mutating func wait(for free: Instant) {
+        let early = min(free.nanoseconds, Self.burst.nanoseconds)
+        opens = max(opens, Instant(nanoseconds: free.nanoseconds - early))
     }
 }

@@ -13,11 +13,15 @@ extension RelayShard {
     private static let packetByteCount = 65_535
     private static let waitingCellByteCount = Datagram.bodyByteCount + 48
 
-    /// Takes other limits from now on.
-    public mutating func setLimits(_ limits: LineLimits, now: Instant) {
+    /// Takes other limits from now on, and cells from `budget`, which other shards may share.
+    public mutating func setLimits(
+        _ limits: LineLimits,
+        sharing budget: LineBudget,
+        now: Instant
+    ) {
         guard limits != self.limits else { return }
         self.limits = limits
-        pacer = LinePacer(limits)
+        pacer = LinePacer(budget)
         if queued.count > 0 { releaseDue = now }
     }
 

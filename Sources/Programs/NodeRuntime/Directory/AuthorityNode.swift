@@ -23,6 +23,8 @@ public actor AuthorityNode: AuthorityService {
     private let own: TrustRoot.Authority
     private let logger: Logger
     private let http = DirectoryClient()
+    // Why relays' directory ports did not answer when they were tested last; as many as relays at most.
+    private var directoryFaults: [NodeID: String] = [:]
     private let probes: Mailbox<ProbeMessage>
     private let started = MonotonicClock.now()
     private let failures: AsyncStream<String>
@@ -295,16 +297,26 @@ public actor AuthorityNode: AuthorityService {
 
     private func test(_ descriptor: SignedDescriptor, onwardTo next: SignedDescriptor?) {
         let digest = descriptor.digest
+        let relay = descriptor.descriptor.id
         let path = [descriptor, next].compactMap(\.self).compactMap(ProbeControl.Target.init)
+        let port = Task<String?, Never> { [http, address = path.first?.address] in
+            if let address { await DirectoryPortTest.fault(at: address, http) } else { nil }
+        }
         probe(ProbeControl.Plan(path: path, showsPass: isPaid)) { node, outcome in
+            let place = path.first.map { "UDP \($0.address)" } ?? "it"
             let result: RelayRegister.TestOutcome =
                 switch outcome.failure {
                 case nil: .answered
-                case .silent(let reason): .silent(reason)
+                case .silent(let reason): .silent("\(place) \(reason)")
                 case .stuck(let reason): .stuck(reason)
                 }
+            await node.note(directoryFault: await port.value, of: relay)
             await node.step { $0.finishTest(of: digest, result, now: $1) }
         }
+    }
+
+    private func note(directoryFault fault: String?, of relay: NodeID) {
+        directoryFaults[relay] = fault
     }
 
     private func measure(_ measurement: AuthorityControl.Measurement) {
@@ -493,7 +505,10 @@ extension AuthorityNode: DirectoryService {
                 let standing = try step { control, now throws(RelayRegister.Refusal) in
                     try control.receive(descriptor: bytes, now: now)
                 }
-                return .accepted("\(standing)")
+                // Others hand the directory out too: a fault there is told, and costs no flag.
+                let relay = (try? SignedDescriptor(parsing: bytes))?.descriptor.id
+                let fault = relay.flatMap { directoryFaults[$0] }.map { "; \($0)" } ?? ""
+                return .accepted("\(standing)\(fault)")
             case .announcement:
                 let isNew = try step { control, now throws(MintRegister.Refusal) in
                     try control.receive(announcement: bytes, now: now)

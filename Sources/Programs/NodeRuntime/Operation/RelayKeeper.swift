@@ -73,8 +73,11 @@ actor RelayKeeper {
     func setLine(_ line: RelayConfiguration.Line) {
         guard line != self.line else { return }
         self.line = line
-        let limits = LineLimits(line).divided(by: shards.count)
-        for shard in shards { shard.insist(.limits(limits)) }
+        let limits = LineLimits(line)
+        let budget = LineBudget(limits, shardCount: shards.count)
+        for shard in shards {
+            shard.insist(.limits(limits.ofShard(of: shards.count), budget))
+        }
     }
 
     /// Takes no new circuits from now on and ends those that stand after `seconds`, or serves again.

@@ -22,6 +22,8 @@ struct RelayMetrics: Sendable {
     var version = ""
     /// Whether it is an exit: only those have counters of one.
     var isExit = false
+    /// How the resolver it runs stands; `nil` where it runs none.
+    var resolver: ResolverKeeper.State?
     /// Seconds since the directory became valid, and the signatures it has; `nil` before the first.
     var directory: (ageSeconds: UInt64, signatures: Int)?
     /// Vouchers, in ticks: earned, handed in, credited, expired; `nil` where nothing is known.
@@ -195,6 +197,22 @@ struct RelayMetrics: Sendable {
             "umbel_exit_leases",
             "Addresses leased to circuits.",
             [.init(readings.control.leases)]
+        )
+        guard let resolver else { return }
+        text.add(
+            .gauge,
+            "umbel_exit_resolver_up",
+            "1 where the exit's resolver answers, else 0.",
+            [.init(resolver.isAnswering ? 1 : 0)]
+        )
+        text.add(
+            .counter,
+            "umbel_exit_dns_errors_total",
+            "Failures of the exit's resolver, by kind.",
+            [
+                .init(["kind": "ended"], resolver.endings),
+                .init(["kind": "silent"], resolver.silences),
+            ]
         )
     }
 

@@ -90,6 +90,8 @@ extension RelayNode: MetricsService {
                 "its threads do not answer"
             } else if let reason = await keeper.whyNotServing {
                 reason
+            } else if let resolver, !resolver.state.isAnswering {
+                "its resolver does not answer"
             } else if known == nil {
                 "it has no directory yet"
             } else if let known, known.validUntil <= now {

@@ -60,6 +60,8 @@ struct MeasureMemoryCommand: ParsableCommand {
         let before = clinux_heap_bytes()
         let standing = loads[0].standingCount
         for index in loads.indices { try loads[index].add(Self.circuitsOfClient) }
+        // Answers to CREATE are kept for a minute and a little.
+        world.run(for: .seconds(90))
         let count = clients * Self.circuitsOfClient
         guard loads[0].standingCount == standing + count else {
             throw SimulationFailure(

@@ -26,6 +26,13 @@ enum RelayText {
         return fields
     }
 
+    /// How the resolver of an exit stands.
+    static func resolver(_ report: ExitResolverReport) -> String {
+        let state = report.answers ? "answers" : "does not answer"
+        let restarts = report.restarts == 0 ? "" : ", started again \(report.restarts) times"
+        return "\(report.program) \(state)\(restarts)"
+    }
+
     /// A relay in one line.
     static func line(_ report: RelayStatusReport) -> String {
         guard let line = report.line else { return "\(report.nickname) is starting" }
@@ -40,6 +47,7 @@ enum RelayText {
             ("Circuits", "\(report.circuits)"), ("Links", "\(report.links)"),
         ]
         if let leases = report.exitLeases { fields.append(("Leases", "\(leases)")) }
+        if let resolver = report.resolver { fields.append(("Resolver", Self.resolver(resolver))) }
         fields += report.line.map(Self.fields) ?? []
         let drops = report.drops.filter { $0.value > 0 }.sorted { $0.value > $1.value }
         fields.append(

@@ -92,6 +92,9 @@ enum StatusText {
             ("Cells", "\(report.cellsForward) forward, \(report.cellsBackward) backward"),
         ]
         if let leases = report.exitLeases { fields.append(("Leases", "\(leases)")) }
+        if let resolver = report.resolver {
+            fields.append(("Resolver", RelayText.resolver(resolver)))
+        }
         fields += report.line.map(RelayText.fields) ?? []
         let drops = report.drops.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         let dropped = drops.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
