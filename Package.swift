@@ -181,15 +181,33 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Anonymity", "Workloads",
             ],
             path: "Sources/Simulation",
+            exclude: ["Anonymity", "Workloads"],
             swiftSettings: coreSettings
         ),
+        // What people do with a network, and what adversaries learn of it
+        .target(
+            name: "Workloads",
+            dependencies: ["Base", "CryptoPrimitives"],
+            path: "Sources/Simulation/Workloads",
+            swiftSettings: coreSettings
+        ),
+        .target(
+            name: "Anonymity",
+            dependencies: ["Base", "CryptoPrimitives", "Workloads"],
+            path: "Sources/Simulation/Anonymity",
+            swiftSettings: coreSettings
+        ),
+        tests(of: "Workloads", ["Base", "CryptoPrimitives"]),
+        tests(of: "Anonymity", ["CryptoPrimitives", "Workloads"]),
         tests(
             of: "Simulation",
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Anonymity", "Workloads",
             ]
         ),
 
@@ -300,7 +318,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
-                "EventLoop", "HostNetwork", "Simulation", "CLinux",
+                "EventLoop", "HostNetwork", "Simulation", "Anonymity", "Workloads", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -407,7 +425,9 @@ let package = Package(
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
-            dependencies: ["umbel-lab", "Base", "HostNetwork"],
+            dependencies: [
+                "umbel-lab", "Anonymity", "Base", "CryptoPrimitives", "HostNetwork", "Workloads",
+            ],
             path: "Tests/LabTests",
             swiftSettings: settings
         ),
