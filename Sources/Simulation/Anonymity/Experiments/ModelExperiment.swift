@@ -25,16 +25,20 @@ public struct ModelExperiment: Sendable {
         line: CellLine = CellLine(),
         random: inout RandomGenerator
     ) {
-        self.clients = clients
+        var transfers: [[Transfer]] = []
+        for _ in 0..<clients {
+            transfers.append(traffic.transfers(seconds: seconds, random: &random))
+        }
+        self.init(seconds: seconds, transfers: transfers, line: line)
+    }
+
+    /// A crowd of which client i does `transfers[i]`.
+    public init(seconds: Double, transfers: [[Transfer]], line: CellLine = CellLine()) {
+        clients = transfers.count
         self.seconds = seconds
         cellByteCount = line.cellByteCount
-        downloads = []
-        uploads = []
-        for _ in 0..<clients {
-            let transfers = traffic.transfers(seconds: seconds, random: &random)
-            downloads.append(line.downloadTimes(of: transfers, before: seconds))
-            uploads.append(line.uploadTimes(of: transfers, before: seconds))
-        }
+        downloads = transfers.map { line.downloadTimes(of: $0, before: seconds) }
+        uploads = transfers.map { line.uploadTimes(of: $0, before: seconds) }
     }
 
     /// What observers see of the crowd's downloads.
