@@ -138,6 +138,7 @@ let package = Package(
         module("Protocol", "Onion", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", deque]),
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
+        module("Protocol", "Mixing", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
@@ -148,16 +149,16 @@ let package = Package(
             "Nodes",
             "RelayCore",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Tickets", deque,
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Tickets", deque,
             ]
         ),
         module(
             "Nodes",
             "ClientCore",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", deque,
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", deque,
             ]
         ),
 
@@ -179,8 +180,8 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
                 "Anonymity", "Workloads",
             ],
             path: "Sources/Simulation",
@@ -205,8 +206,8 @@ let package = Package(
         tests(
             of: "Simulation",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
                 "Anonymity", "Workloads",
             ]
         ),
@@ -291,7 +292,8 @@ let package = Package(
             "Programs",
             "NodeRuntime",
             [
-                "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
+                "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Mixing",
+                "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
                 "NodeConfiguration", "MintCore", "Observability", "Tickets", "Store",
@@ -346,6 +348,7 @@ let package = Package(
         ),
         tests(of: "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(of: "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
+        tests(of: "Mixing", ["Base", "CryptoPrimitives", "Wire", "TestSupport"]),
         tests(
             of: "Onion",
             ["Base", "CryptoPrimitives", "Wire", "TestSupport"],

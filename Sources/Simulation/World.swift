@@ -167,6 +167,11 @@ public final class World {
         startedWall + (now - started).nanoseconds / 1_000_000_000
     }
 
+    /// Civil time in nanoseconds since 1970.
+    var civilNanoseconds: UInt64 {
+        startedWall.seconds * 1_000_000_000 + (now - started).nanoseconds
+    }
+
     /// Adds a client, with the world's client settings or others.
     public func addClient(_ settings: ClientControl.Settings? = nil) -> ClientNode {
         var chosen = settings ?? self.settings.client
