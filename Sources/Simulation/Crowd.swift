@@ -1,5 +1,6 @@
 public import Anonymity
 public import Base
+public import Wire
 public import Workloads
 
 /// What a crowd is like.
@@ -12,6 +13,8 @@ public struct CrowdSettings: Sendable {
     public var seconds: Int
     /// What each client does: downloads and uploads in time.
     public var transfers: [[Transfer]]
+    /// What every client's traffic looks like.
+    public var shape = TrafficShape.fast
     /// Whether a packet a second is sent besides, to measure round trips with.
     public var probes = true
 
@@ -51,6 +54,8 @@ public final class Crowd {
 
     /// Time a client may take to connect.
     public static let patience: TimeSpan = .seconds(60)
+    /// Virtual seconds of probes before anything is watched.
+    public static let warmUpSeconds: UInt64 = 10
     /// What the ways of a round trip take without anything added: three each way and the internet's.
     public static let pathRoundTrip = 0.07
 
@@ -76,7 +81,7 @@ public final class Crowd {
         for _ in 0..<settings.clients {
             let client = world.addClient()
             nodes.append(client)
-            hosts.append(client.openTunnel())
+            hosts.append(client.openTunnel(shape: settings.shape))
         }
         let pairs = Array(zip(nodes, hosts))
         let isUp = world.run(within: Self.patience) {
@@ -85,8 +90,10 @@ public final class Crowd {
         guard isUp else {
             throw .notConnected(count: pairs.filter { !$0.0.isConnected($0.1) }.count)
         }
-        // Spare circuits are built before anything is watched.
-        world.run(for: .seconds(5))
+        // Schedules begin with the first packet; they run, and spare circuits are built, before
+        // anything is watched.
+        if settings.probes { probe() }
+        world.run(for: .seconds(Self.warmUpSeconds))
         paths = pairs.map { client, host in
             let path = client.currentPath(of: host).map(\.index)
             guard path.count == 3 else { return CircuitPath(entry: -1, middle: -1, exit: -1) }
@@ -160,13 +167,19 @@ public final class Crowd {
                     host.startStream(upload)
                 }
             }
-            guard settings.probes else { continue }
+        }
+    }
+
+    private func probe() {
+        for (number, host) in hosts.enumerated() {
             var probe = DatagramFlow.Settings()
             probe.interval = .seconds(1)
-            probe.count = UInt32(settings.seconds)
+            probe.count = UInt32(settings.seconds) + UInt32(Self.warmUpSeconds)
             probe.byteCount = 64
             probe.answerByteCount = 64
-            host.startFlow(probe)
+            // A crowd does not send in step.
+            let phase = TimeSpan.milliseconds(UInt64(number * 137 % 1_000))
+            world.at(world.now + phase) { host.startFlow(probe) }
         }
     }
 

@@ -2,11 +2,17 @@ import Anonymity
 import CryptoPrimitives
 import Simulation
 import Testing
+import Wire
 import Workloads
 
 @Suite("A crowd of the product's own nodes is watched")
 struct CrowdTests {
-    private func crowd(_ clients: Int, seconds: Int, seed: UInt64) throws -> Crowd {
+    private func crowd(
+        _ clients: Int,
+        seconds: Int,
+        seed: UInt64,
+        shape: TrafficShape = .fast
+    ) throws -> Crowd {
         var random = RandomGenerator(
             seed: Secret(copying: [UInt8](repeating: UInt8(truncatingIfNeeded: seed), count: 32))
         )
@@ -20,7 +26,9 @@ struct CrowdTests {
                 )
             } + TrafficModel.lightWeb.transfers(seconds: Double(seconds), random: &random)
         }
-        return try Crowd(CrowdSettings(seed: seed, seconds: seconds, transfers: transfers))
+        var settings = CrowdSettings(seed: seed, seconds: seconds, transfers: transfers)
+        settings.shape = shape
+        return try Crowd(settings)
     }
 
     @Test("whoever sees both ends of `fast` finds every client")
@@ -45,6 +53,25 @@ struct CrowdTests {
         let delay = try #require(cost.idleDelayMedian)
         // Three ways each way jitter by 1 ms in the mean.
         #expect(delay > 0 && delay < 0.05)
+    }
+
+    @Test(
+        "in `mix` every client gets a cell a slot, whatever it does; in `padded` never less than the least rate"
+    )
+    func shaped() throws {
+        for shape in [TrafficShape.padded, .mix(.tenMilliseconds)] {
+            let crowd = try crowd(6, seconds: 20, seed: 3, shape: shape)
+            try crowd.run()
+            for direction in [Direction.forward, .backward] {
+                for link in crowd.links(direction) {
+                    let rate = Double(link.times.count) / 20
+                    // Pings of links come on top; a slot may fall on either side of a second.
+                    let isRight = shape == .padded ? rate > 15 : abs(rate - 100) < 5
+                    #expect(isRight, "\(shape) \(direction): \(rate) cells/s")
+                }
+            }
+            #expect(crowd.exits(.backward).allSatisfy { $0.volume > 1_000 }, "\(shape)")
+        }
     }
 
     @Test("a crowd is seen the same from the same seed")

@@ -1,6 +1,7 @@
 import Anonymity
 import CryptoPrimitives
 import Simulation
+import Wire
 import Workloads
 
 /// The parts of ``AnonymityCommand`` that need no lab.
@@ -57,17 +58,15 @@ struct AnonymityBench {
         modes: [Topology.Mode]
     ) throws {
         for mode in modes {
-            guard mode == .fast else {
-                throw LabError(
-                    "the simulated crowd has no mode \(mode.rawValue)",
-                    why: "its nodes do not pad or mix yet; their models are in the report"
-                )
-            }
             var random = traffic.random(2)
             let transfers = traffic.transfers(seconds: Double(seconds), random: &random)
-            let crowd = try Crowd(
-                CrowdSettings(seed: traffic.seed, seconds: seconds, transfers: transfers)
+            var settings = CrowdSettings(
+                seed: traffic.seed,
+                seconds: seconds,
+                transfers: transfers
             )
+            settings.shape = Self.shape(mode)
+            let crowd = try Crowd(settings)
             progress.say("simulation: \(traffic.clients) clients in \(mode.rawValue) connect")
             do throws(Crowd.Fault) {
                 try crowd.run { passed in
@@ -107,10 +106,19 @@ struct AnonymityBench {
             random: &random
         )
         result.volumeFactor = VolumeCount.uncertainty(exits: exits, links: links)
-        // What goes to the exit, cell by cell: three ways of 10 ms with up to 2 ms of jitter each, and
-        // what queues add.
+        let volumes = exits.map(\.volume)
+        if let idle = volumes.indices.min(by: { volumes[$0] < volumes[$1] }),
+            let busy = volumes.indices.max(by: { volumes[$0] < volumes[$1] })
+        {
+            let test = KolmogorovSmirnov(
+                Array(links[idle].gaps.prefix(2_000)),
+                Array(links[busy].gaps.prefix(2_000))
+            )
+            result.idleBusyDistance = test?.distance ?? 1
+            result.idleBusyProbability = test?.probability ?? 0
+        }
         let (sent, left) = (crowd.links(.forward), crowd.exits(.forward))
-        let scores = TimingAttack(.between(least: 0.028, most: 0.045)).scores(
+        let scores = TimingAttack(Self.law(mode)).scores(
             leaving: left.map(\.times),
             sent: sent.map(\.times),
             seconds: seconds
@@ -126,6 +134,21 @@ struct AnonymityBench {
             )
         )
         return result
+    }
+
+    private static func shape(_ mode: Topology.Mode) -> TrafficShape {
+        switch mode {
+        case .fast: .fast
+        case .padded: .padded
+        case .mix: .mix(.tenMilliseconds)
+        }
+    }
+
+    /// How long a cell takes from the client's link to the exit's far side: three ways of 10 ms with up
+    /// to 2 ms of jitter each and what queues add; in `mix` a slot of 10 ms at the guard and a hold of
+    /// 5 to 24 of them besides.
+    private static func law(_ mode: Topology.Mode) -> DelayLaw {
+        mode == .mix ? .between(least: 0.08, most: 0.33) : .between(least: 0.028, most: 0.045)
     }
 
     private static func collusion(_ crowd: Crowd) -> [AnonymityReport.CollusionRow] {

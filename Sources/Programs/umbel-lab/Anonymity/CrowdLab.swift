@@ -97,9 +97,10 @@ struct CrowdLab {
         let outcome = connections.finish()
         let harvest = taps.stop()
         if !memory.isEmpty {
+            let together = memory.reduce(0, +)
             progress.say(
-                "clients' daemons hold \(memory.reduce(0, +) / memory.count >> 20) MiB in the mean, "
-                    + "\(memory.reduce(0, +) >> 20) MiB together"
+                "clients' daemons hold \((together / memory.count) >> 20) MiB in the mean, "
+                    + "\(together >> 20) MiB together"
             )
         }
         progress.say(

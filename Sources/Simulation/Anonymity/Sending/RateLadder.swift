@@ -3,8 +3,9 @@ import Workloads
 
 /// A sending rate that follows the load, on few rungs and slowly, so that volume shows only coarsely.
 ///
-/// Up one rung when what waits would take longer than `patienceSeconds`; down one rung after nothing
-/// that needs the rung was waiting for `holdSeconds` and an exponential time of `holdMeanSeconds`.
+/// Up as many rungs as it takes when what waits would take longer than `patienceSeconds`; down one
+/// rung when nothing waits after `holdSeconds` and an exponential time of `holdMeanSeconds`, if what
+/// was real in that time fits the rung below; then, or if not, another time is drawn.
 public struct RateLadder: Hashable, Sendable {
     /// Cells a second of each rung, rising.
     public var rungs: [Double]
@@ -50,31 +51,28 @@ public struct RateLadder: Hashable, Sendable {
         var ticks: [SendingProcess.Tick] = []
         var (rung, next, seen) = (0, 0, 0)
         var time = random.unit() / rungs[0]
-        var downAt: Double?
+        var (drawnAt, downAt, realSince) = (time, Double.infinity, 0)
         while time < seconds {
             while seen < arrivals.count, arrivals[seen] <= time { seen += 1 }
-            var waiting = seen - next
-            if waiting > 0 {
+            if seen > next {
                 ticks.append(SendingProcess.Tick(time: time, real: next))
                 next += 1
-                waiting -= 1
+                realSince += 1
             } else {
                 ticks.append(SendingProcess.Tick(time: time, real: nil))
             }
-            if Double(waiting) / rungs[rung] > patienceSeconds, rung + 1 < rungs.count {
-                rung += 1
-                downAt = nil
-            } else if rung > 0 {
-                if Double(waiting) / rungs[rung - 1] > patienceSeconds {
-                    downAt = nil
-                } else if let due = downAt {
-                    if time >= due {
-                        rung -= 1
-                        downAt = nil
-                    }
-                } else {
-                    downAt = time + holdSeconds + random.exponential(mean: holdMeanSeconds)
+            let waiting = Double(seen - next)
+            let before = rung
+            while waiting / rungs[rung] > patienceSeconds, rung + 1 < rungs.count { rung += 1 }
+            if rung == before, rung > 0, time >= downAt {
+                if waiting == 0, Double(realSince) <= rungs[rung - 1] * (time - drawnAt) {
+                    rung -= 1
                 }
+                downAt = .infinity
+            }
+            if rung > 0, rung > before || downAt == .infinity {
+                downAt = time + holdSeconds + random.exponential(mean: holdMeanSeconds)
+                (drawnAt, realSince) = (time, 0)
             }
             time += 1 / rungs[rung]
         }
