@@ -138,6 +138,7 @@ let package = Package(
         module("Protocol", "Onion", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", deque]),
         module("Protocol", "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion"]),
+        module("Protocol", "Mixing", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Flows", ["Base", "Wire"]),
         module("Protocol", "Directory", ["Base", "CryptoPrimitives", "Wire"]),
         module("Protocol", "Paths", ["Base", "CryptoPrimitives", "Wire", "Directory"]),
@@ -148,16 +149,16 @@ let package = Package(
             "Nodes",
             "RelayCore",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Tickets", deque,
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Tickets", deque,
             ]
         ),
         module(
             "Nodes",
             "ClientCore",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", deque,
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", deque,
             ]
         ),
 
@@ -179,17 +180,35 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Anonymity", "Workloads",
             ],
             path: "Sources/Simulation",
+            exclude: ["Anonymity", "Workloads"],
             swiftSettings: coreSettings
         ),
+        // What people do with a network, and what adversaries learn of it
+        .target(
+            name: "Workloads",
+            dependencies: ["Base", "CryptoPrimitives"],
+            path: "Sources/Simulation/Workloads",
+            swiftSettings: coreSettings
+        ),
+        .target(
+            name: "Anonymity",
+            dependencies: ["Base", "CryptoPrimitives", "Workloads"],
+            path: "Sources/Simulation/Anonymity",
+            swiftSettings: coreSettings
+        ),
+        tests(of: "Workloads", ["Base", "CryptoPrimitives"]),
+        tests(of: "Anonymity", ["CryptoPrimitives", "Workloads"]),
         tests(
             of: "Simulation",
             [
-                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
-                "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
+                "Flows", "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
+                "Anonymity", "Workloads",
             ]
         ),
 
@@ -273,7 +292,8 @@ let package = Package(
             "Programs",
             "NodeRuntime",
             [
-                "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Flows",
+                "Base", "CLinux", "CryptoPrimitives", "Wire", "Links", "Circuits", "Mixing",
+                "Flows",
                 "Directory", "Paths", "RelayCore", "ClientCore", "AuthorityCore", "EventLoop",
                 "UDPTransport", "TunDevice", "HostNetwork", "ControlAPI", "DirectoryHTTP",
                 "NodeConfiguration", "MintCore", "Observability", "Tickets", "Store",
@@ -300,7 +320,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
-                "EventLoop", "HostNetwork", "Simulation", "CLinux",
+                "EventLoop", "HostNetwork", "Simulation", "Anonymity", "Workloads", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -328,6 +348,7 @@ let package = Package(
         ),
         tests(of: "Circuits", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
         tests(of: "Links", ["Base", "CryptoPrimitives", "Wire", "Onion", "TestSupport"]),
+        tests(of: "Mixing", ["Base", "CryptoPrimitives", "Wire", "TestSupport"]),
         tests(
             of: "Onion",
             ["Base", "CryptoPrimitives", "Wire", "TestSupport"],
@@ -407,7 +428,9 @@ let package = Package(
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
-            dependencies: ["umbel-lab", "Base", "HostNetwork"],
+            dependencies: [
+                "umbel-lab", "Anonymity", "Base", "CryptoPrimitives", "HostNetwork", "Workloads",
+            ],
             path: "Tests/LabTests",
             swiftSettings: settings
         ),

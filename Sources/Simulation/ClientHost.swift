@@ -19,6 +19,10 @@ public final class ClientHost: Host {
     public private(set) var flows: [DatagramFlow] = []
     /// Its streams.
     public private(set) var streams: [Stream] = []
+    /// Those with something to do.
+    private var running: [Stream] = []
+    /// Places in ``streams``, by port.
+    private var byPort: [UInt16: Int] = [:]
     /// Its echo requests.
     public private(set) var pings: [Ping] = []
     /// Answers "administratively prohibited" that came.
@@ -46,7 +50,9 @@ public final class ClientHost: Host {
     @discardableResult
     public func startStream(_ settings: Stream.Settings = .init()) -> Stream {
         let stream = Stream(id: world.takeFlowNumber(), settings: settings, now: world.now)
+        byPort[stream.port] = streams.count
         streams.append(stream)
+        running.append(stream)
         world.internet.register(stream)
         plan()
         return stream
@@ -84,7 +90,7 @@ public final class ClientHost: Host {
     override var nextDeadline: Instant {
         var deadline = Instant.distantFuture
         for flow in flows { deadline = min(deadline, flow.nextDeadline) }
-        for stream in streams {
+        for stream in running {
             deadline = min(
                 deadline,
                 stream.settings.isDownload ? stream.receiverDeadline : stream.senderDeadline
@@ -96,7 +102,8 @@ public final class ClientHost: Host {
     override func act() {
         var packets: [TunInput] = []
         for flow in flows where flow.nextDeadline <= world.now { send(flow, &packets) }
-        for stream in streams {
+        running.removeAll { $0.settings.isDownload ? $0.isFinished : $0.isSent }
+        for stream in running {
             let isV6 = stream.settings.isV6
             let (own, other) = (own(isV6), InternetHost.address(isV6))
             if stream.settings.isDownload {
@@ -197,9 +204,10 @@ public final class ClientHost: Host {
     }
 
     private func receiveSegment(_ packet: Packet, _ answers: inout [TunInput]) {
-        guard let stream = streams.first(where: { $0.port == packet.destinationPort }) else {
+        guard let place = byPort[packet.destinationPort] else {
             return world.checker.note("a segment came out of another's tunnel")
         }
+        let stream = streams[place]
         if stream.settings.isDownload {
             guard !packet.payload.isEmpty else { return }
             let isRight = stream.receiveSegment(

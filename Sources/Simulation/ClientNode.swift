@@ -7,7 +7,7 @@ import Flows
 import Links
 public import Paths
 public import Tickets
-import Wire
+public import Wire
 
 /// A client of a world.
 public final class ClientNode: Node {
@@ -160,14 +160,18 @@ public final class ClientNode: Node {
         settle()
     }
 
-    /// Opens a tunnel with a TUN device of its own.
-    public func openTunnel(_ wanted: PathConstraints = PathConstraints()) -> ClientHost {
+    /// Opens a tunnel with a TUN device of its own, whose traffic looks like `shape`.
+    public func openTunnel(
+        _ wanted: PathConstraints = PathConstraints(),
+        shape: TrafficShape = .fast
+    ) -> ClientHost {
         let tunnel = TunnelID(rawValue: UInt32(hosts.count + 1))
         let host = world.addHost { ClientHost(index: $0, world: world, node: self, tunnel: tunnel) }
         hosts.append(host)
         control.open(
             tunnel,
             wanting: wanted,
+            shape: shape,
             offload: world.settings.usesOffload ? .tcpAndUDP : .none,
             now: world.now,
             wall: wall
@@ -250,6 +254,14 @@ public final class ClientNode: Node {
         path { $0.tunnel == host.tunnel && $0.stage == .spare }
     }
 
+    /// What the circuit that new flows of a tunnel begin on has carried; `nil` where there is none.
+    public func traffic(of host: ClientHost) -> CircuitTraffic? {
+        let reports = control.circuitReports()
+        guard let report = reports.first(where: { $0.tunnel == host.tunnel && $0.isCurrent })
+        else { return nil }
+        return shard.traffic(of: report.id)
+    }
+
     private func path(where condition: (ClientControl.CircuitReport) -> Bool) -> [RelayNode] {
         guard let report = control.circuitReports().first(where: condition) else { return [] }
         return report.hops.compactMap { hop in world.relays.first { $0.member.id == hop.id } }
@@ -274,6 +286,7 @@ public final class ClientNode: Node {
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
         shard.noteReceiveQueue(byteCount: queuedByteCount)
+        shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
         world.place(deliveries) { run in
             if shard.remainingCapacity < World.reserve { flush() }
             world.arena.withBytes { shard.receive(&$0, run: run, now: world.now) }
@@ -302,6 +315,7 @@ public final class ClientNode: Node {
     override func wake() {
         noteWake()
         control.advance(to: world.now, wall: wall)
+        shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
         world.arena.withBytes { shard.advance(to: world.now, bytes: &$0) }
         settle()
     }

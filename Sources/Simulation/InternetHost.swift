@@ -5,6 +5,8 @@ import Flows
 /// The hosts behind all exits: they answer UDP packets and echo requests and serve streams.
 public final class InternetHost: Host {
     private var streams: [Stream] = []
+    /// Downloads that were asked for and are not wholly acknowledged.
+    private var running: [Stream] = []
     private var byPort: [UInt16: Int] = [:]
     /// Exits whose resolvers answer nothing.
     public var deafResolvers: Set<Int> = []
@@ -26,14 +28,13 @@ public final class InternetHost: Host {
 
     override var nextDeadline: Instant {
         var deadline = Instant.distantFuture
-        for stream in streams where stream.settings.isDownload && stream.peer != nil {
-            deadline = min(deadline, stream.senderDeadline)
-        }
+        for stream in running { deadline = min(deadline, stream.senderDeadline) }
         return deadline
     }
 
     override func act() {
-        for stream in streams where stream.settings.isDownload {
+        running.removeAll(where: \.isSent)
+        for stream in running {
             guard let peer = stream.peer, stream.senderDeadline <= world.now else { continue }
             let runs = stream.takeDue(now: world.now, mayMerge: world.settings.usesOffload)
             let packets = packets(
@@ -122,6 +123,7 @@ public final class InternetHost: Host {
         if stream.peer == nil {
             stream.peer = packet.source
             stream.peerExit = exit
+            if stream.settings.isDownload { running.append(stream) }
         }
         guard stream.peer == packet.source else {
             // A connection ends with its address.

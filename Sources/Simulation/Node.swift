@@ -23,6 +23,10 @@ public class Node {
     public internal(set) var incarnation = 0
     /// How far its wall clock is ahead, in seconds; negative where it is behind.
     public var clockOffsetSeconds: Int64 = 0
+    /// How far its clock is ahead beside that, in nanoseconds; negative where it is behind.
+    public var clockSkewNanoseconds: Int64 = 0
+    /// How much its clock gains in a second, in nanoseconds; negative where it loses.
+    public var clockDriftNanoseconds: Int64 = 0
     /// Bytes its socket says to wait behind each batch; none wait of themselves in virtual time.
     public var queuedByteCount = 0
     /// Datagrams it sent.
@@ -56,6 +60,14 @@ public class Node {
     var wall: WallTime {
         let seconds = Int64(world.wall.seconds) + clockOffsetSeconds
         return WallTime(seconds: UInt64(max(0, seconds)))
+    }
+
+    /// Civil time by its clock, in nanoseconds since 1970.
+    var civilNanoseconds: UInt64 {
+        let elapsed = world.report.elapsed.nanoseconds
+        let gained = Int64(elapsed / 1_000_000) * clockDriftNanoseconds / 1_000
+        let off = clockOffsetSeconds * 1_000_000_000 + clockSkewNanoseconds + gained
+        return world.civilNanoseconds &+ UInt64(bitPattern: off)
     }
 
     func addresses() -> [SocketAddress] { [] }

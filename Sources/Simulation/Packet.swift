@@ -153,6 +153,29 @@ struct Packet {
         }
     }
 
+    /// Where a packet is from and to, read alone; `nil` where it is too short for its header.
+    static func ends(
+        of packet: ArraySlice<UInt8>
+    ) -> (source: IPAddress, destination: IPAddress)? {
+        let bytes = Array(packet.prefix(40))
+        guard let first = bytes.first, bytes.count >= (first >> 4 == 6 ? 40 : 20) else {
+            return nil
+        }
+        func number(_ range: Range<Int>) -> UInt64 {
+            bytes[range].reduce(0) { $0 << 8 | UInt64($1) }
+        }
+        guard first >> 4 == 6 else {
+            return (
+                IPAddress(v4: UInt32(truncatingIfNeeded: number(12..<16))),
+                IPAddress(v4: UInt32(truncatingIfNeeded: number(16..<20)))
+            )
+        }
+        return (
+            IPAddress(high: number(8..<16), low: number(16..<24)),
+            IPAddress(high: number(24..<32), low: number(32..<40))
+        )
+    }
+
     // MARK: Sums
 
     static func words(_ value: UInt16) -> [UInt8] {

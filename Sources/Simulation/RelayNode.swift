@@ -170,6 +170,7 @@ public final class RelayNode: Node {
     override func receive(_ deliveries: ArraySlice<Delivery>) {
         for seat in seats {
             seat.shard.noteReceiveQueue(byteCount: queuedByteCount, now: world.now)
+            seat.shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
         }
         world.place(deliveries) { run in
             // As the kernel steers: by the first datagram of what it merged into one message.
@@ -208,6 +209,7 @@ public final class RelayNode: Node {
         control.advance(to: world.now, wall: wall)
         for index in seats.indices {
             let seat = seat(index)
+            seat.shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
             world.arena.withBytes { seat.shard.advance(to: world.now, bytes: &$0) }
         }
         settle()

@@ -82,7 +82,8 @@ public final class Stream {
     }
     var port: UInt16 { UInt16(1_024 + id) }
 
-    private var isSent: Bool { base == flights.count }
+    /// Whether all of it is acknowledged.
+    var isSent: Bool { base == flights.count }
 
     /// When the sending end has something to do.
     var senderDeadline: Instant {

@@ -2,6 +2,7 @@ import Base
 import Circuits
 import ClientCore
 import Links
+import Mixing
 import RelayCore
 import Tickets
 import Wire
@@ -138,6 +139,8 @@ extension ClientEvent {
         case .packet(let id, let bytes): 12 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         case .probed(let id, let bytes):
             13 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
+        case .judged(let id, let outcome):
+            15 << 56 | (outcome.backwardLoss & 0xff_ffff) << 32 | UInt64(id.rawValue)
         case .pinged(let id, _, let outcome):
             14 << 56 | UInt64(outcome.roundTrips.count & 0xff_ffff) << 32 | UInt64(id.rawValue)
         }
@@ -185,6 +188,10 @@ extension ClientCommand {
             22 << 56 | UInt64(series.hop.rawValue) << 52 | UInt64(series.cellCount) << 32
                 | UInt64(id.rawValue)
         case .countCells(let id, let step): 18 << 56 | UInt64(step) << 32 | UInt64(id.rawValue)
+        case .shape(let id, let plan):
+            23 << 56 | UInt64(plan.shape.mode) << 48 | UInt64(plan.shape.slot) << 32
+                | UInt64(id.rawValue)
+        case .keepSchedule(let id): 24 << 56 | UInt64(id.rawValue)
         case .sendProbe(let id, let bytes):
             21 << 56 | UInt64(bytes.count) << 32 | UInt64(id.rawValue)
         }

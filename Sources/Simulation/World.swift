@@ -79,6 +79,10 @@ public final class World {
     public internal(set) var report = SimulationReport()
     /// Called for each datagram sent, before the network decides about it.
     public var tap: ((_ node: Int, _ destination: SocketAddress, _ bytes: [UInt8]) -> Void)?
+    /// Called for each packet that leaves an exit towards the hosts, or comes to it from them, with
+    /// the address of the lease.
+    public var exitTap:
+        ((_ exit: Int, _ leaves: Bool, _ lease: IPAddress, _ byteCount: Int) -> Void)?
     let arena = Arena()
     private var queue = EventQueue()
     private var random: RandomGenerator
@@ -161,6 +165,11 @@ public final class World {
     /// Civil time.
     public var wall: WallTime {
         startedWall + (now - started).nanoseconds / 1_000_000_000
+    }
+
+    /// Civil time in nanoseconds since 1970.
+    var civilNanoseconds: UInt64 {
+        startedWall.seconds * 1_000_000_000 + (now - started).nanoseconds
     }
 
     /// Adds a client, with the world's client settings or others.
@@ -474,10 +483,19 @@ public final class World {
     }
 
     func leaveExit(_ relay: Int, _ packet: [UInt8]) {
+        if let exitTap, let ends = Packet.ends(of: packet[...]) {
+            exitTap(relay, true, ends.source, packet.count)
+        }
         plan(.leftExit(relay: relay, packet: packet), at: now + settings.internetLatency)
     }
 
     func enterExit(_ relay: Int, _ packet: TunInput) {
+        if let exitTap {
+            let bytes = packet.bytes.dropFirst(VirtioNetHeader.byteCount)
+            if let ends = Packet.ends(of: bytes) {
+                exitTap(relay, false, ends.destination, bytes.count)
+            }
+        }
         plan(.enteredExit(relay: relay, packet: packet), at: now + settings.internetLatency)
     }
 

@@ -32,7 +32,7 @@ private struct FixedLayout {
         client.mode = 2
         client.slot = 1000
         client.upRate = 3
-        client.downRate = 4
+        client.downRate = 2
         client.flags = 1
         var server = ServerMessage(status: .earlyRefused)
         server.load = 200

@@ -5,6 +5,7 @@ import DequeModule
 public import Directory
 public import Flows
 public import Links
+import Mixing
 import Onion
 public import Paths
 public import Tickets
@@ -37,6 +38,8 @@ public struct ClientControl: ~Copyable {
         public var keepsSpare = true
         /// Whether an exit that takes another one's place is probed before flows are given to it.
         public var probesExits = false
+        /// How circuits of `padded` and `mix` are run.
+        public var shaping = ShapingSettings()
         /// Relays in no circuit.
         public var exclusions = RelayExclusions()
         /// Of so many circuits that begin to serve one has its exit audited; 0 for none.
@@ -93,6 +96,12 @@ public struct ClientControl: ~Copyable {
         let tunnel: TunnelID
         let path: Path
         let begun: Instant
+        /// What its traffic is to look like.
+        let shape: TrafficShape
+        /// Its loops, once its schedule is kept.
+        var loop: LoopState?
+        /// When its cover ends, where its tunnel is closed already.
+        var lingersUntil: Instant?
         var stage = Stage.waitingForLink
         /// Whether it was begun to stand ready, while nothing lacked a circuit.
         var isSpare = false
@@ -141,6 +150,10 @@ public struct ClientControl: ~Copyable {
     struct Tunnel {
         let id: TunnelID
         var wanted: PathConstraints
+        /// What the traffic of its circuits is to look like.
+        var shape = TrafficShape.fast
+        /// From when on it carries packets; `nil` before its first schedule is kept.
+        var carriesFrom: Instant?
         /// Whether its circuits carry questions to mints and nothing else.
         var isForErrands = false
         var leases: [LeaseID: Lease] = [:]
@@ -210,7 +223,7 @@ public struct ClientControl: ~Copyable {
     private var marked: [NodeID: Instant] = [:]
     var wall: WallTime
     // The newest `now`.
-    private var clock: Instant = .zero
+    var clock: Instant = .zero
 
     /// Makes the control plane of a client with the network `view` and the guards it had before.
     public init(
@@ -282,7 +295,7 @@ public struct ClientControl: ~Copyable {
 
     /// When ``advance(to:wall:)`` has something to do.
     public var nextDeadline: Instant {
-        var deadline = min(dialer.nextDeadline, cashier.nextDeadline)
+        var deadline = min(min(dialer.nextDeadline, cashier.nextDeadline), nextShapingDeadline)
         if let audit { deadline = min(deadline, audit.nextDeadline) }
         for circuit in circuits.values {
             deadline = min(deadline, circuit.build?.nextDeadline ?? .distantFuture)
@@ -319,10 +332,12 @@ public struct ClientControl: ~Copyable {
 
     // MARK: Commands
 
-    /// Begins to keep the tunnel `id` connected as `wanted` says.
+    /// Begins to keep the tunnel `id` connected as `wanted` says, with traffic that looks like
+    /// `shape`.
     public mutating func open(
         _ id: TunnelID,
         wanting wanted: PathConstraints,
+        shape: TrafficShape = .fast,
         offload: TunCoalescer.Offload,
         now: Instant,
         wall: WallTime
@@ -331,7 +346,7 @@ public struct ClientControl: ~Copyable {
         var wanted = wanted
         wanted.reachesV4 = settings.reachesV4
         wanted.reachesV6 = settings.reachesV6
-        tunnels[id] = Tunnel(id: id, wanted: wanted)
+        tunnels[id] = Tunnel(id: id, wanted: wanted, shape: shape)
         commands.append(.addTunnel(id, offload))
         notices.append(.tunnel(id, .connecting(reason: nil)))
         maintain(now: now)
@@ -340,7 +355,8 @@ public struct ClientControl: ~Copyable {
     /// Closes a tunnel and its circuits.
     public mutating func close(_ id: TunnelID, now: Instant) {
         guard let tunnel = tunnels.removeValue(forKey: id) else { return }
-        for circuit in circuits.keys.sorted() where circuits[circuit]?.tunnel == id {
+        for circuit in circuits.keys.sorted()
+        where circuits[circuit]?.tunnel == id && !linger(circuit, now: now) {
             drop(circuit, isOrderly: true, now: now)
         }
         drainCashier(now: now)
@@ -475,6 +491,8 @@ public struct ClientControl: ~Copyable {
             receiveProbe(bytes, of: id, now: now)
         case .pinged(let id, let token, let outcome):
             receive(outcome, of: id, token: token, now: now)
+        case .judged(let id, let outcome):
+            receive(outcome, of: id, now: now)
         case .measured:
             // A client measures nothing this way.
             break
@@ -569,6 +587,7 @@ public struct ClientControl: ~Copyable {
             notices.append(.pong(token: ping.token, ping.hop, nil))
             endSurvey(ping.circuit, now: now)
         }
+        advanceShaping(to: now)
         if cashier.nextDeadline <= now { cashier.advance(to: now, wall: wall) }
         drainCashier(now: now)
         maintain(now: now)
@@ -718,7 +737,8 @@ public struct ClientControl: ~Copyable {
         let path = try payablePath(wanted, now: now)
         let id = CircuitID(rawValue: nextCircuit)
         nextCircuit += 1
-        circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now)
+        let shape = tunnels[tunnel]?.shape ?? .fast
+        circuits[id] = Circuit(id: id, tunnel: tunnel, path: path, begun: now, shape: shape)
         let why = tunnels[tunnel]?.isForErrands == true ? .errands : cause
         circuits[id]?.cause = why
         tell(.begun(why), of: id)
@@ -772,10 +792,15 @@ public struct ClientControl: ~Copyable {
         let isForErrands = circuits[id].flatMap { tunnels[$0.tunnel]?.isForErrands } ?? false
         let isContact = isForErrands && !cashier.canPay(path.hops.map(\.id), at: wall)
         circuits[id]?.isFirstContact = isContact
-        jobs.append(.build(id, work(for: path, isFirstContact: isContact)))
+        let shape = circuits[id]?.shape ?? .fast
+        jobs.append(.build(id, work(for: path, isFirstContact: isContact, shape: shape)))
     }
 
-    private mutating func work(for path: Path, isFirstContact: Bool) -> BuildWork {
+    private mutating func work(
+        for path: Path,
+        isFirstContact: Bool,
+        shape: TrafficShape
+    ) -> BuildWork {
         var targets: [HopTarget] = []
         for hop in path.hops {
             targets.append(
@@ -786,6 +811,7 @@ public struct ClientControl: ~Copyable {
             targets: targets,
             minute: wall.minute,
             isFirstContact: isFirstContact,
+            shape: shape,
             random: &random
         )
     }
@@ -813,6 +839,7 @@ public struct ClientControl: ~Copyable {
         circuits[id]?.number = number
         circuits[id]?.stage = .building
         commands.append(.addCircuit(id, link, number, circuit.tunnel))
+        shapeCircuit(id)
         let actions = build.start(now: now)
         circuits[id]?.build = build
         perform(actions, for: id, now: now)
@@ -867,7 +894,7 @@ public struct ClientControl: ~Copyable {
                         hop,
                         forward: keys.forward,
                         backward: keys.backward,
-                        start: drawStart()
+                        start: drawStart(of: circuit.shape, at: hop)
                     )
                 )
             case .send(let message, let hop):
@@ -883,6 +910,13 @@ public struct ClientControl: ~Copyable {
 
     private mutating func drawStart() -> UInt32 {
         UInt32(truncatingIfNeeded: random.next(below: UInt64(LayerSealer.cellLimit)))
+    }
+
+    /// The first count under main keys; groups of parity begin at multiples of five.
+    private mutating func drawStart(of shape: TrafficShape, at hop: HopIndex) -> UInt32 {
+        let start = drawStart()
+        guard case .mix = shape, hop == .second else { return start }
+        return start - start % 5
     }
 
     private mutating func complete(_ id: CircuitID, now: Instant) {
@@ -1001,6 +1035,7 @@ public struct ClientControl: ~Copyable {
             noteTrip(over: id, since: circuits[id]?.openingSince, now: now)
             receiveOpened(answer, over: id, now: now)
         case .echo(true, let nonce):
+            guard !receiveLoop(nonce, of: id, now: now) else { return }
             guard let ping = pings[nonce], ping.circuit == id, ping.hop == hop else { return }
             pings[nonce] = nil
             circuits[id]?.roundTrips[hop.offset] = now - ping.sent
@@ -1140,9 +1175,14 @@ public struct ClientControl: ~Copyable {
         over id: CircuitID,
         now: Instant
     ) {
-        guard let circuit = circuits[id], circuit.stage == .opening,
-            tunnels[circuit.tunnel] != nil
+        guard circuits[id]?.stage == .opening, let tunnel = circuits[id]?.tunnel,
+            tunnels[tunnel] != nil
         else { return }
+        guard beginSchedule(id, now: now) else {
+            circuits[id]?.opened = answer
+            return
+        }
+        guard let circuit = circuits[id] else { return }
         circuits[id]?.stage = .active
         circuits[id]?.probe = nil
         tunnels[circuit.tunnel]?.lastExit = circuit.path.exit.id
@@ -1463,6 +1503,12 @@ extension ClientControl {
         public let statements: [HopStatement?]
         /// Hops whose last series of echoes went unanswered.
         public let isSilent: [Bool]
+        /// What its traffic looks like.
+        public let shape: TrafficShape
+        /// What its loops found; `nil` before its schedule is kept.
+        public let loops: LoopReport?
+        /// Cells that one tick pays for at guard and middle.
+        public let tickCells: Int
     }
 
     /// All circuits but those that measure or audit, the oldest first.
@@ -1484,7 +1530,10 @@ extension ClientControl {
                 pay: cashier.report(of: circuit.id),
                 cause: circuit.cause,
                 statements: circuit.statements,
-                isSilent: circuit.isSilent
+                isSilent: circuit.isSilent,
+                shape: circuit.shape,
+                loops: circuit.loop?.report,
+                tickCells: Int(selector.view.parameters.tickCells)
             )
         }
     }

@@ -3,6 +3,7 @@ public import Circuits
 public import CryptoPrimitives
 public import Flows
 public import Links
+public import Mixing
 public import Wire
 
 /// A tunnel of a client: one TUN device with circuits of its own.
@@ -53,6 +54,10 @@ public enum ClientCommand: Sendable {
     case sendLinkControl(LinkID, LinkControlMessage)
     /// Take a circuit that is being built.
     case addCircuit(CircuitID, LinkID, CircuitNumber, TunnelID)
+    /// Take the shape of a circuit's traffic, before any key of it.
+    case shape(CircuitID, ShapePlan)
+    /// Let a circuit's cells leave by its schedule from now on.
+    case keepSchedule(CircuitID)
     /// Install the early key of a hop.
     case setEarly(CircuitID, HopIndex, key: Secret, start: UInt32)
     /// Install the main keys of a hop.
@@ -116,12 +121,14 @@ public enum ClientEvent: Sendable {
     case packet(TunnelID, [UInt8])
     /// The beginning of a packet that came from an exit that is being probed.
     case probed(CircuitID, [UInt8])
+    /// How cells of a `mix` circuit came of late.
+    case judged(CircuitID, GridWatch.Outcome)
 
     /// Whether it may be dropped under overload: its cause comes again, or it changes nothing.
     public var isRepeated: Bool {
         switch self {
         case .handshake, .created, .control, .silent, .exhausted, .leaseUnused, .counted,
-            .unpaid, .packet, .probed:
+            .unpaid, .packet, .probed, .judged:
             true
         case .link(let event): event.isRepeated
         case .destroyed, .measured, .pinged: false
@@ -153,6 +160,8 @@ public struct ClientCounters: Sendable, Equatable {
     public var forwardSignals: UInt64 = 0
     /// Packets from the exit that came through a long queue.
     public var backwardSignals: UInt64 = 0
+    /// Cells dropped because too many of their circuit waited for their time.
+    public var lateCells: UInt64 = 0
 }
 
 /// What a circuit's shard side counted, for status.
@@ -167,4 +176,6 @@ public struct CircuitTraffic: Sendable, Equatable {
     public var receivedBytes: UInt64
     /// Flows that go over it.
     public var flows: Int
+    /// How its schedule is kept; `nil` in `fast`.
+    public var shaped: ShapedTraffic?
 }

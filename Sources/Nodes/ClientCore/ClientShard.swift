@@ -75,6 +75,8 @@ public struct ClientShard: ~Copyable {
         var toldUnpaid: Instant = .zero
         /// Whether its exit is being probed: what comes is for the control plane.
         var isProbing = false
+        /// Its place among the circuits whose traffic is shaped; -1 for most.
+        var shaped: Int32 = -1
     }
 
     struct Tunnel: ~Copyable {
@@ -94,8 +96,8 @@ public struct ClientShard: ~Copyable {
     }
 
     /// The shard's links; its output holds the datagrams to send.
-    public private(set) var links: LinkTable
-    private var circuits: Slab<Circuit>
+    public internal(set) var links: LinkTable
+    var circuits: Slab<Circuit>
     private var routes: IndexTable
     private var names: IndexTable
     private var tunnels: Slab<Tunnel>
@@ -106,6 +108,8 @@ public struct ClientShard: ~Copyable {
     private var nextEcho: Instant = .distantFuture
     private var filler: FillerGenerator
     var random: RandomGenerator
+    /// Circuits of `padded` and `mix`, and their cells that wait.
+    var shaper = ClientShaper()
     var runningSeries: [RunningSeries] = []
     private var events: [ClientEvent] = []
     private var repeatedEventCount = 0
@@ -113,7 +117,7 @@ public struct ClientShard: ~Copyable {
     private var isQueueLong = false
     private var nextSweep: Instant
     /// What the shard counted.
-    public private(set) var counters = ClientCounters()
+    public internal(set) var counters = ClientCounters()
 
     /// Makes a shard without links.
     public init(
@@ -168,7 +172,8 @@ public struct ClientShard: ~Copyable {
             receivedCells: circuits[slot].path.receivedCells,
             sentBytes: circuits[slot].sentBytes,
             receivedBytes: circuits[slot].receivedBytes,
-            flows: flowCount(over: slot)
+            flows: flowCount(over: slot),
+            shaped: shapedTraffic(slot)
         )
     }
 
@@ -286,6 +291,12 @@ public struct ClientShard: ~Copyable {
             _ = links.sendControl(message, link: slot, bytes: &bytes, now: now)
         case .addCircuit(let id, let link, let number, let tunnel):
             addCircuit(id, link: link, number: number, tunnel: tunnel)
+        case .shape(let id, let plan):
+            guard let slot = slot(of: id) else { return }
+            setShape(plan, slot: slot, now: now)
+        case .keepSchedule(let id):
+            guard let slot = slot(of: id) else { return }
+            keepSchedule(slot: slot, now: now)
         case .setEarly(let id, let hop, let key, let start):
             guard let slot = slot(of: id) else { return }
             circuits[slot].path.setEarly(key, start: start, at: hop)
@@ -319,7 +330,7 @@ public struct ClientShard: ~Copyable {
             sendProbe(packet, over: slot, bytes: &bytes, now: now)
         case .removeCircuit(let id):
             guard let slot = slot(of: id) else { return }
-            removeCircuit(slot)
+            removeCircuit(slot, now: now)
         case .addTunnel(let id, let offload):
             addTunnel(id, offload: offload)
         case .addInternalTunnel(let id):
@@ -373,7 +384,7 @@ public struct ClientShard: ~Copyable {
     public var nextDeadline: Instant {
         min(
             min(links.nextDeadline, circuits.count > 0 ? nextSweep : .distantFuture, nextEcho),
-            nextSeriesDeadline
+            min(nextSeriesDeadline, shaper.due)
         )
     }
 
@@ -382,6 +393,7 @@ public struct ClientShard: ~Copyable {
         links.advance(to: now, bytes: &bytes)
         if now >= nextEcho { advanceEchoes(to: now) }
         if !runningSeries.isEmpty { advanceSeries(to: now, bytes: &bytes) }
+        if now >= shaper.due { advanceShaping(to: now, bytes: &bytes) }
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
@@ -426,21 +438,26 @@ public struct ClientShard: ~Copyable {
             case .backward:
                 let counter = LayerCounter(rawValue: header.counter)
                 let outcome = circuits[slot].path.open(&bytes, body: body, counter: counter)
+                guard circuits[slot].shaped >= 0 else {
+                    return handle(outcome, slot: slot, body: body, bytes: &bytes, now: now)
+                }
+                noteShaped(slot, now: now)
                 handle(outcome, slot: slot, body: body, bytes: &bytes, now: now)
+                handleRebuilt(&bytes, slot: slot, now: now)
             case .created:
                 let content = bytes.bytes.copyBytes(body..<body + CreatedBody.byteCount)
                 note(.created(circuits[slot].path.id, content))
             case .destroy:
                 let reason = DestroyReason(rawValue: bytes.byte(at: body))
                 note(.destroyed(circuits[slot].path.id, reason))
-                removeCircuit(slot)
+                removeCircuit(slot, now: now)
             case .forward, .create, .padding, .linkControl:
                 counters.droppedCells += 1
             }
         }
     }
 
-    private mutating func handle(
+    mutating func handle(
         _ outcome: ClientPath.Opened,
         slot: Int,
         body: Int,
@@ -463,6 +480,8 @@ public struct ClientShard: ~Copyable {
             )
         case .nothing(let flags):
             noteAnswer(flags, slot: slot, now: now)
+            // Cover and parity are the middle's.
+            if circuits[slot].shaped >= 0 { count(.second, slot: slot) }
         case .dropped:
             counters.droppedCells += 1
         case .waiting(let position):
@@ -492,7 +511,7 @@ public struct ClientShard: ~Copyable {
     }
 
     /// Counts a cell for, or from, `hop`.
-    private mutating func count(_ hop: HopIndex, slot: Int) {
+    mutating func count(_ hop: HopIndex, slot: Int) {
         circuits[slot].counts.note(hop.offset)
         if circuits[slot].counts.total >= circuits[slot].countMark { noteCounts(slot) }
     }
@@ -879,6 +898,7 @@ public struct ClientShard: ~Copyable {
             slot,
             datagram: datagram,
             to: hop,
+            isControl: true,
             wantsAnswer: !ControlRecord.isAcknowledgement(record),
             bytes: &bytes,
             now: now
@@ -889,6 +909,7 @@ public struct ClientShard: ~Copyable {
         _ slot: Int,
         datagram: Int,
         to hop: HopIndex,
+        isControl: Bool = false,
         wantsAnswer: Bool = true,
         bytes: inout MutableRawSpan,
         now: Instant
@@ -899,12 +920,27 @@ public struct ClientShard: ~Copyable {
             return note(.exhausted(circuits[slot].path.id))
         }
         let body = datagram + Datagram.bodyOffset
+        let isShaped = circuits[slot].shaped >= 0
+        if isShaped,
+            hold(
+                bytes.bytes,
+                body: body,
+                slot: slot,
+                for: hop,
+                isControl: isControl,
+                wantsAnswer: wantsAnswer,
+                now: now
+            )
+        {
+            return
+        }
         let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
         count(hop, slot: slot)
         if wantsAnswer, circuits[slot].unansweredSince == nil {
             circuits[slot].unansweredSince = now
         }
         _ = links.send(&bytes, datagram: datagram, link: route.slot, header: header, now: now)
+        if isShaped { settleParity(&bytes, slot: slot, now: now) }
     }
 
     // MARK: Tables
@@ -937,7 +973,8 @@ public struct ClientShard: ~Copyable {
         _ = names.set(UInt64(id.rawValue), to: slot)
     }
 
-    private mutating func removeCircuit(_ slot: Int) {
+    private mutating func removeCircuit(_ slot: Int, now: Instant) {
+        endShaping(slot, now: now)
         echoCircuits.removeAll { $0 == slot }
         if echoCircuits.isEmpty { nextEcho = .distantFuture }
         let circuit = circuits.remove(at: slot)

@@ -228,7 +228,8 @@ public struct ProbeControl: ~Copyable {
                 end(probe.circuit, failure: "its link was lost")
             }
         case .measured(let id, let kilobits): end(id, failure: nil, kilobits: kilobits)
-        case .link, .silent, .exhausted, .leaseUnused, .counted, .unpaid, .packet, .probed, .pinged:
+        case .link, .silent, .exhausted, .leaseUnused, .counted, .unpaid, .packet, .probed, .pinged,
+            .judged:
             break
         }
         drainDialer(now: now)

@@ -830,6 +830,10 @@ public struct RelayControl: ~Copyable {
         links[key.link]?.circuits.insert(id)
         if link.isInitiator { tell(.keepLinkAlive(key.link, true), to: key.link) }
         counters.circuits += 1
+        let shape = shapeOrder(answer.message)
+        var start = UInt32(truncatingIfNeeded: random.next(below: 1 << 29))
+        // Groups of parity begin where counters are multiples of five.
+        if case .mix = shape?.shape { start -= start % 5 }
         tell(
             .installCircuit(
                 NewRelayCircuit(
@@ -839,13 +843,24 @@ public struct RelayControl: ~Copyable {
                     hop: hop,
                     early: answer.early,
                     keys: answer.keys,
-                    start: UInt32(truncatingIfNeeded: random.next(below: 1 << 29)),
-                    allowance: allowance
+                    start: start,
+                    allowance: allowance,
+                    shape: shape
                 )
             ),
             to: id
         )
         tell(.sendCell(key.link, key.number, .created, created), to: key.link)
+    }
+
+    /// What the shard is to make of a circuit's traffic; `nil` where cells leave as they come.
+    private func shapeOrder(_ message: ClientMessage) -> ShapeOrder? {
+        guard let shape = message.shape, shape != .fast else { return nil }
+        return ShapeOrder(
+            shape: shape,
+            step: message.downRate,
+            hold: view?.parameters.mixHold ?? .standard
+        )
     }
 
     private mutating func admitsContact(over link: LinkState, now: Instant) -> Bool {

@@ -63,6 +63,8 @@ public struct NewRelayCircuit: Sendable {
     public let start: UInt32
     /// What is carried for it; `nil` for everything.
     public let allowance: CellAllowance?
+    /// What its traffic is to look like; `nil` where cells leave as they come.
+    public let shape: ShapeOrder?
 
     /// Puts a circuit together.
     public init(
@@ -73,7 +75,8 @@ public struct NewRelayCircuit: Sendable {
         early: EarlyKeys?,
         keys: HandshakeKeys,
         start: UInt32,
-        allowance: CellAllowance? = nil
+        allowance: CellAllowance? = nil,
+        shape: ShapeOrder? = nil
     ) {
         self.id = id
         self.link = link
@@ -83,6 +86,7 @@ public struct NewRelayCircuit: Sendable {
         self.keys = keys
         self.start = start
         self.allowance = allowance
+        self.shape = shape
     }
 }
 
@@ -210,6 +214,12 @@ public struct RelayCounters: Sendable, Equatable {
     public var lateCells: UInt64 = 0
     /// Circuits ended because what waited here was too much.
     public var quotaKills: UInt64 = 0
+    /// Cover made for circuits' clients.
+    public var coverCells: UInt64 = 0
+    /// PAD sent in slots that had no cell.
+    public var paddingCells: UInt64 = 0
+    /// Cells that parity brought back.
+    public var rebuiltCells: UInt64 = 0
 
     /// Nothing counted yet.
     public init() {}
@@ -226,7 +236,7 @@ public struct RelayCounters: Sendable, Equatable {
             \.exitPackets, \.returnPackets, \.policyRefused, \.malformedPackets, \.unknownLease,
             \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
             \.unpaidCells, \.exitBytes, \.returnBytes, \.receivedDatagrams, \.sentDatagrams,
-            \.lateCells, \.quotaKills,
+            \.lateCells, \.quotaKills, \.coverCells, \.paddingCells, \.rebuiltCells,
         ]
     }
 }

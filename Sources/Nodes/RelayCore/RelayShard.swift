@@ -3,6 +3,7 @@ import Circuits
 public import CryptoPrimitives
 public import Flows
 public import Links
+import Mixing
 import Onion
 import Wire
 
@@ -91,6 +92,8 @@ public struct RelayShard: ~Copyable {
         /// Its lanes in the queue of a limited line; -1 before the first cell.
         var forwardLane: Int32 = -1
         var backwardLane: Int32 = -1
+        /// Its place among the circuits whose traffic is shaped; -1 for most.
+        var shaped: Int32 = -1
         var lease: UInt32?
         var open: OpenCell?
         var reassembler: Reassembler?
@@ -125,7 +128,7 @@ public struct RelayShard: ~Copyable {
     var waitingCellCount = 0
     private var openCircuits: [Int] = []
     private var exit: ExitGate?
-    private var filler: FillerGenerator
+    var filler: FillerGenerator
     private var events: [RelayEvent] = []
     private var repeatedEventCount = 0
     var scratchUsed = 0
@@ -144,6 +147,8 @@ public struct RelayShard: ~Copyable {
     var pacer: LinePacer
     var queued: FairQueue
     var releaseDue: Instant = .distantFuture
+    /// Circuits of `padded` and `mix`, and their cells that wait.
+    var shaper: RelayShaper
     /// What the shard counted.
     public internal(set) var counters = RelayCounters()
 
@@ -175,6 +180,7 @@ public struct RelayShard: ~Copyable {
         routes = IndexTable(limit: circuitLimit * 2, seed: (random.next(), random.next()))
         names = IndexTable(limit: circuitLimit, seed: (random.next(), random.next()))
         filler = FillerGenerator(key: random.secret(byteCount: 32))
+        shaper = RelayShaper(circuitLimit: circuitLimit, random: random.split())
         idleLimit = circuitIdleLimit
         nextSweep = now + Self.sweepInterval
         if let exit { self.exit = ExitGate(exit, shardCount: position.count, now: now) }
@@ -380,15 +386,17 @@ public struct RelayShard: ~Copyable {
 
     /// When ``advance(to:bytes:)`` has something to do.
     public var nextDeadline: Instant {
-        min(links.nextDeadline, nextSweep, releaseDue)
+        min(min(links.nextDeadline, nextSweep), min(releaseDue, shaper.due))
     }
 
     /// Lets time pass: pings, lost links, idle circuits.
     public mutating func advance(to now: Instant, bytes: inout MutableRawSpan) {
         links.advance(to: now, bytes: &bytes)
+        if now >= shaper.due { advanceShaping(to: now, bytes: &bytes) }
         guard now >= nextSweep else { return }
         nextSweep = now + Self.sweepInterval
         queued.shrink()
+        shaper.store.shrink()
         for slot in 0..<circuits.endIndex where circuits.contains(slot) {
             dropFragments(slot, olderThan: Reassembler.lifetime, now: now)
             let idle = now - circuits[slot].lastUsed
@@ -534,6 +542,8 @@ public struct RelayShard: ~Copyable {
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: false)
             return
         }
+        let shaped = Int(circuits[slot].shaped)
+        if shaped >= 0, !outcome.isDropped { noteShaped(shaped, slot: slot, now: now) }
         handle(
             outcome,
             &bytes,
@@ -542,6 +552,7 @@ public struct RelayShard: ~Copyable {
             isMarked: isMarked,
             now: now
         )
+        if shaped >= 0 { handleRebuilt(&bytes, slot: slot, now: now) }
     }
 
     /// Counts a cell that came for the circuit and says what the queue behind it makes of it.
@@ -551,7 +562,7 @@ public struct RelayShard: ~Copyable {
         return queue == .long ? .mark : .shed
     }
 
-    private mutating func handle(
+    mutating func handle(
         _ outcome: RelayPath.Forwarded,
         _ bytes: inout MutableRawSpan,
         datagram: Int,
@@ -622,7 +633,26 @@ public struct RelayShard: ~Copyable {
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: true)
             return
         }
-        guard let hop = circuits[slot].path?.hop, isCurrent(next) else { return }
+        guard isCurrent(next) else { return }
+        if circuits[slot].shaped >= 0,
+            holdForward(counter, bytes.bytes, body: body, slot: slot, now: now)
+        {
+            return
+        }
+        sendForward(counter, &bytes, datagram: datagram, slot: slot, now: now)
+    }
+
+    /// Sends a cell whose inside lies at the body on to the next hop.
+    mutating func sendForward(
+        _ counter: LayerCounter,
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        guard let next = circuits[slot].next, let hop = circuits[slot].path?.hop, isCurrent(next)
+        else { return }
         filler.fill(
             &bytes,
             range: body + OnionLayer.innerByteCount(at: hop)..<body + Datagram.bodyByteCount
@@ -693,13 +723,30 @@ public struct RelayShard: ~Copyable {
     }
 
     /// Counts a backward cell; false where nobody has paid for it.
-    private mutating func isPaid(_ slot: Int, now: Instant) -> Bool {
+    mutating func isPaid(_ slot: Int, now: Instant) -> Bool {
         let verdict = circuits[slot].meter.takeBackward()
         if verdict != .carried { noteCounts(verdict, slot: slot, now: now) }
         return verdict != .refused
     }
 
     mutating func sendBackward(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        header: LayerHeader,
+        now: Instant
+    ) {
+        guard circuits[slot].shaped >= 0 else {
+            return emitBackward(&bytes, datagram: datagram, slot: slot, header: header, now: now)
+        }
+        let body = datagram + Datagram.bodyOffset
+        guard !holdBackward(header, bytes.bytes, body: body, slot: slot, now: now) else { return }
+        emitBackward(&bytes, datagram: datagram, slot: slot, header: header, now: now)
+        settleParity(&bytes, slot: slot, now: now)
+    }
+
+    /// Seals a cell for the client and sends it.
+    mutating func emitBackward(
         _ bytes: inout MutableRawSpan,
         datagram: Int,
         slot: Int,
@@ -722,6 +769,47 @@ public struct RelayShard: ~Copyable {
             &bytes,
             range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount
         )
+        if circuits[slot].shaped >= 0,
+            holdSealed(
+                counter,
+                bytes.bytes,
+                body: body,
+                slot: slot,
+                isOwn: header.command == .deliver
+            )
+        {
+            return
+        }
+        sendSealed(counter, &bytes, datagram: datagram, slot: slot, now: now)
+    }
+
+    /// Seals the parity that is owed, and sends it.
+    mutating func sendParity(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
+        guard isCurrent(circuits[slot].previous), let hop = circuits[slot].path?.hop,
+            let counter = circuits[slot].path?.sealParity(&bytes, body: body)
+        else { return }
+        circuits[slot].meter.countOwn()
+        filler.fill(
+            &bytes,
+            range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount
+        )
+        sendSealed(counter, &bytes, datagram: datagram, slot: slot, now: now)
+    }
+
+    private mutating func sendSealed(
+        _ counter: LayerCounter,
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        now: Instant
+    ) {
+        let previous = circuits[slot].previous
         let link = LinkHeader(
             circuit: previous.number,
             counter: counter.rawValue,
@@ -1084,7 +1172,7 @@ public struct RelayShard: ~Copyable {
     }
 
     /// Whether the route's slot still belongs to its link: slots are used again.
-    private func isCurrent(_ route: Route) -> Bool {
+    func isCurrent(_ route: Route) -> Bool {
         links.slot(of: route.link) == route.slot
     }
 
@@ -1169,13 +1257,16 @@ public struct RelayShard: ~Copyable {
         else { return note(.destroyed(new.id)) }
         let slot = place >> 1
         pendingCount -= 1
+        if let shape = new.shape { beginShaping(shape, slot: slot, hop: new.hop) }
+        let shaped = Int(circuits[slot].shaped)
         circuits[slot].path = RelayPath(
             id: new.id,
             hop: new.hop,
             early: new.early?.forward,
             forward: new.keys.forward,
             backward: new.keys.backward,
-            start: new.start
+            start: new.start,
+            hasParity: shaped >= 0 && shaper.circuits[shaped].hasParity
         )
         if let allowance = new.allowance { circuits[slot].meter.set(allowance) }
         circuits[slot].lastUsed = now
@@ -1205,6 +1296,7 @@ public struct RelayShard: ~Copyable {
 
     mutating func remove(_ slot: Int, now: Instant) {
         releaseLease(slot, now: now)
+        endShaping(slot, now: now)
         let circuit = circuits.remove(at: slot)
         queued.remove(circuit.forwardLane)
         queued.remove(circuit.backwardLane)

@@ -132,20 +132,11 @@ extension NetworkParameters {
             path: \.weightGrowthSeconds
         ),
         Field(id: 60, name: "minute-window", range: 1...60, path: \.minuteWindow),
-        Field(
-            id: 70,
-            name: "mix-hold-minimum-milliseconds",
-            range: 0...1_000,
-            path: \.mixHoldMinimumMilliseconds
-        ),
-        Field(
-            id: 71,
-            name: "mix-hold-maximum-milliseconds",
-            range: 0...1_000,
-            path: \.mixHoldMaximumMilliseconds
-        ),
-        Field(id: 72, name: "recovery-data-cells", range: 1...64, path: \.recoveryDataCells),
-        Field(id: 73, name: "recovery-parity-cells", range: 0...64, path: \.recoveryParityCells),
+        Field(id: 70, name: "mix-hold-minimum-slots", range: 5...63, path: \.mixHoldMinimumSlots),
+        Field(id: 71, name: "mix-hold-limit-slots", range: 6...64, path: \.mixHoldLimitSlots),
+        Field(id: 72, name: "recovery-data-cells", range: 4...4, path: \.recoveryDataCells),
+        Field(id: 73, name: "recovery-parity-cells", range: 1...1, path: \.recoveryParityCells),
+        Field(id: 74, name: "mix-slot", range: 250...2_000, isLater: true, path: \.mixSlot),
     ]
 
     private static let day: UInt32 = 86_400

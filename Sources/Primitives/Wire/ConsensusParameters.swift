@@ -71,14 +71,16 @@ public struct NetworkParameters: Hashable, Sendable {
     public var weightGrowthSeconds: UInt32 = 7 * 86_400
     /// Minutes a handshake's clock may differ from the relay's.
     public var minuteWindow: UInt32 = 2
-    /// The shortest hold at the middle of a `mix` circuit, in milliseconds.
-    public var mixHoldMinimumMilliseconds: UInt32 = 5
-    /// The longest hold at the middle of a `mix` circuit, in milliseconds.
-    public var mixHoldMaximumMilliseconds: UInt32 = 25
+    /// The shortest hold at the middle of a `mix` circuit, in slots.
+    public var mixHoldMinimumSlots: UInt32 = 5
+    /// Holds at the middle of a `mix` circuit are shorter than this, in slots.
+    public var mixHoldLimitSlots: UInt32 = 25
     /// Data cells of a group protected against loss.
     public var recoveryDataCells: UInt32 = 4
     /// Further cells that protect such a group.
     public var recoveryParityCells: UInt32 = 1
+    /// Slot length of `mix` circuits whose user asks for none, in tens of microseconds.
+    public var mixSlot: UInt32 = 1_000
     /// Parameters this version does not know, ascending by number.
     public var unknown: [Unknown] = []
     /// Numbers of ``Field/isLater`` parameters a document of an older version lacks, ascending.
@@ -141,8 +143,11 @@ public struct NetworkParameters: Hashable, Sendable {
         guard middleMinimumSeconds <= middleMaximumSeconds else {
             throw .invalid(field: "middle-maximum-seconds")
         }
-        guard mixHoldMinimumMilliseconds <= mixHoldMaximumMilliseconds else {
-            throw .invalid(field: "mix-hold-maximum-milliseconds")
+        guard mixHoldMinimumSlots < mixHoldLimitSlots else {
+            throw .invalid(field: "mix-hold-limit-slots")
+        }
+        guard UInt16(exactly: mixSlot).flatMap({ SlotLength(rawValue: $0) }) != nil else {
+            throw .invalid(field: "mix-slot")
         }
         let known = Set(Self.fields.map(\.id))
         guard unknown.count + known.count <= Self.maximumCount,

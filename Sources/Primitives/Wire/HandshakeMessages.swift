@@ -28,6 +28,13 @@ public struct ClientMessage: Equatable, Sendable {
 
     /// The bit of ``flags`` that says so.
     public static let firstContact: UInt16 = 1
+    /// The highest step of the rate ladder.
+    public static let rateStepLimit: UInt8 = 3
+
+    /// What the circuit's traffic is to look like at this hop; `nil` for what no reader takes.
+    public var shape: TrafficShape? {
+        try? TrafficShape(mode: mode, slot: slot)
+    }
 
     /// Whether nothing will be paid for the circuit, which gets vouchers for others.
     public var isFirstContact: Bool {
@@ -52,11 +59,14 @@ public struct ClientMessage: Equatable, Sendable {
         suite = try reader.read()
         guard suite == 1 else { throw .unknown(field: "CM suite", value: UInt64(suite)) }
         mode = try reader.read()
-        guard mode <= 2 else { throw .unknown(field: "CM mode", value: UInt64(mode)) }
         minute = try reader.read()
         slot = try reader.read()
+        _ = try TrafficShape(mode: mode, slot: slot)
         upRate = try reader.read()
         downRate = try reader.read()
+        guard upRate <= Self.rateStepLimit, downRate <= Self.rateStepLimit else {
+            throw .invalid(field: "CM rates")
+        }
         flags = try reader.read()
         _ = try reader.read(byteCount: 18)
     }

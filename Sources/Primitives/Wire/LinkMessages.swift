@@ -239,10 +239,10 @@ public struct LinkCookie: Equatable, Sendable {
 ///
 /// Spec: §B.5.
 public enum LinkControlMessage: Equatable, Sendable {
-    /// Asks for a ``pong(nonce:)``.
+    /// Asks for a ``pong(nonce:time:)``.
     case ping(nonce: UInt64)
-    /// Answers a ping.
-    case pong(nonce: UInt64)
+    /// Answers a ping; `time` is the sender's, in microseconds since 1970, or 0: it does not say.
+    case pong(nonce: UInt64, time: UInt64 = 0)
     /// Starts a handshake for new keys of this link, inside the old ones.
     case rekey(session: SessionID, body: CreateBody)
     /// Answers ``rekey(session:body:)``.
@@ -256,7 +256,7 @@ public enum LinkControlMessage: Equatable, Sendable {
         let type: UInt8 = try reader.read()
         switch type {
         case 1: self = .ping(nonce: try reader.read())
-        case 2: self = .pong(nonce: try reader.read())
+        case 2: self = .pong(nonce: try reader.read(), time: try reader.read())
         case 3:
             self = .rekey(
                 session: try HandshakeDatagram.readSession(&reader),
@@ -280,9 +280,10 @@ public enum LinkControlMessage: Equatable, Sendable {
         case .ping(let nonce):
             writer.write(UInt8(1))
             writer.write(nonce)
-        case .pong(let nonce):
+        case .pong(let nonce, let time):
             writer.write(UInt8(2))
             writer.write(nonce)
+            writer.write(time)
         case .rekey(let session, let body):
             writer.write(UInt8(3))
             writer.write(session.rawValue)

@@ -37,20 +37,25 @@ public struct BuildWork: Sendable {
     let ephemerals: [Secret]
     let minute: UInt32
     let isFirstContact: Bool
+    let shape: TrafficShape
 
     /// Work for a circuit over three `targets`; `minute` is 0 where the clock is not trusted.
     ///
-    /// - Parameter isFirstContact: nothing will be paid, and it carries no packets (§A.5.9).
+    /// - Parameters:
+    ///   - isFirstContact: nothing will be paid, and it carries no packets (§A.5.9).
+    ///   - shape: what its traffic is to look like; each hop is told what it has a part in.
     public init(
         targets: [HopTarget],
         minute: UInt32,
         isFirstContact: Bool = false,
+        shape: TrafficShape = .fast,
         random: inout RandomGenerator
     ) {
         precondition(targets.count == 3, "a circuit has three hops")
         self.targets = targets
         self.minute = minute
         self.isFirstContact = isFirstContact
+        self.shape = shape
         var ephemerals: [Secret] = []
         for _ in targets { ephemerals.append(random.secret(byteCount: 32)) }
         self.ephemerals = ephemerals
@@ -62,6 +67,11 @@ public struct BuildWork: Sendable {
         for (index, target) in targets.enumerated() {
             var message = ClientMessage(hop: UInt8(index + 1), minute: minute)
             if isFirstContact { message.flags |= ClientMessage.firstContact }
+            if let hop = HopIndex(offset: index) {
+                let told = shape.told(to: hop)
+                message.mode = told.mode
+                message.slot = told.slot
+            }
             let encoded = message.encoded
             handshakes.append(
                 try ClientHandshake.start(with: target.handshake, ephemeral: ephemerals[index]) {

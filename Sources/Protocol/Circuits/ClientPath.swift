@@ -13,7 +13,7 @@ public struct ClientPath: ~Copyable {
     public enum Opened: Equatable, Sendable {
         /// Records of this hop lie at the start of the body; the flags are those of all layers.
         case records(HopIndex, LayerHeader.Flags)
-        /// Cover, or parity of a mode not in use, with the flags of all layers.
+        /// Cover or parity, with the flags of all layers.
         case nothing(LayerHeader.Flags)
         /// The next hop's key is not there yet: go on with ``resume(_:body:from:)``.
         case waiting(Position)
@@ -31,6 +31,28 @@ public struct ClientPath: ~Copyable {
         public let flags: LayerHeader.Flags
     }
 
+    /// What a cell's layers say of its place in a schedule.
+    public struct Schedule: Equatable, Sendable {
+        /// Whether the guard, too, is to keep to the schedule from this cell on.
+        public var tellsGuard: Bool
+        /// How many slots the middle holds the cell.
+        public var hold: UInt16
+
+        /// Puts a schedule's word together.
+        public init(tellsGuard: Bool, hold: UInt16) {
+            self.tellsGuard = tellsGuard
+            self.hold = hold
+        }
+    }
+
+    /// What came in the middle's layer of a cell of a circuit with parity.
+    public struct MiddleLayer: Equatable, Sendable {
+        /// Its count.
+        public let count: UInt32
+        /// How many forward cells the middle has opened, modulo 2^16; `nil` where it does not say.
+        public let heard: UInt16?
+    }
+
     struct Hop: ~Copyable {
         var early: LayerSealer?
         var sealer: LayerSealer?
@@ -44,6 +66,10 @@ public struct ClientPath: ~Copyable {
     private var first = Hop()
     private var second = Hop()
     private var third = Hop()
+    // Parity of the middle's layer both ways, of a `mix` circuit, and the cell it brought back.
+    private var parity: (reader: ParityReader, maker: ParityMaker)?
+    private var rebuilt: (cell: ParityReader.Rebuilt, flags: LayerHeader.Flags)?
+    private var middleLayer: MiddleLayer?
     /// Cells sent.
     public private(set) var sentCells: UInt64 = 0
     /// Cells received and opened.
@@ -53,6 +79,14 @@ public struct ClientPath: ~Copyable {
     public init(id: CircuitID, number: CircuitNumber) {
         self.id = id
         self.number = number
+    }
+
+    /// Makes every fifth cell of the middle's layer parity of the four before it, each way.
+    ///
+    /// - Precondition: no main keys are installed; the start given for the middle is a multiple of
+    ///   five.
+    public mutating func useParity() {
+        parity = (ParityReader(), ParityMaker())
     }
 
     /// Installs the early key of `hop`; it carries extensions only and ends with the main keys.
@@ -67,9 +101,10 @@ public struct ClientPath: ~Copyable {
         start: UInt32,
         at hop: HopIndex
     ) {
+        let window = parity == nil ? 2_048 : 8_192
         withHop(hop) { state in
             state.sealer = LayerSealer(key: forward, epoch: 1, start: start)
-            state.opener = LayerOpener(key: backward, epoch: 1)
+            state.opener = LayerOpener(key: backward, epoch: 1, windowBitCount: window)
             state.early = nil
         }
     }
@@ -88,7 +123,8 @@ public struct ClientPath: ~Copyable {
         _ bytes: inout MutableRawSpan,
         body: Int,
         for hop: HopIndex,
-        command: LayerCommand = .deliver
+        command: LayerCommand = .deliver,
+        schedule: Schedule? = nil
     ) -> LinkHeader {
         var header = LayerHeader(command: command)
         if hop == .third {
@@ -96,9 +132,53 @@ public struct ClientPath: ~Copyable {
             header = LayerHeader(command: .forward, nextCounter: counter.rawValue)
         }
         if hop != .first {
+            if let schedule {
+                header.flags = .slotHold
+                header.auxiliary = schedule.hold
+            }
+            if parity != nil, Self.hasMainKey(second) {
+                parity?.maker.add(header, bytes.bytes, body: body)
+            }
             let counter = Self.seal(&second, &bytes, body, .second, header)
             header = LayerHeader(command: .forward, nextCounter: counter.rawValue)
         }
+        if schedule?.tellsGuard == true { header.flags = .slotHold }
+        return sealFirst(&bytes, body: body, header)
+    }
+
+    /// Whether the next cell for the middle or beyond is to be parity: ``sealParity(_:body:schedule:)``.
+    public var owesParity: Bool {
+        guard parity != nil else { return false }
+        switch second.sealer {
+        case .some(let sealer):
+            guard let next = sealer.nextCounter else { return false }
+            return ParityPlace.isParity(next.count)
+        case .none: return false
+        }
+    }
+
+    /// Puts the parity of the last forward cells to `body` and seals it.
+    ///
+    /// - Precondition: ``owesParity`` and ``canSend(to:)`` the middle.
+    public mutating func sealParity(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        schedule: Schedule?
+    ) -> LinkHeader {
+        guard let header = parity?.maker.take(to: &bytes, body: body) else {
+            preconditionFailure("no parity is owed")
+        }
+        let counter = Self.seal(&second, &bytes, body, .second, header)
+        var outer = LayerHeader(command: .forward, nextCounter: counter.rawValue)
+        if schedule?.tellsGuard == true { outer.flags = .slotHold }
+        return sealFirst(&bytes, body: body, outer)
+    }
+
+    private mutating func sealFirst(
+        _ bytes: inout MutableRawSpan,
+        body: Int,
+        _ header: LayerHeader
+    ) -> LinkHeader {
         let counter = Self.seal(&first, &bytes, body, .first, header)
         sentCells += 1
         return LinkHeader(circuit: number, counter: counter.rawValue, command: .forward)
@@ -133,7 +213,11 @@ public struct ClientPath: ~Copyable {
                 return .waiting(Position(hop: hop, counter: counter, flags: flags))
             }
             guard case .opened(let header) = verdict else { return .dropped(verdict) }
-            flags.formUnion(header.flags)
+            if hop == .second, parity != nil {
+                noteMiddle(header, counter, flags, bytes.bytes, body: body)
+            }
+            // Those of parity are the sum of four commands.
+            if header.command != .parity { flags.formUnion(header.flags) }
             switch header.command {
             case .deliver:
                 receivedCells += 1
@@ -146,6 +230,61 @@ public struct ClientPath: ~Copyable {
                 hop = next
                 counter = LayerCounter(rawValue: header.nextCounter)
             }
+        }
+    }
+
+    /// Takes what came in the middle's layer last, if one was opened since the last call.
+    public mutating func takeMiddleLayer() -> MiddleLayer? {
+        guard let layer = middleLayer else { return nil }
+        middleLayer = nil
+        return layer
+    }
+
+    /// Whether the cell opened last made another one whole: see ``takeRebuilt(_:body:)``.
+    public var hasRebuilt: Bool {
+        rebuilt != nil
+    }
+
+    /// Puts the cell that parity brought back to `body` and opens what is left of it; `nil` where it
+    /// had come after all.
+    public mutating func takeRebuilt(_ bytes: inout MutableRawSpan, body: Int) -> Opened? {
+        guard let (cell, flags) = rebuilt else { return nil }
+        rebuilt = nil
+        let counter = LayerCounter(epoch: 1, count: cell.count)
+        guard second.opener?.markSeen(counter) == true else { return nil }
+        parity?.reader.write(cell, to: &bytes, body: body)
+        switch cell.header.command {
+        case .forward:
+            let next = LayerCounter(rawValue: cell.header.nextCounter)
+            return resume(
+                &bytes,
+                body: body,
+                from: Position(hop: .third, counter: next, flags: flags)
+            )
+        case .deliver: return .records(.second, flags)
+        case .drop, .parity: return .nothing(flags)
+        }
+    }
+
+    private mutating func noteMiddle(
+        _ header: LayerHeader,
+        _ counter: LayerCounter,
+        _ flags: LayerHeader.Flags,
+        _ bytes: RawSpan,
+        body: Int
+    ) {
+        let heard =
+            header.command != .parity && header.flags.contains(.slotHold)
+            ? header.auxiliary : nil
+        middleLayer = MiddleLayer(count: counter.count, heard: heard)
+        let found = parity?.reader.note(counter.count, header, bytes, body: body)
+        rebuilt = (found ?? nil).map { ($0, flags) }
+    }
+
+    private static func hasMainKey(_ hop: borrowing Hop) -> Bool {
+        switch hop.sealer {
+        case .some: true
+        case .none: false
         }
     }
 

@@ -87,12 +87,12 @@ public struct CreateWork: Sendable {
         } catch {
             throw .malformed(error)
         }
-        guard HopIndex(rawValue: message.hop) != nil else {
+        guard let hop = HopIndex(rawValue: message.hop) else {
             throw .malformed(.invalid(field: "CM hop"))
         }
-        // A mode this version cannot keep is refused, never quietly served as a weaker one.
-        guard message.mode == 0 else {
-            throw .malformed(.unknown(field: "CM mode", value: UInt64(message.mode)))
+        // A mode a hop has no part in is refused, never quietly served as a weaker one.
+        guard let shape = message.shape, shape.told(to: hop) == shape else {
+            throw .malformed(.invalid(field: "CM mode"))
         }
         let takesEarly = policy.takesEarly(clientMinute: message.minute)
         var answer = policy.answer

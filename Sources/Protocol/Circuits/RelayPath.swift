@@ -22,6 +22,11 @@ public struct RelayPath: ~Copyable {
         case nothing
         /// It was dropped.
         case dropped(Drop)
+
+        /// Whether it was dropped.
+        public var isDropped: Bool {
+            if case .dropped = self { true } else { false }
+        }
     }
 
     /// Why a forward cell was dropped; each is a counter.
@@ -50,6 +55,11 @@ public struct RelayPath: ~Copyable {
     private var earlyCells = 0
     private var opener: LayerOpener
     private var sealer: LayerSealer
+    // Of the middle of a `mix` circuit: parity both ways, and the cell it brought back.
+    private var parity: (reader: ParityReader, maker: ParityMaker)?
+    private var rebuilt: ParityReader.Rebuilt?
+    /// Header and count of the forward layer opened last.
+    public private(set) var opened = (header: LayerHeader(command: .drop), count: UInt32(0))
     /// Forward cells that opened.
     public private(set) var forwardCells: UInt64 = 0
     /// Backward cells taken or made.
@@ -59,19 +69,22 @@ public struct RelayPath: ~Copyable {
     ///
     /// - Parameters:
     ///   - early: the early forward key; `nil` where early data is refused.
-    ///   - start: first backward counter, drawn from 0..<2^29.
+    ///   - start: first backward counter, drawn from 0..<2^29; a multiple of five with parity.
+    ///   - hasParity: whether every fifth cell is parity of the four before it, each way.
     public init(
         id: CircuitID,
         hop: HopIndex,
         early: Secret?,
         forward: Secret,
         backward: Secret,
-        start: UInt32
+        start: UInt32,
+        hasParity: Bool = false
     ) {
         self.id = id
         self.hop = hop
         earlyKey = early
-        opener = LayerOpener(key: forward, epoch: 1)
+        opener = LayerOpener(key: forward, epoch: 1, windowBitCount: hasParity ? 8_192 : 2_048)
+        if hasParity { parity = (ParityReader(), ParityMaker()) }
         sealer = LayerSealer(key: backward, epoch: 1, start: start)
     }
 
@@ -111,6 +124,10 @@ public struct RelayPath: ~Copyable {
                 earlyKey = nil
             }
             forwardCells += 1
+            opened = (header, counter.count)
+            if parity != nil, !isEarly {
+                rebuilt = parity?.reader.note(counter.count, header, bytes.bytes, body: body)
+            }
             switch header.command {
             case .forward: return .pass(LayerCounter(rawValue: header.nextCounter))
             case .deliver: return .records(isEarly: isEarly)
@@ -119,20 +136,61 @@ public struct RelayPath: ~Copyable {
         }
     }
 
+    /// Whether the cell opened last made another one whole: see ``takeRebuilt(_:body:)``.
+    public var hasRebuilt: Bool {
+        rebuilt != nil
+    }
+
+    /// Puts the cell that parity brought back to `body`; `nil` where it had come after all.
+    public mutating func takeRebuilt(_ bytes: inout MutableRawSpan, body: Int) -> Forwarded? {
+        guard let found = rebuilt else { return nil }
+        rebuilt = nil
+        let counter = LayerCounter(epoch: 1, count: found.count)
+        guard opener.markSeen(counter) else { return nil }
+        parity?.reader.write(found, to: &bytes, body: body)
+        opened = (found.header, found.count)
+        switch found.header.command {
+        case .forward: return .pass(LayerCounter(rawValue: found.header.nextCounter))
+        case .deliver: return .records(isEarly: false)
+        case .drop, .parity: return .nothing
+        }
+    }
+
     /// Whether another backward layer can be sealed.
     public var canSealBackward: Bool {
         sealer.nextCounter != nil
     }
 
+    /// Whether the next backward layer is to be parity: ``sealParity(_:body:)``.
+    public var owesParity: Bool {
+        guard parity != nil, let next = sealer.nextCounter else { return false }
+        return ParityPlace.isParity(next.count)
+    }
+
+    /// Puts the parity of the last backward cells to `body` and seals it.
+    ///
+    /// - Precondition: ``owesParity``.
+    public mutating func sealParity(
+        _ bytes: inout MutableRawSpan,
+        body: Int
+    ) -> LayerCounter {
+        guard let header = parity?.maker.take(to: &bytes, body: body) else {
+            preconditionFailure("no parity is owed")
+        }
+        backwardCells += 1
+        return sealer.seal(&bytes, layerAt: body, hop: hop, header: header)
+    }
+
     /// Adds this hop's layer to what begins at `body`.
     ///
-    /// - Precondition: ``canSealBackward``.
+    /// - Precondition: ``canSealBackward``, and not ``owesParity``.
     public mutating func sealBackward(
         _ bytes: inout MutableRawSpan,
         body: Int,
         header: LayerHeader
     ) -> LayerCounter {
         backwardCells += 1
+        if parity != nil { parity?.maker.add(header, bytes.bytes, body: body) }
         return sealer.seal(&bytes, layerAt: body, hop: hop, header: header)
     }
 }

@@ -1,4 +1,4 @@
-import Base
+public import Base
 import CryptoPrimitives
 import Wire
 
@@ -61,6 +61,10 @@ extension LinkTable {
         var lastPing: Instant?
         var pingNonce: UInt64 = 0
         var roundTrip: TimeSpan?
+        // Whether PINGs go out to learn what the peer's clock shows.
+        var asksClock = false
+        // PAD datagrams that came since somebody asked.
+        var paddingCount = 0
         // Datagrams that may go to an address the peer has not shown to receive at; nil: it has.
         var credit: Int?
         // When the peer last asked for new keys, and what it was answered.
@@ -73,4 +77,16 @@ extension LinkTable {
         let remote: SessionID
         let message: LinkControlMessage
     }
+}
+
+/// What a peer's clock showed.
+public struct ClockReading: Hashable, Sendable {
+    /// Slot of the link the peer is on.
+    public let link: Int
+    /// When it was asked.
+    public let sent: Instant
+    /// When its answer came.
+    public let received: Instant
+    /// Its time, in microseconds since 1970.
+    public let microseconds: UInt64
 }

@@ -38,6 +38,8 @@ public struct LinkTable: ~Copyable {
         public var rekeyRetry: TimeSpan = .seconds(60)
         /// Least time between two rekeys a peer may ask for.
         public var rekeyInterval: TimeSpan = .seconds(1)
+        /// Time between two PINGs that ask for the peer's clock.
+        public var clockInterval: TimeSpan = .seconds(8)
         /// Packets sent after which a session sends no more.
         public var packetLimit: UInt32 = .max - 8192
 
@@ -69,6 +71,11 @@ public struct LinkTable: ~Copyable {
     // Standing links of clients, in all and by network.
     private var clientCount = 0
     private var networks: [IPAddress: Int] = [:]
+    /// Civil nanoseconds at the origin of the monotonic clock, which PINGs are answered with; `nil`
+    /// where this end does not say what its clock shows.
+    public var toldClock: UInt64?
+    // What the last PONG of a link whose clock is asked for told.
+    private var clockReading: ClockReading?
     /// Datagrams ready to leave.
     public var output: DatagramOutput
     /// Datagrams dropped, by ``LinkDrop``.
@@ -219,6 +226,27 @@ public struct LinkTable: ~Copyable {
         links[slot].address
     }
 
+    /// Asks the peer of the link in `slot` every ``Timing/clockInterval`` what its clock shows, or
+    /// stops that.
+    public mutating func setAsksClock(_ asksClock: Bool, at slot: Int, now: Instant) {
+        guard links[slot].asksClock != asksClock else { return }
+        links[slot].asksClock = asksClock
+        timers.set(slot, to: nextDeadline(of: slot, now: now))
+    }
+
+    /// Takes what a peer's clock showed, if one told since the last call.
+    public mutating func takeClockReading() -> ClockReading? {
+        guard let reading = clockReading else { return nil }
+        clockReading = nil
+        return reading
+    }
+
+    /// Takes how many PAD datagrams came on the link in `slot` since the last call.
+    public mutating func takePaddingCount(at slot: Int) -> Int {
+        defer { links[slot].paddingCount = 0 }
+        return links[slot].paddingCount
+    }
+
     /// The last measured round trip of `id`; `nil` before the first.
     public func roundTrip(of id: LinkID) -> TimeSpan? {
         slot(of: id).flatMap { links[$0].roundTrip }
@@ -288,6 +316,7 @@ public struct LinkTable: ~Copyable {
         }
         switch header.command {
         case .padding:
+            links[link].paddingCount += 1
             return .consumed
         case .linkControl:
             return receiveControl(link: link, datagram: datagram, bytes: &bytes, now: now)
@@ -536,13 +565,23 @@ public struct LinkTable: ~Copyable {
         }
         switch message {
         case .ping(let nonce):
-            _ = sendControl(.pong(nonce: nonce), link: link, bytes: &bytes, now: now)
+            let time = toldClock.map { ($0 &+ now.nanoseconds) / 1_000 } ?? 0
+            let answer = LinkControlMessage.pong(nonce: nonce, time: time)
+            _ = sendControl(answer, link: link, bytes: &bytes, now: now)
             // An answer asks for none: it must not start this end's own suspicion.
             links[link].unansweredSince = nil
-        case .pong(let nonce):
+        case .pong(let nonce, let time):
             if let sent = links[link].lastPing, nonce == links[link].pingNonce {
                 links[link].roundTrip = now - sent
                 links[link].credit = nil
+                if links[link].asksClock, time > 0 {
+                    clockReading = ClockReading(
+                        link: link,
+                        sent: sent,
+                        received: now,
+                        microseconds: time
+                    )
+                }
             }
         case .close:
             events.append(.lost(links[link].id))
@@ -680,6 +719,7 @@ public struct LinkTable: ~Copyable {
             else { return .zero }
             return lastPing + timing.pingInterval
         }
+        if links[slot].asksClock { return (links[slot].lastPing ?? .zero) + timing.clockInterval }
         return links[slot].keepsAlive ? links[slot].lastSent + timing.keepalive : nil
     }
 

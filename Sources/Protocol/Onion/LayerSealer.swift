@@ -117,4 +117,12 @@ public struct LayerOpener: ~Copyable {
         }
         return .opened(header)
     }
+
+    /// Notes that the layer with `counter` is known by other means, so that it will not open later;
+    /// false where it was seen before, or is too old to tell.
+    public mutating func markSeen(_ counter: LayerCounter) -> Bool {
+        guard counter.epoch == epoch, replay.isFresh(UInt64(counter.count)) else { return false }
+        replay.commit(UInt64(counter.count))
+        return true
+    }
 }

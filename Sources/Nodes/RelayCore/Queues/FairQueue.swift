@@ -1,4 +1,5 @@
 import Base
+import Mixing
 
 /// Cells that wait for a line whose rate is limited: a queue for each circuit and direction.
 ///

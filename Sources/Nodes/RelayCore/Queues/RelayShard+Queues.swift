@@ -28,6 +28,7 @@ extension RelayShard {
     /// Bytes of cells and packets that wait here, on all circuits.
     public var waitingByteCount: Int {
         queued.byteCount + waitingCellCount * Self.waitingCellByteCount + fragmentByteCount
+            + shaper.byteCount
     }
 
     /// Lets a cell wait for its turn.

@@ -15,11 +15,18 @@ struct LabBuilder {
     /// with.
     static let limit = Duration.seconds(90)
 
+    /// What each client beyond the first adds to it: it makes keys, starts and connects.
+    static let clientLimit = Duration.seconds(3)
+
+    /// Clients that connect at once; more would only wait for the same processors.
+    private static let connectWidth = 4
+
     /// Builds the lab; the manifest is on disk before each thing it names is made.
     ///
     /// - Throws: ``LabError``; what was made then stays for a look at the logs, until `down`.
     func build() async throws(LabError) {
-        let deadline = ContinuousClock.now + Self.limit
+        let crowd = topology.hosts.filter { $0.role == .client }.count
+        let deadline = ContinuousClock.now + Self.limit + Self.clientLimit * max(0, crowd - 1)
         let umbel =
             topology.hosts.contains { $0.role == .relay } ? try DaemonLauncher.locate() : nil
         var manifest = try claim(umbel: umbel)
@@ -135,11 +142,41 @@ struct LabBuilder {
             try await start(indices, &manifest, deadline: deadline)
             if !indices.isEmpty { progress.say("\(indices.count) × \(role.rawValue) ready") }
         }
-        for host in manifest.hosts where host.role == .client {
-            guard topology.host(host.name)?.startsByItself == true else { continue }
-            try await DaemonLauncher.connect(host, umbel: umbel, deadline: deadline)
-            progress.say("\(host.name) connected")
+        let clients = manifest.hosts.filter {
+            $0.role == .client && topology.host($0.name)?.startsByItself == true
         }
+        try await connect(clients, umbel: umbel, deadline: deadline)
+    }
+
+    /// Connects clients, a few at once.
+    private func connect(
+        _ clients: [Manifest.Host],
+        umbel: String,
+        deadline: ContinuousClock.Instant
+    ) async throws(LabError) {
+        let progress = progress
+        let failure = await withTaskGroup(of: Result<Void, LabError>.self) { group in
+            var rest = clients[...]
+            func next() {
+                guard let host = rest.popFirst() else { return }
+                group.addTask {
+                    do throws(LabError) {
+                        try await DaemonLauncher.connect(host, umbel: umbel, deadline: deadline)
+                        progress.say("\(host.name) connected")
+                        return .success(())
+                    } catch {
+                        return .failure(error)
+                    }
+                }
+            }
+            for _ in 0..<Self.connectWidth { next() }
+            while let result = await group.next() {
+                if case .failure(let error) = result { return error as LabError? }
+                next()
+            }
+            return nil
+        }
+        if let failure { throw failure }
     }
 
     /// Starts every program of the hosts at `indices`, then waits for all of them.

@@ -85,7 +85,8 @@ enum HandshakeFields {
     private static func control(_ message: LinkControlMessage) -> Field {
         switch message {
         case .ping(let nonce): Field("LINK_CTRL", "PING", [Field("nonce", nonce)])
-        case .pong(let nonce): Field("LINK_CTRL", "PONG", [Field("nonce", nonce)])
+        case .pong(let nonce, let time):
+            Field("LINK_CTRL", "PONG", [Field("nonce", nonce), Field("time", time)])
         case .close: Field("LINK_CTRL", "CLOSE")
         case .rekey(let session, let body):
             Field(

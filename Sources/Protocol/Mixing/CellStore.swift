@@ -5,21 +5,24 @@ import Wire
 ///
 /// Grows by blocks of 64 cells and gives blocks back when nothing waits any more, so that a cell
 /// costs a copy and no allocation. Not bounded by itself: its owner asks ``count`` first.
-struct CellStore {
+public struct CellStore: Sendable {
     private static let cellsOfBlock = 64
 
     private var blocks: [[UInt8]] = []
     private var free: [Int32] = []
     /// Cells that are kept.
-    private(set) var count = 0
+    public private(set) var count = 0
 
     /// Places there are, free ones included.
-    var capacity: Int {
+    public var capacity: Int {
         blocks.count * Self.cellsOfBlock
     }
 
+    /// Makes an empty store.
+    public init() {}
+
     /// Keeps the body at `body` of `bytes`; the number it is found by.
-    mutating func keep(_ bytes: RawSpan, body: Int) -> Int32 {
+    public mutating func keep(_ bytes: RawSpan, body: Int) -> Int32 {
         if free.isEmpty { grow() }
         let cell = free.removeLast()
         count += 1
@@ -35,7 +38,7 @@ struct CellStore {
     /// Puts the body of `cell` to `offset` of `bytes` and forgets it.
     ///
     /// - Precondition: the cell is kept.
-    mutating func release(_ cell: Int32, into bytes: inout MutableRawSpan, at offset: Int) {
+    public mutating func release(_ cell: Int32, into bytes: inout MutableRawSpan, at offset: Int) {
         let (block, place) = Int(cell).quotientAndRemainder(dividingBy: Self.cellsOfBlock)
         let start = place * Datagram.bodyByteCount
         let bodies = blocks[block]
@@ -47,13 +50,13 @@ struct CellStore {
     /// Forgets `cell`.
     ///
     /// - Precondition: the cell is kept.
-    mutating func drop(_ cell: Int32) {
+    public mutating func drop(_ cell: Int32) {
         count -= 1
         free.append(cell)
     }
 
     /// Gives memory back where nothing is kept.
-    mutating func shrink() {
+    public mutating func shrink() {
         guard count == 0, blocks.count > 1 else { return }
         blocks.removeLast(blocks.count - 1)
         free.removeAll(keepingCapacity: true)

@@ -1,0 +1,68 @@
+public import CryptoPrimitives
+
+/// Attacks on whole downloads: what passed exits against what passed clients' links.
+public struct RateExperiment: Sendable {
+    /// Seconds watched.
+    public var seconds: Double
+    /// How late on the link something may be, in seconds.
+    public var mostDelay: Double
+
+    /// Attacks on what was watched for `seconds`.
+    public init(seconds: Double, mostDelay: Double = 3) {
+        self.seconds = seconds
+        self.mostDelay = mostDelay
+    }
+
+    /// Every attack on rates and volumes; flow i at the exits is of client i.
+    public func attacks(
+        exits: [FlowTrace],
+        links: [FlowTrace],
+        random: inout RandomGenerator
+    ) -> [AttackResult] {
+        var results: [AttackResult] = []
+        for width in LagCorrelation.widths {
+            let scores = LagCorrelation.scores(
+                earlier: exits,
+                later: links,
+                width: width,
+                mostDelay: mostDelay,
+                until: seconds
+            )
+            results.append(Self.result("rates", "bins of \(width) s", scores, random: &random))
+        }
+        // Bits a bin in wide bins: narrow ones hold too little of a flow to sort into levels.
+        let information = MutualInformation().scores(
+            earlier: exits,
+            later: links,
+            width: 2,
+            mostDelay: mostDelay,
+            until: seconds
+        )
+        results.append(Self.result("information", "bins of 2.0 s", information, random: &random))
+        results.append(
+            Self.result(
+                "volume",
+                "all of it",
+                VolumeCount.scores(exits: exits, links: links),
+                random: &random
+            )
+        )
+        return results
+    }
+
+    /// Judges scores under a name.
+    public static func result(
+        _ attack: String,
+        _ setting: String,
+        _ scores: ScoreMatrix,
+        calibration: Posterior.Calibration = .fitted,
+        random: inout RandomGenerator
+    ) -> AttackResult {
+        AttackResult(
+            attack: attack,
+            setting: setting,
+            verdict: Verdict(scores, calibration: calibration, random: &random),
+            curve: scores.curve.map { [$0.falseRate, $0.trueRate] }
+        )
+    }
+}
