@@ -211,6 +211,7 @@ extension EndToEnd {
             #expect(stopped.status == ExitStatus.configuration.rawValue)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
 
+            let begin = ContinuousClock.now
             let made = try await umbel("stranger", given)
             #expect(made.status == 0, "\(made.message)")
             #expect(made.message.contains("umbel-relay.service"))
@@ -223,6 +224,17 @@ extension EndToEnd {
             try await eventually("it is ready: \(relay.output)") {
                 relay.output.contains("ready on")
             }
+            // The first cells it passes on are those of an authority's test.
+            let socket = "\(folder)/control.sock"
+            try await eventually("it passes a cell on") {
+                let outcome = try await umbel("stranger", ["status", "--json", "--socket", socket])
+                let report = try JSONDecoder().decode(
+                    RelayStatusReport.self,
+                    from: Data(outcome.output.utf8)
+                )
+                return report.cellsForward > 0
+            }
+            print("from `umbel relay init` to the first cell: \(ContinuousClock.now - begin)")
             try await expectPortTaken(folder, given: given, run: run)
             let check = try await umbel(
                 "stranger",
