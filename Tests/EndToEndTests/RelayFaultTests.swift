@@ -173,6 +173,12 @@ extension EndToEnd {
             try await eventually("it says what is wrong: \(program.output)") {
                 program.output.contains("clock")
             }
+            print(
+                "row 32: \(program.output.split(separator: "\n").first { $0.contains("clock") } ?? "")"
+            )
+            defer { program.send(SIGTERM) }
+            // Behind, it is let in, and finds what the others sign to be of a time to come.
+            guard shift > 0 else { return }
             let check = try await lab.outcome(
                 "stranger",
                 [

@@ -144,8 +144,12 @@ extension EndToEnd {
             let rules = """
                 table inet cut
                 delete table inet cut
-                table inet cut { chain in { type filter hook input priority -10;
-                \(transport.lowercased()) dport \(port) drop; } }
+                table inet cut {
+                chain arrive {
+                type filter hook input priority -10;
+                \(transport.lowercased()) dport \(port) drop
+                }
+                }
 
                 """
             let cut = try await lab.outcome("stranger", ["nft", "-f", "-"], input: rules)
@@ -211,6 +215,7 @@ extension EndToEnd {
             #expect(stopped.status == ExitStatus.configuration.rawValue)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
 
+            let begin = ContinuousClock.now
             let made = try await umbel("stranger", given)
             #expect(made.status == 0, "\(made.message)")
             #expect(made.message.contains("umbel-relay.service"))
@@ -230,6 +235,7 @@ extension EndToEnd {
             )
             #expect(check.status == 0, "\(check.message) \(check.output)")
             #expect(check.output.contains("a1: running"))
+            print("from `umbel relay init` until others reach it: \(ContinuousClock.now - begin)")
             let metrics = try await lab.run("stranger", "curl -s http://127.0.0.1:9464/metrics")
             #expect(metrics.contains("umbel_serving 1\n"))
             #expect(!metrics.contains("198.1"))

@@ -285,10 +285,21 @@ public final class RelayNode: RelayService {
             folder: configuration.stateFolder,
             identity: keys.identity.publicKey
         )
-        _ = try ring.turn(
-            at: WallClock.now().minute,
-            periodSeconds: NetworkParameters.production.circuitKeySeconds
-        )
+        do {
+            _ = try ring.turn(
+                at: WallClock.now().minute,
+                periodSeconds: NetworkParameters.production.circuitKeySeconds
+            )
+        } catch let error as ConfigurationError {
+            // Its files were read: a key that cannot be written is no mistake of the operator's file.
+            guard let problem = error.problems.first else { throw error }
+            throw Failure(
+                problem.what,
+                why: problem.why,
+                hint: problem.hint,
+                exit: .unavailable
+            )
+        }
         return ring
     }
 

@@ -281,6 +281,10 @@ struct DaemonLauncher {
         // A lab that ends waits for nobody.
         let limits = [("shards", "\(host.shards)"), ("drain", TOMLText.quoted("0s"))]
         text += TOMLText.section("\n[limits]", limits)
+        if topology.servesMetrics {
+            let address = TOMLText.quoted("127.0.0.1:\(Topology.metricsPort)")
+            text += TOMLText.section("\n[metrics]", [("listen", address)])
+        }
         return text + controlSection(folder)
     }
 

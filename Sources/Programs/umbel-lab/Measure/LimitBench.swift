@@ -83,6 +83,9 @@ final class LimitBench {
     /// Cells the relay passed on.
     var passedCount: UInt64 { shard.counters.forwardCells }
 
+    /// The most bytes that waited at the end of a batch.
+    private(set) var mostWaiting = 0
+
     /// Cells it dropped because they had waited too long.
     var lateCount: UInt64 { shard.counters.lateCells }
 
@@ -210,6 +213,7 @@ final class LimitBench {
     /// Notes what the relay sends.
     private func collect() {
         withMemory { bytes in shard.finishBatch(&bytes, now: now) }
+        mostWaiting = max(mostWaiting, shard.waitingByteCount)
         let offsets = shard.links.output.trains.offsets.map { Int($0) }
         let datagrams = offsets.map { Array(memory[$0..<$0 + Datagram.byteCount]) }
         shard.clearOutput()

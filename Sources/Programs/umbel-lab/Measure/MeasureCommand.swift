@@ -12,6 +12,7 @@ struct MeasureCommand: AsyncParsableCommand {
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
             MeasureLinkingCommand.self, MeasureClientCommand.self, MeasureLimitsCommand.self,
             MeasurePayThroughputCommand.self, MeasureConservationCommand.self,
+            MeasureMetricsCommand.self,
         ]
     )
 }

@@ -37,7 +37,30 @@ struct MeasureLimitsCommand: ParsableCommand {
                 )
             )
         }
+        measurements.append(
+            Measurement(
+                "waiting at most, of 100 circuits that offer ten times 10 Mbit/s",
+                unit: "bytes",
+                runs(flooded)
+            )
+        )
         try Measurement.show(measurements, options)
+    }
+
+    private func flooded(seed: UInt8) -> Double {
+        let bench = LimitBench(circuits: 100, limits: limits(megabits: 10), seed: seed)
+        let cellTime = Self.cellByteCount * 8 / 10e6
+        // Each offers a tenth of the rate.
+        let gap = TimeSpan(nanoseconds: UInt64(cellTime * 10 * 1e9))
+        let loads = (0..<100).map { circuit in
+            LimitBench.Load(
+                circuit: circuit,
+                gap: gap,
+                offset: .microseconds(UInt64(circuit) * 113)
+            )
+        }
+        bench.run(loads, for: .seconds(UInt64(seconds)))
+        return Double(bench.mostWaiting)
     }
 
     private static let cellByteCount = 1_420.0

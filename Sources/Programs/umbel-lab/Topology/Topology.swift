@@ -17,10 +17,15 @@ struct Topology: Hashable, Sendable {
     var parameters: [ParameterSection]
     /// Whether relays are paid: `on` or `off`.
     var payments: Payments
+    /// Whether relays tell what they count, at ``metricsPort`` of their loopbacks; for measurements.
+    var servesMetrics = false
     /// The nets, in the order of the file.
     var subnets: [Subnet]
     /// The hosts, in the order of the file.
     var hosts: [Host]
+
+    /// The port of relays' metrics.
+    static let metricsPort: UInt16 = 9_464
 
     /// Whether relays serve nobody who does not pay.
     enum Payments: String, CaseIterable, Sendable {

@@ -87,38 +87,7 @@ struct RelayInitCommand: AsyncParsableCommand {
             }
             return
         }
-        if name == nil { name = Self.prompt("Name of the relay", default: nil) }
-        if contact == nil {
-            contact = Self.prompt("How to reach you (public, may be empty)", default: "")
-        }
-        if address.isEmpty {
-            let text = Self.prompt("Address and port to receive on", default: nil)
-            address = text.split(separator: " ").map(String.init)
-        }
-        if rate == nil {
-            let text = Self.prompt("Limit such as 100 Mbit/s (empty for none)", default: "")
-            rate = text.isEmpty ? nil : text
-        }
-        if quota == nil {
-            let text = Self.prompt("Quota for a month such as 2 TB (empty for none)", default: "")
-            quota = text.isEmpty ? nil : text
-        }
-        if !exit {
-            let text = Self.prompt("Let traffic leave the network here? yes or no", default: "no")
-            exit = text.lowercased().hasPrefix("y")
-        }
-    }
-
-    /// Asks until there is an answer, or the default is taken.
-    private static func prompt(_ question: String, default fallback: String?) -> String {
-        while true {
-            let hint = fallback.map { $0.isEmpty ? "" : " [\($0)]" } ?? ""
-            Output.write("\(question)\(hint): ", to: STDERR_FILENO)
-            guard let line = readLine() else { return fallback ?? "" }
-            let answer = line.trimmed
-            if !answer.isEmpty { return answer }
-            if let fallback { return fallback }
-        }
+        RelayQuestions.ask(&self)
     }
 
     // MARK: Making
@@ -157,8 +126,22 @@ struct RelayInitCommand: AsyncParsableCommand {
             try show(configuration, identity: keys.identity.publicKey.hex)
         } catch {
             made.removeAll()
-            throw error
+            throw Self.withoutDraft(error, draft: "\(config).new")
         }
+    }
+
+    /// The error without the place in a file that is gone by the time it is read.
+    private static func withoutDraft(_ error: any Error, draft: String) -> any Error {
+        guard let error = error as? ConfigurationError else { return error }
+        return ConfigurationError(
+            error.problems.map { problem in
+                guard problem.what.hasPrefix(draft), let end = problem.what.firstRange(of: ": ")
+                else { return problem }
+                var problem = problem
+                problem.what = String(problem.what[end.upperBound...])
+                return problem
+            }
+        )
     }
 
     /// The keys in the state folder, made where there are none.
@@ -184,15 +167,13 @@ struct RelayInitCommand: AsyncParsableCommand {
         }
         Output.print("relay \(configuration.nickname), identity and account \(identity)")
         Output.print("keys in \(state): keep a copy of identity.key, it is what your relay is")
-        Output.note(
-            """
-            next:
-              let in          \(ports.joined(separator: ", "))
-              start           systemctl enable --now \(unit)
-              see it works    umbel relay check
-              change it       \(config), then systemctl reload \(unit)
-            """
-        )
+        let steps = [
+            ("let in", ports.joined(separator: ", ")),
+            ("start", "systemctl enable --now \(unit)"), ("see it works", "umbel relay check"),
+            ("change it", "\(config), then systemctl reload \(unit)"),
+        ]
+        let lines = ["next:"] + StatusText.lines(steps, Terminal(STDERR_FILENO))
+        Output.note(lines.joined(separator: "\n"))
     }
 
     // MARK: Text
@@ -243,13 +224,5 @@ private struct MadeFiles {
     /// Removes them; folders only where nothing is left in them.
     func removeAll() {
         for path in paths { if unlink(path) != 0 { rmdir(path) } }
-    }
-}
-
-extension String {
-    /// The text without spaces at its ends.
-    fileprivate var trimmed: String {
-        let front = drop { $0.isWhitespace }
-        return String(String(front.reversed()).drop { $0.isWhitespace }.reversed())
     }
 }

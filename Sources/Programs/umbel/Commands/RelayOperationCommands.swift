@@ -139,7 +139,8 @@ struct RelayRotateKeysCommand: AsyncParsableCommand {
     func run() async throws {
         let report = try await socket.client.rotateKeys()
         if format.json { return try Output.printJSON(report) }
-        Output.print("a new circuit key, good until minute \(report.expiryMinute)")
+        let end = DateText.minute(seconds: UInt64(report.expiryMinute) * 60)
+        Output.print("a new circuit key, good until \(end)")
     }
 }
 

@@ -7,8 +7,8 @@ enum DirectoryText {
         var fields = [
             (
                 "Directory",
-                "\(report.relays) relays, of \(report.validAfter), signed by"
-                    + " \(report.signers.joined(separator: ", ")), from \(report.source)"
+                "\(report.relays) relays, of \(DateText.minute(seconds: report.validAfter)),"
+                    + " signed by \(report.signers.joined(separator: ", ")), from \(report.source)"
             )
         ]
         if let alarm = report.alarm { fields.append(("ALARM", alarm)) }

@@ -114,7 +114,7 @@ enum PaymentText {
             for day in report.days.suffix(7) {
                 fields.append(
                     (
-                        "Day \(day.day)",
+                        DateText.day(number: UInt64(day.day)),
                         "\(day.served) served, \(day.deposited) deposited, \(day.credited) credited,"
                             + " \(day.expired) expired"
                     )

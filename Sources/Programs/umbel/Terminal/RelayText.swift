@@ -19,7 +19,7 @@ enum RelayText {
                 (
                     "Quota",
                     "\(Text.bytes(quota.usedBytes)) of \(Text.bytes(quota.limitBytes)),"
-                        + " \(percent) %"
+                        + " \(percent) %, until \(DateText.minute(seconds: quota.ends))"
                 )
             )
         }
@@ -51,7 +51,11 @@ enum RelayText {
         fields += report.line.map(Self.fields) ?? []
         let drops = report.drops.filter { $0.value > 0 }.sorted { $0.value > $1.value }
         fields.append(
-            ("Dropped", drops.map { "\($0.value) \($0.key)" }.joined(separator: ", "))
+            (
+                "Dropped",
+                drops.isEmpty
+                    ? "nothing" : drops.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+            )
         )
         let head = "relay \(report.nickname), up \(Text.seconds(report.uptimeSeconds))"
         return ([head] + StatusText.lines(fields, terminal)).joined(separator: "\n")

@@ -1,0 +1,135 @@
+import ArgumentParser
+import Foundation
+import HostNetwork
+
+/// `umbel-lab measure metrics`: what telling their counters costs relays.
+struct MeasureMetricsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "metrics",
+        abstract:
+            "Gbit/s of TCP through a lab whose relays are asked for metrics each second, and not.",
+        discussion: """
+            Builds the topology, takes it away, and measures with and without in turn, so that whatever \
+            else the machine does meets both. Needs root, curl and iperf3.
+            """
+    )
+
+    @OptionGroup var lab: LabOptions
+    @Argument(help: "The topology, such as Topology/lab.yaml.", completion: .file())
+    var file = "Topology/lab.yaml"
+    @Option(help: "Seconds of each run.")
+    var seconds = 3
+    @OptionGroup var options: MeasureOptions
+
+    func validate() throws {
+        guard (1...60).contains(seconds), (1...100).contains(options.runs) else {
+            throw ValidationError("--seconds is 1 to 60, --runs 1 to 100")
+        }
+    }
+
+    func run() async throws {
+        let progress = Progress()
+        var measured = try MeasuredLab(
+            file: file,
+            options: lab,
+            suffix: "-metrics",
+            progress: progress
+        )
+        measured.topology.servesMetrics = true
+        measured.topology.payments = .off
+        let built = measured
+        let measurements = try await built.run { try await measure(built, progress) }
+        try Measurement.show(measurements, options)
+    }
+
+    private func measure(_ lab: MeasuredLab, _ progress: Progress) async throws -> [Measurement] {
+        var rates: [[Double]] = [[], []]
+        // One first, of which nothing is kept: queues find their length.
+        for run in 0...options.runs {
+            // Whoever goes first in one run goes second in the next.
+            for isAsked in run.isMultiple(of: 2) ? [true, false] : [false, true] {
+                let rate = try await flow(over: lab, askingRelays: isAsked)
+                if run > 0 { rates[isAsked ? 1 : 0].append(rate / 1e9) }
+            }
+        }
+        progress.say("\(options.runs) runs of \(seconds) s each")
+        return [
+            Measurement("not asked", unit: "Gbit/s", rates[0]),
+            Measurement("asked each second", unit: "Gbit/s", rates[1]),
+            Measurement("asked / not asked", unit: "", zip(rates[1], rates[0]).map { $0 / $1 }),
+        ]
+    }
+
+    private struct FlowResult: Decodable {
+        var end: End
+
+        struct End: Decodable {
+            var received: Sum
+
+            private enum CodingKeys: String, CodingKey {
+                case received = "sum_received"
+            }
+        }
+
+        struct Sum: Decodable {
+            var rate: Double
+
+            private enum CodingKeys: String, CodingKey {
+                case rate = "bits_per_second"
+            }
+        }
+    }
+
+    /// Bits a second of one stream, while all relays are asked, or none.
+    private func flow(over lab: MeasuredLab, askingRelays isAsked: Bool) async throws -> Double {
+        let server = try lab.host(.internet)
+        guard let address = server.addresses.first,
+            let port = server.services?.throughputPorts.first
+        else {
+            throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
+        }
+        let command = ["iperf3", "-c", "\(address)", "-p", "\(port)", "-t", "\(seconds)", "-J"]
+        let client = try lab.host(.client).name
+        let relays = isAsked ? lab.topology.hosts.filter { $0.role == .relay }.map(\.name) : []
+        let outcome = try await withThrowingTaskGroup(of: CommandRunner.Outcome?.self) { group in
+            for relay in relays {
+                group.addTask {
+                    try await ask(relay, of: lab)
+                    return nil
+                }
+            }
+            group.addTask {
+                try await lab.outcome(client, command, seconds: UInt64(seconds) + 30)
+            }
+            var found: CommandRunner.Outcome?
+            for try await outcome in group where outcome != nil { found = outcome }
+            return found
+        }
+        guard let outcome,
+            let result = try? JSONDecoder().decode(
+                FlowResult.self,
+                from: Data(outcome.output.utf8)
+            )
+        else {
+            throw LabError(
+                "iperf3 in lab \(lab.folder.lab) says nothing of use",
+                why: "\(outcome?.output.suffix(300) ?? "")\(outcome?.message ?? "")"
+            )
+        }
+        return result.end.received.rate
+    }
+
+    /// Asks a relay for its metrics once a second, as long as a run takes: one program, for to start
+    /// many would cost more than what is measured.
+    private func ask(_ relay: String, of lab: MeasuredLab) async throws {
+        let url = "http://127.0.0.1:\(Topology.metricsPort)/metrics?[1-\(seconds)]"
+        let outcome = try await lab.outcome(
+            relay,
+            ["curl", "-sS", "--rate", "60/m", "-o", "/dev/null", url],
+            seconds: UInt64(seconds) + 30
+        )
+        guard outcome.status == 0 else {
+            throw LabError("\(relay) does not tell its metrics", why: outcome.message)
+        }
+    }
+}
