@@ -70,6 +70,9 @@ public class Node {
         return world.civilNanoseconds &+ UInt64(bitPattern: off)
     }
 
+    /// What goes out in place of a datagram.
+    func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]] { [bytes] }
+
     func addresses() -> [SocketAddress] { [] }
     func receive(_ deliveries: ArraySlice<Delivery>) {}
     func wake() {}

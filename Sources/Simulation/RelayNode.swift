@@ -21,6 +21,11 @@ public final class RelayNode: Node {
     public var liesInNames = false
     /// Cells of a paid circuit after which it destroys it; `nil` for never.
     public var destroysAfter: UInt64?
+    /// How it breaks the schedule of `mix` circuits as their guard; `nil` where it keeps it.
+    ///
+    /// ``ScheduleFault/floods`` counts for circuits that are made later.
+    public var scheduleFault: ScheduleFault?
+    private var tamperedLine = TamperedLine()
     /// Circuits it destroyed so.
     public private(set) var destroyedCount = 0
     private var seats: [Seat]
@@ -156,6 +161,11 @@ public final class RelayNode: Node {
         toShards = []
         wakePlanned = .distantFuture
         planWake(at: nextDeadline)
+    }
+
+    override func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]] {
+        guard let scheduleFault, world.isClient(destination) else { return [bytes] }
+        return tamperedLine.pass(bytes, scheduleFault)
     }
 
     override func addresses() -> [SocketAddress] {
@@ -313,9 +323,10 @@ public final class RelayNode: Node {
         switch errand {
         case .command(let told):
             world.trace.add(2, UInt64(index), told.command.traceCode)
+            let command = scheduleFault == .floods ? told.command.hurried : told.command
             let seat = seat(told.shard)
             world.arena.withBytes {
-                seat.shard.perform(told.command, bytes: &$0, now: world.now)
+                seat.shard.perform(command, bytes: &$0, now: world.now)
             }
         case .handOver(let handOver):
             let seat = seat(handOver.shard)

@@ -50,6 +50,25 @@ extension OpenAPITests {
         authorities: ["ash": "listed"]
     )
 
+    private static var traffic: TrafficReport {
+        let choice = TrafficChoice(mode: .mix, slotMilliseconds: 10)
+        var report = TrafficReport(
+            mode: .mix,
+            slotMilliseconds: 10,
+            price: TrafficPrice(of: choice, tickCells: 256)
+        )
+        report.cellsPerSecond = 100
+        report.waitingCells = 1
+        report.coverCells = 2
+        report.rebuiltCells = 3
+        report.lossForward = 0.5
+        report.lossBackward = 0.25
+        report.loopsSent = 4
+        report.loopsAnswered = 4
+        report.loopMilliseconds = 200
+        return report
+    }
+
     private static var status: StatusReport {
         var report = FixedClient.report
         report.reason = "no consensus yet"
@@ -148,7 +167,14 @@ extension OpenAPITests {
         Sample(name: "LoginRequest", value: LoginRequest(user: 1, seconds: 2)),
         Sample(name: "RelayListReport", value: FixedClient.list),
         Sample(name: "ExitSurveyRequest", value: ExitSurveyRequest(countries: ["DE"], count: 1)),
-        Sample(name: "UpRequest", value: UpRequest(exit: ["DE"])),
+        Sample(
+            name: "UpRequest",
+            value: UpRequest(
+                exit: ["DE"],
+                traffic: TrafficChoice(mode: .mix, slotMilliseconds: 2.5)
+            )
+        ),
+        Sample(name: "TrafficReport", value: traffic),
         Sample(name: "TunnelRequest", value: TunnelRequest(pid: 1, exit: ["DE"])),
         Sample(name: "TunnelGrant", value: FixedClient.grant),
         Sample(

@@ -105,7 +105,7 @@ struct ReleaseTests {
         padding: Int = 0
     ) -> GridWatch.Outcome? {
         for slot in 0..<1_000 {
-            watch.noteSlot()
+            watch.noteSlot(start.nanoseconds / 10_000_000 + UInt64(slot))
             watch.noteSent()
             heard &+= 1
             count += 1
@@ -168,7 +168,7 @@ struct ReleaseTests {
         let now = Instant(nanoseconds: 1_000_000_000)
         for pair in 0..<500 as Range<UInt32> {
             for count in [pair * 2 + 1, pair * 2] {
-                watch.noteSlot()
+                watch.noteSlot(UInt64(pair) * 2)
                 watch.noteSent()
                 watch.noteReceived(count, heard: UInt16(count), slot: UInt64(pair) * 2)
             }

@@ -633,16 +633,16 @@ public struct RelayShard: ~Copyable {
             wait(slot, bytes: bytes.bytes, body: body, counter: counter, isOpened: true)
             return
         }
-        guard isCurrent(next) else { return }
+        guard let hop = circuits[slot].path?.hop, isCurrent(next) else { return }
         if circuits[slot].shaped >= 0,
             holdForward(counter, bytes.bytes, body: body, slot: slot, now: now)
         {
             return
         }
-        sendForward(counter, &bytes, datagram: datagram, slot: slot, now: now)
+        send(counter, to: next, &bytes, datagram: datagram, slot: slot, hop: hop, now: now)
     }
 
-    /// Sends a cell whose inside lies at the body on to the next hop.
+    /// Sends a cell that has waited, and whose inside lies at the body, on to the next hop.
     mutating func sendForward(
         _ counter: LayerCounter,
         _ bytes: inout MutableRawSpan,
@@ -650,9 +650,23 @@ public struct RelayShard: ~Copyable {
         slot: Int,
         now: Instant
     ) {
-        let body = datagram + Datagram.bodyOffset
         guard let next = circuits[slot].next, let hop = circuits[slot].path?.hop, isCurrent(next)
         else { return }
+        send(counter, to: next, &bytes, datagram: datagram, slot: slot, hop: hop, now: now)
+    }
+
+    // Both ways of a cell end here; a call more is a call for each cell.
+    @inline(__always)
+    private mutating func send(
+        _ counter: LayerCounter,
+        to next: Route,
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        hop: HopIndex,
+        now: Instant
+    ) {
+        let body = datagram + Datagram.bodyOffset
         filler.fill(
             &bytes,
             range: body + OnionLayer.innerByteCount(at: hop)..<body + Datagram.bodyByteCount
@@ -736,21 +750,31 @@ public struct RelayShard: ~Copyable {
         header: LayerHeader,
         now: Instant
     ) {
-        guard circuits[slot].shaped >= 0 else {
-            return emitBackward(&bytes, datagram: datagram, slot: slot, header: header, now: now)
-        }
+        let isShaped = circuits[slot].shaped >= 0
         let body = datagram + Datagram.bodyOffset
-        guard !holdBackward(header, bytes.bytes, body: body, slot: slot, now: now) else { return }
-        emitBackward(&bytes, datagram: datagram, slot: slot, header: header, now: now)
-        settleParity(&bytes, slot: slot, now: now)
+        if isShaped, holdBackward(header, bytes.bytes, body: body, slot: slot, now: now) { return }
+        seal(&bytes, datagram: datagram, slot: slot, header: header, isShaped: isShaped, now: now)
+        if isShaped { settleParity(&bytes, slot: slot, now: now) }
     }
 
-    /// Seals a cell for the client and sends it.
+    /// Seals a cell for the client that has waited, or is cover, and sends it.
     mutating func emitBackward(
         _ bytes: inout MutableRawSpan,
         datagram: Int,
         slot: Int,
         header: LayerHeader,
+        now: Instant
+    ) {
+        seal(&bytes, datagram: datagram, slot: slot, header: header, isShaped: true, now: now)
+    }
+
+    @inline(__always)
+    private mutating func seal(
+        _ bytes: inout MutableRawSpan,
+        datagram: Int,
+        slot: Int,
+        header: LayerHeader,
+        isShaped: Bool,
         now: Instant
     ) {
         let body = datagram + Datagram.bodyOffset
@@ -769,7 +793,7 @@ public struct RelayShard: ~Copyable {
             &bytes,
             range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount
         )
-        if circuits[slot].shaped >= 0,
+        if isShaped,
             holdSealed(
                 counter,
                 bytes.bytes,
@@ -780,7 +804,7 @@ public struct RelayShard: ~Copyable {
         {
             return
         }
-        sendSealed(counter, &bytes, datagram: datagram, slot: slot, now: now)
+        sendSealed(counter, to: previous, &bytes, datagram: datagram, now: now)
     }
 
     /// Seals the parity that is owed, and sends it.
@@ -799,17 +823,18 @@ public struct RelayShard: ~Copyable {
             &bytes,
             range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount
         )
-        sendSealed(counter, &bytes, datagram: datagram, slot: slot, now: now)
+        let previous = circuits[slot].previous
+        sendSealed(counter, to: previous, &bytes, datagram: datagram, now: now)
     }
 
+    @inline(__always)
     private mutating func sendSealed(
         _ counter: LayerCounter,
+        to previous: Route,
         _ bytes: inout MutableRawSpan,
         datagram: Int,
-        slot: Int,
         now: Instant
     ) {
-        let previous = circuits[slot].previous
         let link = LinkHeader(
             circuit: previous.number,
             counter: counter.rawValue,

@@ -52,6 +52,37 @@ public struct ClientConfiguration: Hashable, Sendable {
         public var mtu: Int
         /// Name of the interface.
         public var name: String
+        /// What the traffic looks like unless a command says otherwise.
+        public var mode: Mode
+        /// Slot length of `mix`.
+        public var slot: Slot
+        /// Within which time of its first slot a `mix` tunnel begins to carry packets, and within
+        /// which time of its end its cover ends, each drawn anew.
+        public var sessionOffset: TimeSpan
+    }
+
+    /// What traffic looks like to who watches it.
+    public enum Mode: String, CaseIterable, Sendable {
+        /// Cells leave as they come.
+        case fast
+        /// Cells leave at one of four rates.
+        case padded
+        /// A cell leaves in each slot.
+        case mix
+    }
+
+    /// A slot length of `mix`.
+    public enum Slot: String, CaseIterable, Sendable {
+        /// What the network says.
+        case auto
+        /// 50 cells a second.
+        case twenty = "20ms"
+        /// 100 cells a second.
+        case ten = "10ms"
+        /// 200 cells a second.
+        case five = "5ms"
+        /// 400 cells a second.
+        case twoAndAHalf = "2.5ms"
     }
 
     /// What goes beside the tunnel while the machine is up.
@@ -92,7 +123,14 @@ public struct ClientConfiguration: Hashable, Sendable {
         let tunnel = document.section("tunnel")
         self.tunnel = Tunnel(
             mtu: tunnel.value("mtu", .integer(1280...9000), default: 1280),
-            name: tunnel.value("name", .interface, default: "umbel0")
+            name: tunnel.value("name", .interface, default: "umbel0"),
+            mode: tunnel.value("mode", .choice(Mode.self), default: .fast),
+            slot: tunnel.value("slot", .choice(Slot.self), default: .auto),
+            sessionOffset: tunnel.value(
+                "session_offset",
+                .duration(.zero...TimeSpan.seconds(3_600)),
+                default: .zero
+            )
         )
         let outside = document.section("split").value(
             "outside",

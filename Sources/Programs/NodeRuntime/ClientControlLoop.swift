@@ -18,7 +18,7 @@ enum ClientControlMessage: Sendable {
     /// Key work is done.
     case outcome(ClientJob.Outcome)
     /// Keep a tunnel connected.
-    case open(TunnelID, PathConstraints, TunCoalescer.Offload)
+    case open(TunnelID, PathConstraints, TrafficWish, TunCoalescer.Offload)
     /// Let a tunnel go.
     case close(TunnelID)
     /// Send echoes to a hop; the notice names the token.
@@ -83,6 +83,7 @@ struct ClientControlLoop: ~Copyable {
     struct Opening {
         var tunnel: TunnelID
         var wanted: PathConstraints
+        var traffic: TrafficWish
         var offload: TunCoalescer.Offload
     }
 
@@ -179,8 +180,10 @@ struct ClientControlLoop: ~Copyable {
             for event in events { control?.receive(event, now: now, wall: wall) }
         case .outcome(let outcome):
             control?.finish(outcome, now: now, wall: wall)
-        case .open(let tunnel, let wanted, let offload):
-            openings.append(Opening(tunnel: tunnel, wanted: wanted, offload: offload))
+        case .open(let tunnel, let wanted, let traffic, let offload):
+            openings.append(
+                Opening(tunnel: tunnel, wanted: wanted, traffic: traffic, offload: offload)
+            )
             openWaiting(now: now, wall: wall)
         case .close(let tunnel):
             openings.removeAll { $0.tunnel == tunnel }
@@ -236,10 +239,12 @@ struct ClientControlLoop: ~Copyable {
 
     private mutating func openWaiting(now: Instant, wall: WallTime) {
         guard control != nil else { return }
+        let slot = control?.defaultSlot ?? .tenMilliseconds
         for opening in openings {
             control?.open(
                 opening.tunnel,
                 wanting: opening.wanted,
+                shape: opening.traffic.shape(of: slot),
                 offload: opening.offload,
                 now: now,
                 wall: wall

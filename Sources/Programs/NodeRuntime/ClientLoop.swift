@@ -19,6 +19,9 @@ enum ClientLoopMessage: Sendable {
     case stop
 }
 
+/// Time after which a packet thread that wakes looks at the civil clock again.
+let civilInterval: TimeSpan = .milliseconds(100)
+
 /// What a client's packet thread counted.
 struct ClientLoopReport: Sendable {
     var counters: ClientCounters
@@ -77,6 +80,7 @@ struct ClientLoop: ~Copyable {
         var bytes = unsafe span.mutableBytes
         var messages: [ClientLoopMessage] = []
         var now = MonotonicClock.now()
+        var civilDue = now
         while true {
             let deadline = min(shard.nextDeadline, readDue)
             let eventCount = try poller.wait(
@@ -84,6 +88,10 @@ struct ClientLoop: ~Copyable {
                 now: now
             )
             now = MonotonicClock.now()
+            if now >= civilDue {
+                shard.setCivilTime(nanoseconds: WallClock.nanosecondsSince1970(), now: now)
+                civilDue = now + civilInterval
+            }
             for index in 0..<eventCount {
                 switch poller.event(at: index).token {
                 case Self.v4Token:

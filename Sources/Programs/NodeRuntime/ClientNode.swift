@@ -26,6 +26,8 @@ public actor ClientNode: ClientService {
         let owner: OwnerProcess?
         /// What its paths are to keep to.
         var wanted: PathConstraints
+        /// What its traffic is to look like.
+        var traffic: TrafficChoice
         var state = ClientControl.TunnelState.connecting(reason: nil)
         var hasConnected = false
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -34,10 +36,12 @@ public actor ClientNode: ClientService {
             _ core: ClientCore.TunnelID,
             _ opened: OpenedTunnel,
             owner: OwnerProcess?,
-            wanted: PathConstraints
+            wanted: PathConstraints,
+            traffic: TrafficChoice
         ) {
             self.core = core
             self.wanted = wanted
+            self.traffic = traffic
             interface = opened.name
             offload = opened.offload
             self.owner = owner
@@ -208,6 +212,7 @@ public actor ClientNode: ClientService {
             case .pipelined: .pipelined
             case .telescoped: .telescoped
             }
+        settings.shaping.sessionWindow = configuration.tunnel.sessionOffset
         settings.auditShare = Self.auditShare
         settings.auditNames = Self.auditNames
         settings.exclusions.relays = Set(configuration.path.excluded.map { NodeID($0) })
@@ -304,7 +309,12 @@ public actor ClientNode: ClientService {
             bytesSent: counters?.sentBytes ?? 0,
             bytesReceived: counters?.receivedBytes ?? 0,
             tunnels: tunnels.sorted { $0.key.rawValue < $1.key.rawValue }.map { id, tunnel in
-                StatusReport.Tunnel(id: id, interface: tunnel.interface, pid: tunnel.owner?.pid)
+                StatusReport.Tunnel(
+                    id: id,
+                    interface: tunnel.interface,
+                    pid: tunnel.owner?.pid,
+                    traffic: tunnel.traffic
+                )
             }
         )
         report.directory = await directory.report()
@@ -419,10 +429,13 @@ public actor ClientNode: ClientService {
         try beginChange()
         defer { isBusy = false }
         await mending?.value
+        let traffic = request.traffic ?? TrafficChoice(configuration.tunnel)
+        try traffic.check()
         let wanted = try await constraints(exit: request.exit)
         if let machine {
-            // A second `up` changes the exit; the kill switch stays as it is meanwhile.
+            // A second `up` changes exit and mode; the kill switch stays as it is meanwhile.
             tunnels[machine]?.wanted = wanted
+            tunnels[machine]?.traffic = traffic
             beginAnew(machine)
             changed()
             return await status()
@@ -441,11 +454,17 @@ public actor ClientNode: ClientService {
         }
         await beginSplit()
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, owner: nil, wanted: wanted)
+        tunnels[id] = Tunnel(
+            core.id,
+            core.opened,
+            owner: nil,
+            wanted: wanted,
+            traffic: traffic
+        )
         machine = id
         isMachineInterfaceGone = false
         machineProblem = nil
-        control.insist(.open(core.id, wanted, core.opened.offload))
+        control.insist(.open(core.id, wanted, traffic.wish, core.opened.offload))
         changed()
         return await status()
     }
@@ -454,7 +473,7 @@ public actor ClientNode: ClientService {
     func beginAnew(_ id: ControlAPI.TunnelID) {
         guard let tunnel = tunnels[id] else { return }
         control.insist(.close(tunnel.core))
-        control.insist(.open(tunnel.core, tunnel.wanted, tunnel.offload))
+        control.insist(.open(tunnel.core, tunnel.wanted, tunnel.traffic.wish, tunnel.offload))
         tunnels[id]?.state = .connecting(reason: nil)
         tunnels[id]?.hasConnected = false
         attempt = nil
@@ -516,6 +535,8 @@ public actor ClientNode: ClientService {
         let owner = try owner(request.pid)
         try requireSameUser(owner, peer)
         try owner.requireOwnNetwork(thread: request.thread)
+        let traffic = request.traffic ?? TrafficChoice(configuration.tunnel)
+        try traffic.check()
         let wanted = try await constraints(exit: request.exit)
         let number = nextTunnel
         let core = try await openDevice(name: "umbel-run\(number)")
@@ -529,8 +550,14 @@ public actor ClientNode: ClientService {
             throw Failure(host: error)
         }
         let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(core.id, core.opened, owner: owner, wanted: wanted)
-        control.insist(.open(core.id, wanted, core.opened.offload))
+        tunnels[id] = Tunnel(
+            core.id,
+            core.opened,
+            owner: owner,
+            wanted: wanted,
+            traffic: traffic
+        )
+        control.insist(.open(core.id, wanted, traffic.wish, core.opened.offload))
         changed()
         guard await isConnected(id) else {
             let why =
@@ -701,12 +728,17 @@ public actor ClientNode: ClientService {
         guard tunnels[id] != nil else { return false }
         if tunnels[id]?.state == .connected { return true }
         let limit = Task {
-            try await Task.sleep(for: Self.connectLimit)
+            try await Task.sleep(for: Self.connectLimit + sessionOffset)
             self.wake(id)
         }
         await withCheckedContinuation { tunnels[id]?.waiters.append($0) }
         limit.cancel()
         return tunnels[id]?.state == .connected
+    }
+
+    /// How long a tunnel of `mix` may wait before it carries packets.
+    private var sessionOffset: Duration {
+        .nanoseconds(Int64(clamping: configuration.tunnel.sessionOffset.nanoseconds))
     }
 
     private func wake(_ id: ControlAPI.TunnelID) {
@@ -944,7 +976,8 @@ public actor ClientNode: ClientService {
                 ? "mints" : owner?.value.owner.map { "process \($0.pid)" } ?? "machine",
             tunnel: owner?.key,
             cause: circuit.cause.text,
-            flows: traffic?.flows
+            flows: traffic?.flows,
+            traffic: TrafficReport(circuit, traffic)
         )
     }
 

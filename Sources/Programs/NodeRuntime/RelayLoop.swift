@@ -69,6 +69,7 @@ struct RelayLoop: ~Copyable {
         var bytes = unsafe span.mutableBytes
         var messages: [RelayLoopMessage] = []
         var now = MonotonicClock.now()
+        var civilDue = now
         while true {
             let deadline = min(shard.nextDeadline, readDue)
             let eventCount = try poller.wait(
@@ -76,6 +77,10 @@ struct RelayLoop: ~Copyable {
                 now: now
             )
             now = MonotonicClock.now()
+            if now >= civilDue {
+                shard.setCivilTime(nanoseconds: WallClock.nanosecondsSince1970(), now: now)
+                civilDue = now + civilInterval
+            }
             for index in 0..<eventCount {
                 switch poller.event(at: index).token {
                 case Self.v4Token: try receive(&bytes, isV6: false, now: now)

@@ -20,11 +20,13 @@ actor ProxyNetworks {
 
     private let client: ControlClient
     private let exit: [String]?
+    private let traffic: TrafficChoice?
     private let resolution = NIOThreadPool(numberOfThreads: 8)
     private var entries: [ProxyCredentials?: Entry] = [:]
 
     /// Makes none yet; all are to leave the network in one of the countries `exit`.
-    init(client: ControlClient, exit: [String]?) {
+    init(client: ControlClient, exit: [String]?, traffic: TrafficChoice?) {
+        self.traffic = traffic
         self.client = client
         self.exit = exit
         resolution.start()
@@ -50,10 +52,15 @@ actor ProxyNetworks {
             return try await other.opening.value
         }
         try await makeRoom()
-        let (client, exit, resolution) = (client, exit, resolution)
+        let (client, exit, traffic, resolution) = (client, exit, traffic, resolution)
         return try await begin(credentials) {
-            try await ProxyTunnel(client: client, exit: exit, resolution: resolution)
-                .openOrClose()
+            try await ProxyTunnel(
+                client: client,
+                exit: exit,
+                traffic: traffic,
+                resolution: resolution
+            )
+            .openOrClose()
         }
     }
 
@@ -104,13 +111,20 @@ actor ProxyTunnel: ProxyNetwork {
     private let network: ThreadNetwork
     private let client: ControlClient
     private let exit: [String]?
+    private let traffic: TrafficChoice?
     private let resolution: NIOThreadPool
     private var grant: TunnelGrant?
 
     /// Makes the namespace, without a tunnel.
     ///
     /// - Throws: ``Failure`` where the kernel does not grant it.
-    init(client: ControlClient, exit: [String]?, resolution: NIOThreadPool) async throws {
+    init(
+        client: ControlClient,
+        exit: [String]?,
+        traffic: TrafficChoice?,
+        resolution: NIOThreadPool
+    ) async throws {
+        self.traffic = traffic
         self.client = client
         self.exit = exit
         self.resolution = resolution
@@ -137,7 +151,12 @@ actor ProxyTunnel: ProxyNetwork {
 
     private func open() async throws -> ProxyTunnel {
         let grant = try await client.openTunnel(
-            TunnelRequest(pid: getpid(), thread: network.thread, exit: exit)
+            TunnelRequest(
+                pid: getpid(),
+                thread: network.thread,
+                exit: exit,
+                traffic: traffic
+            )
         )
         self.grant = grant
         guard let interface = IsolatedProcess.Interface(grant) else {

@@ -67,6 +67,7 @@ public struct ClientPath: ~Copyable {
     private var second = Hop()
     private var third = Hop()
     // Parity of the middle's layer both ways, of a `mix` circuit, and the cell it brought back.
+    private var hasParity = false
     private var parity: (reader: ParityReader, maker: ParityMaker)?
     private var rebuilt: (cell: ParityReader.Rebuilt, flags: LayerHeader.Flags)?
     private var middleLayer: MiddleLayer?
@@ -86,6 +87,7 @@ public struct ClientPath: ~Copyable {
     /// - Precondition: no main keys are installed; the start given for the middle is a multiple of
     ///   five.
     public mutating func useParity() {
+        hasParity = true
         parity = (ParityReader(), ParityMaker())
     }
 
@@ -136,9 +138,7 @@ public struct ClientPath: ~Copyable {
                 header.flags = .slotHold
                 header.auxiliary = schedule.hold
             }
-            if parity != nil, Self.hasMainKey(second) {
-                parity?.maker.add(header, bytes.bytes, body: body)
-            }
+            if hasParity { addParity(header, bytes.bytes, body: body) }
             let counter = Self.seal(&second, &bytes, body, .second, header)
             header = LayerHeader(command: .forward, nextCounter: counter.rawValue)
         }
@@ -148,7 +148,7 @@ public struct ClientPath: ~Copyable {
 
     /// Whether the next cell for the middle or beyond is to be parity: ``sealParity(_:body:schedule:)``.
     public var owesParity: Bool {
-        guard parity != nil else { return false }
+        guard hasParity else { return false }
         switch second.sealer {
         case .some(let sealer):
             guard let next = sealer.nextCounter else { return false }
@@ -213,7 +213,7 @@ public struct ClientPath: ~Copyable {
                 return .waiting(Position(hop: hop, counter: counter, flags: flags))
             }
             guard case .opened(let header) = verdict else { return .dropped(verdict) }
-            if hop == .second, parity != nil {
+            if hasParity, hop == .second {
                 noteMiddle(header, counter, flags, bytes.bytes, body: body)
             }
             // Those of parity are the sum of four commands.
@@ -266,6 +266,14 @@ public struct ClientPath: ~Copyable {
         }
     }
 
+    // Not inlined: circuits without parity pay for a comparison and no more.
+    @inline(never)
+    private mutating func addParity(_ header: LayerHeader, _ bytes: RawSpan, body: Int) {
+        guard Self.hasMainKey(second) else { return }
+        parity?.maker.add(header, bytes, body: body)
+    }
+
+    @inline(never)
     private mutating func noteMiddle(
         _ header: LayerHeader,
         _ counter: LayerCounter,

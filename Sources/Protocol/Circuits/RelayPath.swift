@@ -56,6 +56,7 @@ public struct RelayPath: ~Copyable {
     private var opener: LayerOpener
     private var sealer: LayerSealer
     // Of the middle of a `mix` circuit: parity both ways, and the cell it brought back.
+    private let hasParity: Bool
     private var parity: (reader: ParityReader, maker: ParityMaker)?
     private var rebuilt: ParityReader.Rebuilt?
     /// Header and count of the forward layer opened last.
@@ -84,6 +85,7 @@ public struct RelayPath: ~Copyable {
         self.hop = hop
         earlyKey = early
         opener = LayerOpener(key: forward, epoch: 1, windowBitCount: hasParity ? 8_192 : 2_048)
+        self.hasParity = hasParity
         if hasParity { parity = (ParityReader(), ParityMaker()) }
         sealer = LayerSealer(key: backward, epoch: 1, start: start)
     }
@@ -125,9 +127,7 @@ public struct RelayPath: ~Copyable {
             }
             forwardCells += 1
             opened = (header, counter.count)
-            if parity != nil, !isEarly {
-                rebuilt = parity?.reader.note(counter.count, header, bytes.bytes, body: body)
-            }
+            if hasParity, !isEarly { noteParity(header, counter, bytes.bytes, body: body) }
             switch header.command {
             case .forward: return .pass(LayerCounter(rawValue: header.nextCounter))
             case .deliver: return .records(isEarly: isEarly)
@@ -163,7 +163,7 @@ public struct RelayPath: ~Copyable {
 
     /// Whether the next backward layer is to be parity: ``sealParity(_:body:)``.
     public var owesParity: Bool {
-        guard parity != nil, let next = sealer.nextCounter else { return false }
+        guard hasParity, let next = sealer.nextCounter else { return false }
         return ParityPlace.isParity(next.count)
     }
 
@@ -190,7 +190,23 @@ public struct RelayPath: ~Copyable {
         header: LayerHeader
     ) -> LayerCounter {
         backwardCells += 1
-        if parity != nil { parity?.maker.add(header, bytes.bytes, body: body) }
+        if hasParity { addParity(header, bytes.bytes, body: body) }
         return sealer.seal(&bytes, layerAt: body, hop: hop, header: header)
+    }
+
+    // Not inlined: circuits without parity pay for a comparison and no more.
+    @inline(never)
+    private mutating func addParity(_ header: LayerHeader, _ bytes: RawSpan, body: Int) {
+        parity?.maker.add(header, bytes, body: body)
+    }
+
+    @inline(never)
+    private mutating func noteParity(
+        _ header: LayerHeader,
+        _ counter: LayerCounter,
+        _ bytes: RawSpan,
+        body: Int
+    ) {
+        rebuilt = parity?.reader.note(counter.count, header, bytes, body: body)
     }
 }

@@ -61,8 +61,9 @@ extension LinkTable {
         var lastPing: Instant?
         var pingNonce: UInt64 = 0
         var roundTrip: TimeSpan?
-        // Whether PINGs go out to learn what the peer's clock shows.
+        // Whether PINGs go out to learn what the peer's clock shows, and when the next one does.
         var asksClock = false
+        var clockDue: Instant = .zero
         // PAD datagrams that came since somebody asked.
         var paddingCount = 0
         // Datagrams that may go to an address the peer has not shown to receive at; nil: it has.

@@ -231,6 +231,7 @@ public struct LinkTable: ~Copyable {
     public mutating func setAsksClock(_ asksClock: Bool, at slot: Int, now: Instant) {
         guard links[slot].asksClock != asksClock else { return }
         links[slot].asksClock = asksClock
+        links[slot].clockDue = now
         timers.set(slot, to: nextDeadline(of: slot, now: now))
     }
 
@@ -719,7 +720,7 @@ public struct LinkTable: ~Copyable {
             else { return .zero }
             return lastPing + timing.pingInterval
         }
-        if links[slot].asksClock { return (links[slot].lastPing ?? .zero) + timing.clockInterval }
+        if links[slot].asksClock { return links[slot].clockDue }
         return links[slot].keepsAlive ? links[slot].lastSent + timing.keepalive : nil
     }
 
@@ -745,6 +746,7 @@ public struct LinkTable: ~Copyable {
         guard output.remainingCapacity > 0 else { return false }
         if links[slot].credit == nil { links[slot].pingNonce = random.next() }
         links[slot].lastPing = now
+        links[slot].clockDue = now + timing.clockInterval
         let nonce = links[slot].pingNonce
         _ = sendControl(.ping(nonce: nonce), link: slot, bytes: &bytes, now: now)
         return true

@@ -19,7 +19,7 @@ public struct GridWatch: Sendable {
     }
 
     /// What is wrong with a circuit.
-    public enum Fault: String, Hashable, Sendable {
+    public enum Fault: String, CaseIterable, Hashable, Sendable {
         /// More cells than usual are missing.
         case dropping
         /// Cells come in bunches: the guard does not keep to the grid.
@@ -62,6 +62,9 @@ public struct GridWatch: Sendable {
     private var heardInSpan: UInt64 = 0
     private var slot: UInt64 = 0
     private var slotCount = 0
+    // The slot served last, and how many this end had left out before it.
+    private var served: UInt64 = 0
+    private var leftOut: UInt64 = 0
     // Millionths; nil before the first span.
     private var usualForward: UInt64?
     private var usualBackward: UInt64?
@@ -77,9 +80,11 @@ public struct GridWatch: Sendable {
         sent += 1
     }
 
-    /// Notes that a slot began.
-    public mutating func noteSlot() {
+    /// Notes that `slot` is served here.
+    public mutating func noteSlot(_ slot: UInt64) {
         slots += 1
+        leftOut = slot > served &+ 1 ? slot - served - 1 : 0
+        served = slot
     }
 
     /// Notes a cell that came in `slot` under the middle's `count`; `heard` is how many forward
@@ -94,7 +99,9 @@ public struct GridWatch: Sendable {
         }
         if slot == self.slot {
             slotCount += 1
-            if slotCount > Self.slotLimit { bunched += 1 }
+            // Who was late himself finds in one slot what came in all that he left out.
+            let late = slot > served ? slot - served : leftOut
+            if UInt64(slotCount) > UInt64(Self.slotLimit) + late { bunched += 1 }
         } else {
             self.slot = slot
             slotCount = 1

@@ -54,6 +54,8 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     public var cause: String?
     /// Flows that go over it; `nil` where that is not told.
     public var flows: Int?
+    /// How its traffic looks; `nil` where the daemon does not say.
+    public var traffic: TrafficReport?
 
     /// A relay on a path.
     public struct Hop: Codable, Hashable, Sendable {
@@ -136,8 +138,10 @@ public struct CircuitReport: Codable, Hashable, Sendable {
         isolation: String,
         tunnel: TunnelID? = nil,
         cause: String? = nil,
-        flows: Int? = nil
+        flows: Int? = nil,
+        traffic: TrafficReport? = nil
     ) {
+        self.traffic = traffic
         self.cause = cause
         self.flows = flows
         self.id = id
@@ -154,7 +158,7 @@ public struct CircuitReport: Codable, Hashable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, state, hops, isolation, tunnel, cause, flows
+        case id, state, hops, isolation, tunnel, cause, flows, traffic
         case ageSeconds = "age_s"
         case buildTime = "build_ms"
         case cellsForward = "cells_forward"

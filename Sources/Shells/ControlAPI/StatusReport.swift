@@ -169,12 +169,15 @@ public struct StatusReport: Codable, Hashable, Sendable {
         public var interface: String
         /// The process it was opened for; `nil` for the machine's own tunnel.
         public var pid: Int32?
+        /// What its traffic is to look like; `nil` where the daemon does not say.
+        public var traffic: TrafficChoice?
 
         /// Makes a tunnel from its parts.
-        public init(id: TunnelID, interface: String, pid: Int32?) {
+        public init(id: TunnelID, interface: String, pid: Int32?, traffic: TrafficChoice? = nil) {
             self.id = id
             self.interface = interface
             self.pid = pid
+            self.traffic = traffic
         }
     }
 

@@ -14,10 +14,13 @@ public struct UpRequest: Codable, Hashable, Sendable {
     /// Countries to leave the network in, two letters each; `nil` for what the configuration says,
     /// empty for any.
     public var exit: [String]?
+    /// What the traffic is to look like; `nil` for what the configuration says.
+    public var traffic: TrafficChoice?
 
     /// Makes a request for this exit.
-    public init(exit: [String]? = nil) {
+    public init(exit: [String]? = nil, traffic: TrafficChoice? = nil) {
         self.exit = exit
+        self.traffic = traffic
     }
 }
 
@@ -30,12 +33,20 @@ public struct TunnelRequest: Codable, Hashable, Sendable {
     /// Countries to leave the network in, two letters each; `nil` for what the configuration says,
     /// empty for any.
     public var exit: [String]?
+    /// What the traffic is to look like; `nil` for what the configuration says.
+    public var traffic: TrafficChoice?
 
     /// Makes a request from its parts.
-    public init(pid: Int32, thread: Int32? = nil, exit: [String]? = nil) {
+    public init(
+        pid: Int32,
+        thread: Int32? = nil,
+        exit: [String]? = nil,
+        traffic: TrafficChoice? = nil
+    ) {
         self.pid = pid
         self.thread = thread
         self.exit = exit
+        self.traffic = traffic
     }
 }
 

@@ -149,6 +149,7 @@ extension ClientShard {
                 let index = shaper.rounds[place].takeNext(now: now, clock: shaper.clock)
             {
                 _ = sendScheduled(index, &bytes, now: now)
+                shaper.circuits[index].watch.noteSlot(shaper.rounds[place].slot)
                 judge(index, now: now)
             }
         }
@@ -186,7 +187,6 @@ extension ClientShard {
             shaper.circuits[index].watch.restart(now: now)
         }
         shaper.circuits[index].lastServed = now
-        shaper.circuits[index].watch.noteSlot()
         guard links.slot(of: circuits[slot].route.link) == link else { return false }
         guard circuits[slot].path.canSend(to: .third) else {
             note(.exhausted(circuits[slot].path.id))

@@ -77,18 +77,38 @@ struct AnonymityBench {
             } catch {
                 throw LabError("the simulated crowd failed", why: "\(error)")
             }
+            let quiet = try quietCrowd(mode)
             report.processes.append(
-                result(
-                    of: crowd,
-                    mode: mode,
-                    seconds: Double(seconds)
-                )
+                result(of: crowd, quiet: quiet, mode: mode, seconds: Double(seconds))
             )
             if report.collusion.isEmpty { report.collusion = Self.collusion(crowd) }
         }
     }
 
-    private func result(of crowd: Crowd, mode: Topology.Mode, seconds: Double) -> ProcessResult {
+    /// Few clients that send a packet a second and nothing else: what a single one costs in time, and
+    /// what an idle link looks like.
+    private func quietCrowd(_ mode: Topology.Mode) throws -> Crowd {
+        var settings = CrowdSettings(
+            seed: traffic.seed,
+            seconds: 60,
+            transfers: [[Transfer]](repeating: [], count: min(traffic.clients, 10))
+        )
+        settings.shape = Self.shape(mode)
+        let crowd = try Crowd(settings)
+        do throws(Crowd.Fault) {
+            try crowd.run()
+        } catch {
+            throw LabError("the quiet crowd failed", why: "\(error)")
+        }
+        return crowd
+    }
+
+    private func result(
+        of crowd: Crowd,
+        quiet: Crowd,
+        mode: Topology.Mode,
+        seconds: Double
+    ) -> ProcessResult {
         var random = traffic.random(3)
         var result = ProcessResult(
             name: mode.rawValue,
@@ -99,6 +119,10 @@ struct AnonymityBench {
             seconds: seconds,
             cost: crowd.cost(cellByteCount: CellLine().cellByteCount)
         )
+        let idle = quiet.cost(cellByteCount: CellLine().cellByteCount)
+        result.cost.idleDelayMedian = idle.idleDelayMedian
+        result.cost.idleDelayP95 = idle.idleDelayP95
+        result.cost.lossShare = idle.lossShare
         let (exits, links) = (crowd.exits(.backward), crowd.links(.backward))
         result.attacks = RateExperiment(seconds: seconds).attacks(
             exits: exits,
@@ -107,11 +131,11 @@ struct AnonymityBench {
         )
         result.volumeFactor = VolumeCount.uncertainty(exits: exits, links: links)
         let volumes = exits.map(\.volume)
-        if let idle = volumes.indices.min(by: { volumes[$0] < volumes[$1] }),
-            let busy = volumes.indices.max(by: { volumes[$0] < volumes[$1] })
+        if let busy = volumes.indices.max(by: { volumes[$0] < volumes[$1] }),
+            let idle = quiet.links(.backward).first
         {
             let test = KolmogorovSmirnov(
-                Array(links[idle].gaps.prefix(2_000)),
+                Array(idle.gaps.prefix(2_000)),
                 Array(links[busy].gaps.prefix(2_000))
             )
             result.idleBusyDistance = test?.distance ?? 1

@@ -106,7 +106,7 @@ struct ReportPage {
         return mixes.map { result in
             let items = AnonymityReport.targets(result).map {
                 "<li class=\"\($0.isMet ? "met" : "missed")\"><b>\($0.isMet ? "reached" : "not reached")"
-                    + "</b> \(Self.escaped($0.text)): \(Self.escaped($0.value))</li>"
+                    + "</b><span>\(Self.escaped($0.text)): \(Self.escaped($0.value))</span></li>"
             }.joined()
             return "<section class=\"targets\"><h2>What mix is to reach"
                 + " (\(Self.escaped(result.source)))</h2><ul>\(items)</ul></section>"

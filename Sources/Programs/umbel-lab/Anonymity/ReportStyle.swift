@@ -45,7 +45,7 @@ enum ReportStyle {
           min-width:4.2rem; }
         th:first-child { text-align:left; position:sticky; left:0; background:var(--card); }
         .targets ul { list-style:none; margin:0; padding:0; display:grid; gap:.2rem; }
-        .targets b { display:inline-block; min-width:7em; } .met b { color:var(--good); }
+        .targets li { display:grid; grid-template-columns:7em 1fr; } .met b { color:var(--good); }
         .missed b { color:var(--bad); } footer { padding-bottom:2rem; max-width:1240px; }
         """
 }

@@ -289,15 +289,13 @@ struct DaemonLauncher {
     }
 
     private func clientText(folder: String) -> String {
-        var client = [("state", TOMLText.quoted("\(folder)/state"))]
-        if topology.mode != .fast {
-            client.append(("mode", TOMLText.quoted(topology.mode.rawValue)))
-        }
+        let client = [("state", TOMLText.quoted("\(folder)/state"))]
+        let tunnel = [
+            ("mtu", "1280"), ("name", TOMLText.quoted("umbel0")),
+            ("mode", TOMLText.quoted(topology.mode.rawValue)),
+        ]
         return TOMLText.section("[client]", client) + directorySection
-            + TOMLText.section(
-                "\n[tunnel]",
-                [("mtu", "1280"), ("name", TOMLText.quoted("umbel0"))]
-            )
+            + TOMLText.section("\n[tunnel]", tunnel)
             + controlSection(folder)
     }
 

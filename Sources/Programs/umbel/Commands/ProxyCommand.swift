@@ -22,6 +22,7 @@ struct ProxyCommand: AsyncParsableCommand {
     private static let relayCount = 64
 
     @OptionGroup var exit: ExitOptions
+    @OptionGroup var traffic: TrafficOptions
     @Option(help: ArgumentHelp("Port at this machine's loopback.", valueName: "port"))
     var port: UInt16 = 1080
     @OptionGroup var format: FormatOptions
@@ -51,7 +52,8 @@ struct ProxyCommand: AsyncParsableCommand {
             ["--listeners", Self.list(listeners), "--relays", Self.list(relays)]
             + ["--lifeline", "\(lifeline[0])", "--port", "\(port)", "--families", "\(families)"]
             + ["--socket", socket.path] + (format.json ? ["--json"] : [])
-            + (exit.exit.map { ["--exit", $0.text] } ?? [])
+            + (exit.exit.map { ["--exit", $0.text] } ?? []) + traffic.arguments
+        if !format.json { TrafficText.tellPrice(of: traffic.choice) }
         let ending: IsolatedProcess.Ending
         do throws(IsolationError) {
             let process = try IsolatedProcess(["/proc/self/exe", "proxy-inside"] + arguments)

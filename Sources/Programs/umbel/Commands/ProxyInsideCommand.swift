@@ -15,6 +15,7 @@ struct ProxyInsideCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var exit: ExitOptions
+    @OptionGroup var traffic: TrafficOptions
     @OptionGroup var format: FormatOptions
     @OptionGroup var socket: SocketOptions
     @Option var listeners: DescriptorList
@@ -24,7 +25,11 @@ struct ProxyInsideCommand: AsyncParsableCommand {
     @Option var families: Int
 
     func run() async throws {
-        let networks = ProxyNetworks(client: socket.client, exit: exit.countries)
+        let networks = ProxyNetworks(
+            client: socket.client,
+            exit: exit.countries,
+            traffic: traffic.choice
+        )
         // Before anybody is told that it is ready.
         _ = try await networks.open(for: nil)
         let server = ProxyServer(relays: relays.numbers) { credentials in

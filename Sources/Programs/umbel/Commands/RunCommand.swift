@@ -9,7 +9,10 @@ struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
         abstract: "Run a command whose only way to the network is a circuit.",
-        usage: "umbel run [--exit <country> | --outside] [--socket <path>] -- <command> ...",
+        usage: """
+            umbel run [--exit <country>] [--mode <mode>] [--outside] [--socket <path>] \
+            -- <command> ...
+            """,
         discussion: """
             The command gets a network namespace with one interface, the tunnel's, and resolvers \
             inside the tunnel. It has no capabilities in there; run by root, those over files, \
@@ -22,6 +25,7 @@ struct RunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var exit: ExitOptions
+    @OptionGroup var traffic: TrafficOptions
     @Flag(help: "Let the command out beside the tunnel of this machine.")
     var outside = false
     @OptionGroup var socket: SocketOptions
@@ -36,6 +40,9 @@ struct RunCommand: AsyncParsableCommand {
             guard exit.exit == nil else {
                 throw ValidationError("What goes beside the tunnel has no exit: leave out --exit.")
             }
+            guard traffic.mode == nil else {
+                throw ValidationError("What goes beside the tunnel has no mode: leave out --mode.")
+            }
             _ = try await socket.client.goOutside()
             // The command takes the place of this program: its status and signals are its own.
             let error = IsolatedProcess.become(command)
@@ -49,12 +56,18 @@ struct RunCommand: AsyncParsableCommand {
         } catch {
             throw Self.failure(error)
         }
+        // What it costs, before it does.
+        TrafficText.tellPrice(of: traffic.choice)
         let client: ControlClient
         let grant: TunnelGrant
         do {
             client = try await socket.clientOfStartedDaemon()
             grant = try await client.openTunnel(
-                TunnelRequest(pid: process.pid, exit: exit.countries)
+                TunnelRequest(
+                    pid: process.pid,
+                    exit: exit.countries,
+                    traffic: traffic.choice
+                )
             )
         } catch {
             process.abandon()

@@ -13,6 +13,7 @@ struct UpCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var exit: ExitOptions
+    @OptionGroup var traffic: TrafficOptions
     @Flag(help: "Return once connected, or with an error once that has failed.")
     var wait = false
     @OptionGroup var format: FormatOptions
@@ -20,7 +21,11 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = try await socket.clientOfStartedDaemon()
-        var report = try await client.up(UpRequest(exit: exit.countries))
+        // What it costs, before it does.
+        if !format.json { TrafficText.tellPrice(of: traffic.choice) }
+        var report = try await client.up(
+            UpRequest(exit: exit.countries, traffic: traffic.choice)
+        )
         if wait, report.state != .connected {
             report = try await ConnectionWait(client: client).result()
         }

@@ -42,7 +42,12 @@ enum StatusText {
         fields.append(("Received", Text.bytes(report.bytesReceived)))
         for tunnel in report.tunnels {
             let owner = tunnel.pid.map { "process \($0)" } ?? "this machine"
-            fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
+            let mode = tunnel.traffic.map { ", \(TrafficText.name($0))" } ?? ""
+            fields.append(("Tunnel", "\(tunnel.interface) of \(owner)\(mode)"))
+            if let traffic = tunnel.traffic, traffic.mode != .fast {
+                let price = TrafficPrice(of: traffic)
+                fields.append(("", TrafficText.price(price)))
+            }
         }
         if report.lockdown == true { fields.append(("Lockdown", "on: `down` keeps blocking")) }
         fields += report.directory.map(DirectoryText.fields) ?? []

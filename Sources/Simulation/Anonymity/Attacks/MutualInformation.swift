@@ -3,7 +3,8 @@ import Glibc
 /// Mutual information of two binned rates: how many bits a bin of one tells about the same bin of the
 /// other, whatever the shape of what binds them.
 public struct MutualInformation: Sendable {
-    /// Levels rates are sorted into; each holds as many bins as the next, ties stay together.
+    /// Levels rates are sorted into: the least value, and equal shares of what is above it; ties stay
+    /// together.
     public let levelCount: Int
 
     /// An estimate with so many levels, 2...256.
@@ -16,10 +17,11 @@ public struct MutualInformation: Sendable {
     public func levels(_ rates: [Float]) -> [UInt8] {
         let sorted = rates.sorted()
         guard !sorted.isEmpty else { return [] }
-        // Bounds at equal shares; rates with many zeros have fewer levels than asked for.
+        // Most bins of a page's reader are empty: without a level of their own they would hide the rest.
+        let above = sorted.drop { $0 == sorted[0] }
         var bounds: [Float] = []
-        for level in 1..<levelCount {
-            let bound = sorted[sorted.count * level / levelCount]
+        for share in 0..<levelCount - 1 where !above.isEmpty {
+            let bound = above[above.startIndex + above.count * share / (levelCount - 1)]
             if bound > (bounds.last ?? sorted[0]) { bounds.append(bound) }
         }
         return rates.map { rate in

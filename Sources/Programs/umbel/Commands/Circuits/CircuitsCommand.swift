@@ -16,7 +16,7 @@ struct CircuitsCommand: AsyncParsableCommand {
     static func text(_ report: CircuitsReport, width: Int?) -> String {
         var circuits = Table([
             .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("SENT"),
-            .number("RECEIVED"), .text("FOR"),
+            .number("RECEIVED"), .text("MODE"), .text("FOR"),
         ])
         let isPaid = report.circuits.contains { $0.hops.contains { $0.paidTicks != nil } }
         var hops = Table(
@@ -30,7 +30,8 @@ struct CircuitsCommand: AsyncParsableCommand {
                 "\(circuit.id)", circuit.state.rawValue,
                 circuit.hops.map(\.nickname).joined(separator: " > "),
                 Text.seconds(circuit.ageSeconds), Text.bytes(circuit.bytesForward),
-                Text.bytes(circuit.bytesBackward), circuit.isolation,
+                Text.bytes(circuit.bytesBackward), circuit.traffic?.mode.rawValue ?? "-",
+                circuit.isolation,
             ])
             for hop in circuit.hops {
                 hops.add(
@@ -103,19 +104,20 @@ struct CircuitsShowCommand: AsyncParsableCommand {
     }
 
     static func text(_ circuit: CircuitReport, terminal: Terminal) -> String {
-        let fields = [
-            ("State", "\(circuit.state.rawValue), for \(circuit.isolation)"),
-            ("Because", circuit.cause ?? "-"),
-            ("Age", Text.seconds(circuit.ageSeconds)),
-            ("Built in", circuit.buildTime.map { "\(Text.fine($0)) ms" } ?? "-"),
-            ("Flows", circuit.flows.map { "\($0)" } ?? "-"),
-            ("Cells", "\(circuit.cellsForward) sent, \(circuit.cellsBackward) received"),
-            (
-                "Bytes",
-                "\(Text.bytes(circuit.bytesForward)) sent, "
-                    + "\(Text.bytes(circuit.bytesBackward)) received"
-            ),
-        ]
+        let fields =
+            [
+                ("State", "\(circuit.state.rawValue), for \(circuit.isolation)"),
+                ("Because", circuit.cause ?? "-"),
+                ("Age", Text.seconds(circuit.ageSeconds)),
+                ("Built in", circuit.buildTime.map { "\(Text.fine($0)) ms" } ?? "-"),
+                ("Flows", circuit.flows.map { "\($0)" } ?? "-"),
+                ("Cells", "\(circuit.cellsForward) sent, \(circuit.cellsBackward) received"),
+                (
+                    "Bytes",
+                    "\(Text.bytes(circuit.bytesForward)) sent, "
+                        + "\(Text.bytes(circuit.bytesBackward)) received"
+                ),
+            ] + (circuit.traffic.map(TrafficText.fields) ?? [])
         var table = Table([
             .number("HOP"), .text("RELAY"), .text("COUNTRY"), .text("ADDRESS"), .number("LAYER"),
             .number("RTT ms"), .number("QUEUE ms"), .number("DROPS"), .number("IN"), .number("OUT"),
