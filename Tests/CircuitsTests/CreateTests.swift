@@ -65,6 +65,34 @@ struct CreateBench {
 
 @Suite("Answering CREATE")
 struct CreateTests {
+    @Test(
+        "a mode the hop has no part in is refused, as is a slot there is not",
+        arguments: [
+            (1, 1, 0), (3, 1, 0), (3, 2, 1_000), (2, 2, 999), (2, 0, 1_000),
+        ] as [(UInt8, UInt8, UInt16)]
+    )
+    func mode(hop: UInt8, mode: UInt8, slot: UInt16) throws {
+        let bench = try CreateBench()
+        var message = ClientMessage(hop: hop, minute: 100)
+        message.mode = mode
+        message.slot = slot
+        let body = try bench.handshake(message.encoded).body
+        #expect(throws: HandshakeError.self) { try bench.work(body).run() }
+    }
+
+    @Test(
+        "guard and middle of mix, and the middle of padded, are told so",
+        arguments: [(1, 2, 1_000), (2, 2, 250), (2, 1, 0)] as [(UInt8, UInt8, UInt16)]
+    )
+    func shape(hop: UInt8, mode: UInt8, slot: UInt16) throws {
+        let bench = try CreateBench()
+        var message = ClientMessage(hop: hop, minute: 100)
+        message.mode = mode
+        message.slot = slot
+        let result = try bench.work(try bench.handshake(message.encoded).body).run()
+        #expect(result.message.shape == (try TrafficShape(mode: mode, slot: slot)))
+    }
+
     @Test("client and relay end with the same keys, and the client reads what the relay says")
     func agree() throws {
         let bench = try CreateBench()
