@@ -28,6 +28,13 @@ final class FixedProtection: ProtectionService {
                 id: String(repeating: "ab", count: 32),
                 address: "[2001:db8::1]:4433"
             ),
+        ],
+        mappings: [
+            .init(
+                kind: .varies,
+                local: "10.0.0.7:40000",
+                seen: ["192.0.2.1:1024", "192.0.2.1:1025"]
+            )
         ]
     )
 

@@ -86,7 +86,9 @@ struct ProtectionTests {
             try json(FixedProtection.network) == """
                 {"guards":[{"address":"192.0.2.11:4433","id":"\(first)","mtu":1500,\
                 "nickname":"iris","rtt_ms":12.5,"whole":true},{"address":"[2001:db8::1]:4433",\
-                "id":"\(second)","nickname":"rose"}],"ipv4":true,"ipv6":false,"mtu":1500,\
+                "id":"\(second)","nickname":"rose"}],"ipv4":true,"ipv6":false,\
+                "mappings":[{"kind":"varies","local":"10.0.0.7:40000",\
+                "seen":["192.0.2.1:1024","192.0.2.1:1025"]}],"mtu":1500,\
                 "nat":"translated","schema":1,"udp":true}
                 """
         )

@@ -129,6 +129,41 @@ extension EndToEnd {
             try await lab.run("client", "ip link set eth0 mtu 1500")
         }
 
+        @Test("netcheck tells whether a router maps a socket once, or anew for each guard")
+        func translation() async throws {
+            try await lab.connect()
+            func mapping(_ rule: String) async throws -> NetworkReport.Mapping? {
+                let rules = """
+                    table ip lab_nat {
+                    chain post {
+                    type nat hook postrouting priority srcnat
+                    iifname "client" udp dport 4433 \(rule)
+                    }
+                    }
+
+                    """
+                let made = try await lab.outcome("core", ["nft", "-f", "-"], input: rules)
+                try #require(made.status == 0, "\(made.message)")
+                let (report, status) = try await netcheck()
+                try await lab.run("core", "nft delete table ip lab_nat")
+                #expect(status == 0)
+                #expect(report.nat == .translated)
+                return report.mappings?.first
+            }
+            let fixed = try #require(try await mapping("snat to 198.51.100.1"))
+            #expect(fixed.kind == .fixed, "\(fixed)")
+            #expect(fixed.local.hasPrefix("198.51.100.10:"))
+            #expect(fixed.seen.count == 2)
+            #expect(fixed.seen.allSatisfy { $0.hasPrefix("198.51.100.1:") }, "\(fixed)")
+            let random = "snat to 198.51.100.1:20000-60000 fully-random"
+            let varying = try #require(try await mapping(random))
+            #expect(varying.kind == .varies, "\(varying)")
+            #expect(Set(varying.seen).count == 2)
+            let (plain, _) = try await netcheck()
+            #expect(plain.nat == .none)
+            #expect(plain.mappings?.map(\.kind) == [.none, .none], "both families")
+        }
+
         @Test("events are told of before and after one asks")
         func events() async throws {
             try await lab.connect()

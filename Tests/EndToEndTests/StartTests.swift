@@ -199,12 +199,10 @@ extension EndToEnd {
             }
         }
 
-        @Test("root's up starts a daemon where none runs, which goes on when up has ended (row 72)")
-        func upStartsDaemon() async throws {
-            let client = try await lab.configuration(like: "client")
-            let socket = "\(client.folder)/control.sock"
-            // A machine with that file in its usual place, and a log of its own.
-            let machine = """
+        /// What runs a command on a machine with that configuration in its usual place, and a log of
+        /// its own.
+        private func machine(of client: (folder: String, file: String)) -> [String] {
+            let script = """
                 set -e
                 mount -t tmpfs none /var/log
                 mkdir \(client.folder)/layers
@@ -216,22 +214,129 @@ extension EndToEnd {
                 cp \(client.file) /etc/umbel/client.toml
                 exec "$@"
                 """
+            return ["unshare", "-m", "sh", "-c", script, "-"]
+        }
+
+        /// Ends the daemon at `socket`, which nobody waits for.
+        private func endDaemon(_ socket: String) async throws {
+            let daemon = try await ControlClient(path: socket, start: "").node()
+            kill(daemon.pid, SIGTERM)
+            try await eventually("it ends") { !FileManager.default.fileExists(atPath: socket) }
+        }
+
+        @Test("root's run and proxy start a daemon where none runs (row 72)")
+        func runStartsDaemon() async throws {
+            let first = try await lab.configuration(like: "client")
+            let socket = "\(first.folder)/control.sock"
+            let curl = ["curl", "-sS", "--max-time", "30"]
+            let run = try await lab.outcome(
+                "stranger",
+                machine(of: first) + [Lab.umbel, "run", "--socket", socket, "--exit", "DE", "--"]
+                    + curl + ["http://203.0.113.10/"],
+                seconds: 60
+            )
+            #expect(run.status == 0, "\(run.message)")
+            #expect(run.message.contains("no daemon runs: starting one"))
+            #expect(run.output.hasPrefix("198.19.7.10 "), "\(run.output)")
+            try await endDaemon(socket)
+
+            let second = try await lab.configuration(like: "client")
+            let other = "\(second.folder)/control.sock"
+            let proxy = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                machine(of: second) + [Lab.umbel, "proxy", "--socket", other, "--exit", "DE"]
+            )
+            try await eventually("the proxy is ready: \(proxy.output)") {
+                proxy.output.contains("proxy ready") || !proxy.isRunning
+            }
+            try #require(proxy.isRunning, "\(proxy.output)")
+            #expect(proxy.output.contains("no daemon runs: starting one"))
+            let page = try await lab.outcome(
+                "stranger",
+                curl + ["--socks5", "127.0.0.1:1080", "http://203.0.113.10/"],
+                seconds: 60
+            )
+            #expect(page.output.hasPrefix("198.19.7.10 "), "\(page.message)")
+            // The daemon has not inherited the proxy's port.
+            proxy.send(SIGTERM)
+            #expect(try await proxy.status() == 0)
+            let listeners = try await lab.run("stranger", "ss -Hltn")
+            #expect(!listeners.contains(":1080"), "\(listeners)")
+            try await endDaemon(other)
+        }
+
+        @Test("row 77: who is not of the socket's group is refused, and what to do is said")
+        func stranger() async throws {
+            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            let socket = lab.socket("client")
+            let before = try await lab.status().tunnels.count
+            let at = ["--socket", socket]
+            for command in [
+                ["status"] + at, ["up"] + at, ["down"] + at, ["reconnect"] + at,
+                ["lockdown", "off"] + at, ["circuits"] + at, ["logs"] + at,
+                ["run"] + at + ["--", "true"], ["proxy", "--port", "1099"] + at,
+            ] {
+                let outcome = try await lab.outcome("client", nobody + [Lab.umbel] + command)
+                expectRefusal(outcome, status: 77, socket)
+            }
+            #expect(try await lab.state() == .connected)
+            #expect(try await lab.status().tunnels.count == before)
+        }
+
+        @Test("row 77: of the group, one has tunnels for one's own processes alone")
+        func foreignProcess() async throws {
+            let client = try await lab.configuration(like: "client")
+            let text = try String(contentsOfFile: client.file, encoding: .utf8)
+            try Data((text + "group = \"nogroup\"\n").utf8)
+                .write(to: URL(fileURLWithPath: client.file))
+            let daemon = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                [Lab.umbel, "daemon", "--config", client.file]
+            )
+            try await eventually("the daemon is ready: \(daemon.output)") {
+                daemon.output.contains("ready on")
+            }
+            // A process of root's in a network of its own, which somebody else would like to lead.
+            let victim = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                ["unshare", "-n", "sleep", "60"]
+            )
+            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            let outcome = try await lab.outcome(
+                "stranger",
+                nobody + [
+                    "curl", "-sS", "--unix-socket", "\(client.folder)/control.sock",
+                    "-H", "content-type: application/json", "-w", " %{http_code}",
+                    "-d", "{\"pid\":\(victim.pid)}", "http://localhost/v1/tunnels",
+                ]
+            )
+            #expect(outcome.output.hasSuffix(" 403"), "\(outcome)")
+            victim.send(SIGKILL)
+            _ = try await victim.status()
+            daemon.send(SIGTERM)
+            #expect(try await daemon.status() == 0)
+        }
+
+        @Test("root's up starts a daemon where none runs, which goes on when up has ended (row 72)")
+        func upStartsDaemon() async throws {
+            let client = try await lab.configuration(like: "client")
+            let socket = "\(client.folder)/control.sock"
             let up = try await lab.outcome(
                 "stranger",
-                ["unshare", "-m", "sh", "-c", machine, "-", Lab.umbel, "up", "--wait"]
-                    + ["--socket", socket],
+                machine(of: client) + [Lab.umbel, "up", "--wait", "--socket", socket],
                 seconds: 60
             )
             #expect(up.status == 0, "\(up.message)")
             #expect(up.message.contains("no daemon runs: starting one"))
             #expect(up.output.hasPrefix("connected through "))
-            let daemon = try await ControlClient(path: socket, start: "").node()
             let again = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
             #expect(again.status == 0 && !again.message.contains("starting"))
             let down = try await lab.outcome("stranger", [Lab.umbel, "down", "--socket", socket])
             #expect(down.status == 0, "\(down.message)")
-            kill(daemon.pid, SIGTERM)
-            try await eventually("it ends") { !FileManager.default.fileExists(atPath: socket) }
+            try await endDaemon(socket)
         }
 
         @Test("on a full disk a client says so, and locks nothing it could not unlock")

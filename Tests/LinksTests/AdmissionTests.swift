@@ -545,7 +545,8 @@ struct AdmissionTests {
                 network: gate.network,
                 key: gate.key,
                 ephemeral: .numbered(73),
-                body: client.body
+                body: client.body,
+                source: nil
             )
             do throws(HandshakeError) {
                 return .success(try work.run().peer)

@@ -49,6 +49,8 @@ final class End {
     var heldWork: [HeldWork] = []
     var runsSolving = true
     var solving: [LinkDialer.Job] = []
+    /// Where the relay of the last link that was opened says this end is.
+    var seenAddress: SocketAddress?
     var refusesRekeys = false
     var recordsRekeys = false
     var rekeys: [CreateBody] = []
@@ -335,6 +337,7 @@ final class End {
         case .sendControl(let id, let message): _ = send(message, link: id, now: now)
         case .established(let link):
             if table.add(link, now: now) { established.append(link.id) }
+            seenAddress = link.seenAddress
         case .renewed(let id, let session):
             if table.renew(id, with: session, now: now) { renewed.append(id) }
         case .failed(let id, _): failed.append(id)

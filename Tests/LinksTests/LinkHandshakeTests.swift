@@ -38,6 +38,13 @@ struct LinkHandshakeTests {
         #expect(pair.right.table.drops.allSatisfy { $0 == 0 })
     }
 
+    @Test("a relay says where it was asked from, under the seal of the handshake")
+    func seenAddress() throws {
+        let pair = try Pair()
+        _ = try pair.connect()
+        #expect(pair.left.seenAddress == pair.left.address)
+    }
+
     @Test("a relay that opens a link proves who it is")
     func relay() throws {
         let pair = try Pair(isLeftRelay: true)

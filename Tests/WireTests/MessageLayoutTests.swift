@@ -43,6 +43,7 @@ private struct FixedLayout {
         server.features = 8
         server.bootMinute = 9
         server.minute = 10
+        server.seenAddress = SocketAddress("[2001:db8::7]:4433")
         let initiation = LinkInitiation(
             session: try session(0x0a0b_0c0d),
             body: try createBody(CreateBody.linkByteCount),

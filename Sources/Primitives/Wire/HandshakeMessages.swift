@@ -121,6 +121,8 @@ public struct ServerMessage: Equatable, Sendable {
     public var bootMinute: UInt32 = 0
     /// Minute by the relay's clock.
     public var minute: UInt32 = 0
+    /// On links: where the question came from, as the relay sees it; `nil` where it does not say.
+    public var seenAddress: SocketAddress?
 
     /// An answer with `status` and nothing else.
     public init(status: Status) {
@@ -143,7 +145,10 @@ public struct ServerMessage: Equatable, Sendable {
         features = try reader.read()
         bootMinute = try reader.read()
         minute = try reader.read()
-        _ = try reader.read(byteCount: 24)
+        let ip = IPAddress(high: try reader.read(), low: try reader.read())
+        let port: UInt16 = try reader.read()
+        seenAddress = port > 0 ? SocketAddress(ip: ip, port: port) : nil
+        _ = try reader.read(byteCount: 6)
         try reader.finish()
     }
 
@@ -160,7 +165,10 @@ public struct ServerMessage: Equatable, Sendable {
         writer.write(features)
         writer.write(bootMinute)
         writer.write(minute)
-        writer.writeZeros(24)
+        writer.write(seenAddress?.ip.high ?? 0)
+        writer.write(seenAddress?.ip.low ?? 0)
+        writer.write(seenAddress?.port ?? 0)
+        writer.writeZeros(6)
         return writer.bytes
     }
 }

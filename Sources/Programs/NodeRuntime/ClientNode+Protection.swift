@@ -231,6 +231,16 @@ extension ClientNode: ProtectionService {
             relay.addresses.all.filter { ($0.ip.isV4 ? v4 : v6) != nil }
                 .map { GuardProbe(relay: relay, address: $0, network: networkID) }
         }
+        async let mappings = withTaskGroup(of: (Int, NetworkReport.Mapping?).self) { group in
+            for (index, isV4) in [true, false].enumerated() {
+                // As many as it takes to tell one from all.
+                let asked = probes.filter { $0.address.ip.isV4 == isV4 }.prefix(2)
+                group.addTask { (index, await MappingProbe(guards: Array(asked)).run()) }
+            }
+            var answers: [(Int, NetworkReport.Mapping?)] = []
+            for await answer in group { answers.append(answer) }
+            return answers.sorted { $0.0 < $1.0 }.compactMap(\.1)
+        }
         let guards = await withTaskGroup(of: (Int, NetworkReport.Guard).self) { group in
             for (index, probe) in probes.enumerated() {
                 group.addTask { (index, await probe.run()) }
@@ -240,8 +250,11 @@ extension ClientNode: ProtectionService {
             return answers.sorted { $0.0 < $1.0 }.map(\.1)
         }
         let answered = guards.filter { $0.roundTrip != nil }
+        let seen = await mappings
         let nat: NetworkReport.Translation
-        if let source = v4 ?? v6 {
+        if !seen.isEmpty {
+            nat = seen.allSatisfy { $0.kind == .none } ? .none : .translated
+        } else if let source = v4 ?? v6 {
             nat = Self.privateNetworks.contains { $0.contains(source) } ? .translated : .none
         } else {
             nat = .unknown
@@ -252,7 +265,8 @@ extension ClientNode: ProtectionService {
             udp: guards.isEmpty ? nil : !answered.isEmpty,
             mtu: answered.compactMap(\.mtu).min(),
             nat: nat,
-            guards: guards
+            guards: guards,
+            mappings: seen.isEmpty ? nil : seen
         )
     }
 

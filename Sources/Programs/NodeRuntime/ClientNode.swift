@@ -81,6 +81,7 @@ public actor ClientNode: ClientService {
     private var isKernelChanged = true
     /// When they were looked at last.
     private var lookedAt = Instant.zero
+    private var idleMemory = IdleMemory(now: MonotonicClock.now())
     /// Why the machine's rules are not what they should be; `nil` where they are.
     var machineProblem: String?
     private var nextTunnel: UInt64 = 1
@@ -767,6 +768,7 @@ public actor ClientNode: ClientService {
         for (id, tunnel) in tunnels where tunnel.owner?.hasEnded == true { close(id) }
         tellState()
         if let until = loginUntil, WallClock.now() >= until { endLogin() }
+        await tendMemory()
         guard !isBusy, mending == nil, isLocked else { return }
         let tunnel = machine.flatMap { tunnels[$0] }
         let now = MonotonicClock.now()
@@ -779,6 +781,16 @@ public actor ClientNode: ClientService {
         self.mending = mending
         await mending.value
         self.mending = nil
+    }
+
+    private func tendMemory() async {
+        guard idleMemory.isDue(at: MonotonicClock.now()) else { return }
+        let counters = await traffic(of: []).map(\.counters)
+        guard let counters else { return }
+        idleMemory.tend(
+            byteCount: counters.sentBytes &+ counters.receivedBytes,
+            now: MonotonicClock.now()
+        )
     }
 
     /// Looks at once, or with the next second where it has just looked: each look runs programs.

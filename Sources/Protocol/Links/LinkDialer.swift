@@ -31,14 +31,17 @@ public struct LinkDialer: ~Copyable {
                 }
             case .finish(let id, let response, let handshake):
                 do throws(HandshakeError) {
-                    let (keys, _) = try handshake.finish(response.body)
+                    let (keys, message) = try handshake.finish(response.body)
                     let session = SessionKeys(
                         forward: keys.forward,
                         backward: keys.backward,
                         exporter: keys.exporter,
                         isInitiator: true
                     )
-                    return .finished(id, response.session, .success(session))
+                    // The keys hold whatever else a relay says that cannot be read.
+                    let said = try? ServerMessage(parsing: message)
+                    let answer = Answer(keys: session, seenAddress: said?.seenAddress)
+                    return .finished(id, response.session, .success(answer))
                 } catch {
                     return .finished(id, response.session, .failure(error))
                 }
@@ -48,12 +51,18 @@ public struct LinkDialer: ~Copyable {
         }
     }
 
+    /// What a relay's answer comes to.
+    public struct Answer: Sendable {
+        let keys: SessionKeys
+        let seenAddress: SocketAddress?
+    }
+
     /// What a job came to.
     public enum JobResult: Sendable {
         /// Of ``Job/initiate(_:_:)``.
         case initiated(LinkID, Result<ClientHandshake, HandshakeError>)
         /// Of ``Job/finish(_:_:_:)``.
-        case finished(LinkID, SessionID, Result<SessionKeys, HandshakeError>)
+        case finished(LinkID, SessionID, Result<Answer, HandshakeError>)
         /// Of ``Job/solve(_:_:)``.
         case solved(LinkID, cookie: [UInt8], work: UInt64)
     }
@@ -175,7 +184,7 @@ public struct LinkDialer: ~Copyable {
             advance(to: now)
         case .initiated(let id, .failure):
             fail(id)
-        case .finished(let id, let remote, .success(let keys)):
+        case .finished(let id, let remote, .success(let answer)):
             guard let index = attempts.firstIndex(where: { $0.id == id }),
                 let initiator = attempts[index].initiator
             else { return }
@@ -183,7 +192,7 @@ public struct LinkDialer: ~Copyable {
             let session = NewSession(
                 local: initiator.session,
                 remote: remote,
-                keys: keys,
+                keys: answer.keys,
                 isConfirmed: true
             )
             if attempt.isRenewal {
@@ -196,7 +205,8 @@ public struct LinkDialer: ~Copyable {
                             address: attempt.target.address,
                             peer: .relay(attempt.target.relay),
                             isInitiator: true,
-                            session: session
+                            session: session,
+                            seenAddress: answer.seenAddress
                         )
                     )
                 )

@@ -85,6 +85,8 @@ public struct NewLink: Sendable {
     public let isInitiator: Bool
     /// Its first session.
     public let session: NewSession
+    /// Where this end's datagrams come from, as the relay sees it; `nil` where it did not say.
+    public let seenAddress: SocketAddress?
 
     /// Puts a link together.
     public init(
@@ -92,13 +94,15 @@ public struct NewLink: Sendable {
         address: SocketAddress,
         peer: LinkPeer,
         isInitiator: Bool,
-        session: NewSession
+        session: NewSession,
+        seenAddress: SocketAddress? = nil
     ) {
         self.id = id
         self.address = address
         self.peer = peer
         self.isInitiator = isInitiator
         self.session = session
+        self.seenAddress = seenAddress
     }
 }
 

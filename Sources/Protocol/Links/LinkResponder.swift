@@ -10,6 +10,8 @@ public struct ResponseWork: Sendable {
     let key: XWing.PrivateKey
     let ephemeral: Secret
     let body: CreateBody
+    /// Where the initiation came from; `nil` for one inside a link.
+    let source: SocketAddress?
 
     /// What the work comes to.
     public struct Result: Sendable {
@@ -33,8 +35,10 @@ public struct ResponseWork: Sendable {
                 transcript: server.signedTranscript
             )
         else { throw .notAuthentic }
+        var message = ServerMessage(status: .accepted)
+        message.seenAddress = source
         let (answer, keys) = try server.respond(
-            with: ServerMessage(status: .accepted).encoded,
+            with: message.encoded,
             ephemeral: ephemeral
         )
         return Result(
@@ -204,7 +208,8 @@ public struct LinkResponder: Sendable {
                 network: network,
                 key: holder.key,
                 ephemeral: random.secret(byteCount: 32),
-                body: initiation.body
+                body: initiation.body,
+                source: source
             )
         )
     }
@@ -223,7 +228,8 @@ public struct LinkResponder: Sendable {
             network: network,
             key: holder.key,
             ephemeral: random.secret(byteCount: 32),
-            body: body
+            body: body,
+            source: nil
         )
     }
 

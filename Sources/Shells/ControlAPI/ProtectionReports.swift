@@ -75,15 +75,48 @@ public struct NetworkReport: Codable, Hashable, Sendable {
     public var nat: Translation
     /// The guards that were asked, the preferred one first; one entry for each address.
     public var guards: [Guard]
+    /// How addresses are translated, IPv4 first, where guards said how they see them; `nil` where
+    /// none did.
+    public var mappings: [Mapping]?
 
     /// Whether this machine's addresses are those others see.
     public enum Translation: String, Codable, CaseIterable, Sendable {
-        /// Its address is a public one.
+        /// Its address is the one guards see, or, where none says, a public one.
         case none
-        /// Its address is a private one: a router on the way translates it.
+        /// Guards see another address than its own, or, where none says, its own is a private one: a
+        /// router on the way translates it.
         case translated
         /// There is no way out.
         case unknown
+    }
+
+    /// How guards see the address and port of one socket of this machine.
+    public struct Mapping: Codable, Hashable, Sendable {
+        /// What becomes of a socket's address and port on the way.
+        public enum Kind: String, Codable, CaseIterable, Sendable {
+            /// They stay what they are.
+            case none
+            /// They become the same for every guard (endpoint-independent mapping, RFC 4787).
+            case fixed
+            /// They become others for each guard (address-dependent mapping, RFC 4787).
+            case varies
+            /// They change, and one guard alone cannot tell whether the same way for all.
+            case unknown
+        }
+
+        /// What becomes of them.
+        public var kind: Kind
+        /// The socket's own address and port.
+        public var local: String
+        /// The addresses and ports guards saw, one for each that said so.
+        public var seen: [String]
+
+        /// Makes an entry from its parts.
+        public init(kind: Kind, local: String, seen: [String]) {
+            self.kind = kind
+            self.local = local
+            self.seen = seen
+        }
     }
 
     /// A guard that was asked.
@@ -132,7 +165,8 @@ public struct NetworkReport: Codable, Hashable, Sendable {
         udp: Bool?,
         mtu: Int?,
         nat: Translation,
-        guards: [Guard]
+        guards: [Guard],
+        mappings: [Mapping]? = nil
     ) {
         schema = reportSchema
         self.ipv4 = ipv4
@@ -141,6 +175,7 @@ public struct NetworkReport: Codable, Hashable, Sendable {
         self.mtu = mtu
         self.nat = nat
         self.guards = guards
+        self.mappings = mappings
     }
 }
 

@@ -22,6 +22,10 @@ const char *_Nullable clinux_errno_text(int code);
 /// Bytes of memory the program has set aside and not given back.
 size_t clinux_heap_bytes(void);
 
+/// Gives back memory set aside and unused, and unmaps the pages of code and constants: those in use
+/// come back from the page cache, each at its first touch.
+void clinux_release_unused(void);
+
 // MARK: epoll
 
 /// One descriptor that is ready.

@@ -8,8 +8,9 @@ struct NetcheckCommand: AsyncParsableCommand {
         commandName: "netcheck",
         abstract: "Measure the network you are in: ways out, UDP, packet size, guards.",
         discussion: """
-            Asks the guards this client prefers, each by a handshake of its own. The exit status is \
-            1 where none of them answers.
+            Asks the guards this client prefers, each by a handshake of its own. Two of them, asked \
+            from one socket, say how they see its address and port: what a router on the way does to \
+            them. The exit status is 1 where no guard answers.
             """
     )
 
@@ -34,18 +35,12 @@ struct NetcheckCommand: AsyncParsableCommand {
             case false: "BLOCKED: no guard answers"
             case nil: "not known: there is no list of relays yet"
             }
-        let nat =
-            switch report.nat {
-            case .none: "none: this machine has a public address"
-            case .translated: "yes: this machine has a private address"
-            case .unknown: "not known: there is no way out"
-            }
         var fields = [
             ("IPv4", report.ipv4 ? "yes" : "no way out"),
             ("IPv6", report.ipv6 ? "yes" : "no way out"),
             ("UDP", udp),
-            ("NAT", nat),
         ]
+        fields += Self.translation(report)
         let isCut = report.guards.contains { $0.isWhole == false }
         if let mtu = report.mtu {
             let size = isCut ? "\(mtu) bytes; datagrams are cut on the way" : "\(mtu) bytes"
@@ -62,6 +57,31 @@ struct NetcheckCommand: AsyncParsableCommand {
         }
         text += "\n\n" + table.render(width: terminal.width)
         return text
+    }
+
+    /// What becomes of this machine's addresses on the way out.
+    private static func translation(_ report: NetworkReport) -> [(String, String)] {
+        guard let mappings = report.mappings else {
+            let nat =
+                switch report.nat {
+                case .none: "none: this machine has a public address"
+                case .translated: "yes: this machine has a private address"
+                case .unknown: "not known: there is no way out"
+                }
+            return [("NAT", nat)]
+        }
+        return mappings.map { mapping in
+            let seen = mapping.seen.first ?? "?"
+            let text =
+                switch mapping.kind {
+                case .none: "none: guards see this machine's own address, \(seen)"
+                case .fixed: "yes: all guards see \(seen)"
+                case .varies:
+                    "yes: each guard sees another, \(mapping.seen.joined(separator: ", "))"
+                case .unknown: "yes: a guard sees \(seen)"
+                }
+            return (mapping.local.hasPrefix("[") ? "NAT6" : "NAT", text)
+        }
     }
 }
 

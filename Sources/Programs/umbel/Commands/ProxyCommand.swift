@@ -14,7 +14,8 @@ struct ProxyCommand: AsyncParsableCommand {
             resolved in the tunnel) and HTTP (CONNECT and plain requests) at the same port. Each pair \
             of user name and password gets a circuit of its own, as do connections without one; the \
             names themselves mean nothing. What the proxy sends out can leave by nothing else: it is \
-            in a network whose one interface is the tunnel's. Ends at SIGTERM or Ctrl-C.
+            in a network whose one interface is the tunnel's. Where no daemon runs, root starts one. \
+            Ends at SIGTERM or Ctrl-C.
             """
     )
 
@@ -33,6 +34,8 @@ struct ProxyCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        // Before there are sockets a daemon that is started would inherit.
+        _ = try await socket.clientOfStartedDaemon()
         // While this program is in the network of those it serves; what it starts inherits them.
         let (listeners, families) = try listen()
         let relays: [Int32]

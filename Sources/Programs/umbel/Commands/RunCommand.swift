@@ -17,7 +17,7 @@ struct RunCommand: AsyncParsableCommand {
             The command gets a network namespace with one interface, the tunnel's, and resolvers \
             inside the tunnel. It has no capabilities in there; run by root, those over files, \
             users and sockets. Its exit status, or the signal that ended it, is passed on; 126 and \
-            127 say that it could not be run or found.
+            127 say that it could not be run or found. Where no daemon runs, root starts one.
 
             With --outside it is the other way round: the command, and what it starts, goes beside \
             the tunnel of a machine that is up. Names are still asked for in the tunnel.

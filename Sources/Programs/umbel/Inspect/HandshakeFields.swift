@@ -165,6 +165,7 @@ enum HandshakeFields {
                     Field("digest", bytes: message.consensusDigest),
                     Field("log_size", message.logSize), Field("features", message.features),
                     Field("boot_minute", message.bootMinute), Field("minute", message.minute),
+                    Field("seen", message.seenAddress.map { "\($0)" } ?? "not said"),
                 ]
             )
         } catch {
