@@ -130,8 +130,9 @@ struct StandInTests {
                     == "[path]\nipv4_subnet = 24\n\n[payment]\nrequired = false\nmints = 1\n"
             )
             let client = try text("\(folder)/hosts/client/client.toml")
-            #expect(client.contains("[tunnel]\nmtu = 1280\nname = \"umbel0\"\n"))
-            #expect(!client.contains("mode"))
+            #expect(
+                client.contains("[tunnel]\nmtu = 1280\nname = \"umbel0\"\nmode = \"fast\"\n")
+            )
             let authority = try text("\(folder)/hosts/a2/authority.toml")
             #expect(authority.contains("[listen]\naddresses = [\"192.0.2.12:7000\"]\n"))
             #expect(network.contains("\naddresses = [\"192.0.2.12:7000\"]\n"))
