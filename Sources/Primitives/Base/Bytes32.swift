@@ -42,9 +42,11 @@ public struct Bytes32: Hashable, Comparable, Sendable, BitwiseCopyable {
 
     /// The bytes as an array of 32.
     public var bytes: [UInt8] {
-        [word0, word1, word2, word3].flatMap { word in
-            (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * $0)) }
-        }
+        var bytes = [UInt8](repeating: 0, count: 32)
+        var span = bytes.mutableSpan
+        var target = unsafe span.mutableBytes
+        store(to: &target, at: 0)
+        return bytes
     }
 
     /// The bytes as 64 lowercase hexadecimal digits.

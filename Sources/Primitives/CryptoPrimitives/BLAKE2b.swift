@@ -1,3 +1,4 @@
+public import Base
 import CSodium
 
 /// BLAKE2b, RFC 7693: identifiers, proofs of work and the macs of link handshakes.
@@ -23,6 +24,23 @@ public enum BLAKE2b {
             unsafe sodium_memzero(start, stateByteCount)
         }
         return digest
+    }
+
+    /// The hash of 32 bytes of `bytes`, without allocating: each tick of pay is one.
+    public static func digest(_ bytes: [UInt8]) -> Bytes32 {
+        Sodium.prepare()
+        var words = (UInt64(0), UInt64(0), UInt64(0), UInt64(0))
+        return unsafe withUnsafeMutableBytes(of: &words) { digest in
+            guard let target = digest.baseAddress else { preconditionFailure("32 bytes are there") }
+            unsafe compute(
+                bytes.span.bytes,
+                0..<bytes.count,
+                [],
+                target.assumingMemoryBound(to: UInt8.self),
+                32
+            )
+            return unsafe Bytes32(digest.bytes)
+        }
     }
 
     /// The mac of `range` of `bytes` under `key`.

@@ -59,30 +59,21 @@ public struct PaymentChain: Sendable {
         writer.write(label)
         writer.write(index)
         writer.write(value)
-        guard let result = Bytes32(BLAKE2b.hash(writer.bytes, byteCount: 32)) else {
-            preconditionFailure("a hash of 32 bytes has 32 bytes")
-        }
-        return result
+        return BLAKE2b.digest(writer.bytes)
     }
 }
 
 extension VoucherContent {
     /// The voucher's name, vid: BLAKE2b-256 of what is signed.
     public var name: Bytes32 {
-        guard let name = Bytes32(BLAKE2b.hash(encoded, byteCount: 32)) else {
-            preconditionFailure("a hash of 32 bytes has 32 bytes")
-        }
-        return name
+        BLAKE2b.digest(encoded)
     }
 }
 
 /// The commitment to a reclaim secret: BLAKE2b-256.
 enum ReclaimCommitment {
     static func make(_ secret: Bytes32) -> Bytes32 {
-        guard let value = Bytes32(BLAKE2b.hash(secret.bytes, byteCount: 32)) else {
-            preconditionFailure("a hash of 32 bytes has 32 bytes")
-        }
-        return value
+        BLAKE2b.digest(secret.bytes)
     }
 }
 
