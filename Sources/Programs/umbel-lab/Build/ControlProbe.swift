@@ -31,6 +31,32 @@ struct ControlProbe {
         return Self.parse(receive(descriptor))
     }
 
+    /// What the node of `host` reports at `path`; `subject` ends the sentence "it does not tell …".
+    ///
+    /// - Throws: ``LabError`` where it does not answer, or says something else.
+    func report<Report: Decodable>(
+        _ path: String,
+        of host: String,
+        subject: String
+    ) throws(LabError) -> Report {
+        guard case .response(200, let body) = ask(path) else {
+            throw LabError("\(host) does not tell \(subject)", why: "no answer at \(path)")
+        }
+        do {
+            return try JSONDecoder().decode(Report.self, from: Data(Self.object(in: body).utf8))
+        } catch {
+            throw LabError("\(host) is not understood", why: "\(error)")
+        }
+    }
+
+    /// The JSON object in a body, whatever framing stands around it.
+    private static func object(in body: String) -> String {
+        guard let start = body.firstIndex(of: "{"), let end = body.lastIndex(of: "}") else {
+            return body
+        }
+        return String(body[start...end])
+    }
+
     private func connect(_ descriptor: Int32) -> Bool {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -16,13 +16,7 @@ struct DownCommand: AsyncParsableCommand {
             progress.say("there is no lab `\(lab.name)`")
             return
         }
-        let lock = try folder.lock()
-        defer { lock.release() }
-        if let manifest = try folder.manifest() {
-            try await LabRemoval(folder: folder).remove(manifest, progress: progress)
-        } else {
-            try folder.remove()
-        }
+        try await LabRemoval(folder: folder).removeAll(progress: progress)
         progress.say("lab `\(lab.name)` is gone")
     }
 }

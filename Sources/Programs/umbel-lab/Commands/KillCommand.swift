@@ -20,11 +20,11 @@ struct KillCommand: AsyncParsableCommand {
             guard !processes.isEmpty else {
                 throw LabError("nothing runs on \(host.name)", why: "there is nobody to signal")
             }
-            for process in processes { process.sendToGroup(signal.number) }
-            guard [SIGKILL, SIGTERM, SIGINT].contains(signal.number) else { return }
-            guard await ProcessIdentity.isGone(processes, within: .seconds(10)) else {
-                throw LabError("\(host.name) does not end", why: "10 s after the signal it runs")
+            guard [SIGKILL, SIGTERM, SIGINT].contains(signal.number) else {
+                for process in processes { process.sendToGroup(signal.number) }
+                return
             }
+            try await ProcessIdentity.end(processes, of: host.name, by: signal.number)
         }
     }
 }

@@ -26,11 +26,6 @@ struct LabOptions: ParsableArguments {
     /// Changes the manifest of a lab that is up, holding its lock.
     func change(_ body: (inout Manifest, LabFolder) async throws -> Void) async throws {
         let folder = try folder()
-        _ = try folder.existing()
-        let lock = try folder.lock()
-        defer { lock.release() }
-        var manifest = try folder.existing()
-        try await body(&manifest, folder)
-        try folder.save(manifest)
+        try await folder.change { try await body(&$0, folder) }
     }
 }

@@ -1,5 +1,3 @@
-import Foundation
-
 /// What the nodes of a lab say of money.
 struct LabBooks {
     /// Sums in ticks; of accounts in hundredths of them.
@@ -132,22 +130,7 @@ struct LabBooks {
         _ path: String,
         _ host: String
     ) throws(LabError) -> Report {
-        guard case .response(200, let body) = probe.ask(path) else {
-            throw LabError("\(host) does not tell of its money", why: "no answer at \(path)")
-        }
-        do {
-            return try JSONDecoder().decode(Report.self, from: Data(Self.unchunked(body).utf8))
-        } catch {
-            throw LabError("\(host) is not understood", why: "\(error)")
-        }
-    }
-
-    /// The JSON object in a body, whatever framing stands around it.
-    private static func unchunked(_ body: String) -> String {
-        guard let start = body.firstIndex(of: "{"), let end = body.lastIndex(of: "}") else {
-            return body
-        }
-        return String(body[start...end])
+        try probe.report(path, of: host, subject: "of its money")
     }
 
     private mutating func add() {

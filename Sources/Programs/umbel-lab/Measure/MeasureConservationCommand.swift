@@ -145,18 +145,15 @@ private struct Lifetime {
     }
 
     private func kill(_ name: String) async throws {
-        try await lab.change { manifest in
+        try await lab.folder.change { manifest in
             let processes = manifest.hosts[try manifest.index(of: name)].programs
                 .compactMap(\.process).filter { $0.state != .gone }
-            for process in processes { process.sendToGroup(SIGKILL) }
-            guard await ProcessIdentity.isGone(processes, within: .seconds(10)) else {
-                throw LabError("\(name) does not end", why: "10 s after the signal it runs")
-            }
+            try await ProcessIdentity.end(processes, of: name, by: SIGKILL)
         }
     }
 
     private func start(_ name: String) async throws {
-        try await lab.change { manifest in
+        try await lab.folder.change { manifest in
             try await LabStart.start(name, of: &manifest, in: lab.folder)
         }
     }

@@ -152,14 +152,10 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         let client = try lab.host(.client).name
         let manifest = try lab.folder.existing()
         let programs = manifest.hosts[try manifest.index(of: client)].programs
-        guard let socket = programs.first?.socket,
-            case .response(200, let body) = ControlProbe(socket: socket).ask("/v1/tickets"),
-            let start = body.firstIndex(of: "{"), let end = body.lastIndex(of: "}"),
-            let traffic = try? JSONDecoder().decode(
-                PayTraffic.self,
-                from: Data(body[start...end].utf8)
-            )
-        else { throw LabError("\(client) does not tell what it paid", why: "no such figures") }
-        return traffic
+        guard let socket = programs.first?.socket else {
+            throw LabError("\(client) does not tell what it paid", why: "it has no socket")
+        }
+        return try ControlProbe(socket: socket)
+            .report("/v1/tickets", of: client, subject: "what it paid")
     }
 }

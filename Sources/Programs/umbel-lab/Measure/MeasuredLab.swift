@@ -51,14 +51,11 @@ struct MeasuredLab {
         )
         let result: Result
         do {
-            let lock = try folder.lock()
-            defer { lock.release() }
-            try await builder.build()
-        } catch {
-            try? await takeDown()
-            throw error
-        }
-        do {
+            do {
+                let lock = try folder.lock()
+                defer { lock.release() }
+                try await builder.build()
+            }
             result = try await body()
         } catch {
             try? await takeDown()
@@ -69,22 +66,7 @@ struct MeasuredLab {
     }
 
     private func takeDown() async throws {
-        let lock = try folder.lock()
-        defer { lock.release() }
-        if let manifest = try folder.manifest() {
-            try await LabRemoval(folder: folder).remove(manifest, progress: progress)
-        } else {
-            try folder.remove()
-        }
-    }
-
-    /// Changes the lab's manifest, holding its lock.
-    func change(_ body: (inout Manifest) async throws -> Void) async throws {
-        let lock = try folder.lock()
-        defer { lock.release() }
-        var manifest = try folder.existing()
-        try await body(&manifest)
-        try folder.save(manifest)
+        try await LabRemoval(folder: folder).removeAll(progress: progress)
     }
 
     /// Runs a program on a host.

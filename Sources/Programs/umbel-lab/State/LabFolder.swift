@@ -137,6 +137,17 @@ struct LabFolder {
         }
     }
 
+    /// Changes the manifest of a lab that is there, holding its lock.
+    func change(_ body: (inout Manifest) async throws -> Void) async throws {
+        // Before the lock, which would make the folder.
+        _ = try existing()
+        let lock = try lock()
+        defer { lock.release() }
+        var manifest = try existing()
+        try await body(&manifest)
+        try save(manifest)
+    }
+
     /// Removes the folder, and the folder of all labs where it was the last.
     func remove() throws(LabError) {
         do {

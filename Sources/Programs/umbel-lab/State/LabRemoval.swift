@@ -6,6 +6,19 @@ import HostNetwork
 struct LabRemoval {
     var folder: LabFolder
 
+    /// Takes the lab away, however far it was built, holding its lock.
+    ///
+    /// - Throws: ``LabError`` with the first thing that would not go.
+    func removeAll(progress: Progress) async throws(LabError) {
+        let lock = try folder.lock()
+        defer { lock.release() }
+        if let manifest = try folder.manifest() {
+            try await remove(manifest, progress: progress)
+        } else {
+            try folder.remove()
+        }
+    }
+
     /// Ends the lab's processes and removes its namespaces, files and settings.
     ///
     /// - Throws: ``LabError`` with the first thing that would not go; the manifest then stays.

@@ -75,6 +75,20 @@ struct ProcessIdentity: Codable, Hashable, Sendable {
         _ = await isGone(alive, within: .seconds(5))
     }
 
+    /// Ends the groups of `processes`, the programs of `host`, by a signal that ends programs.
+    ///
+    /// - Throws: ``LabError`` where one of them runs on.
+    static func end(
+        _ processes: [ProcessIdentity],
+        of host: String,
+        by signal: Int32
+    ) async throws(LabError) {
+        for process in processes { process.sendToGroup(signal) }
+        guard await isGone(processes, within: .seconds(10)) else {
+            throw LabError("\(host) does not end", why: "10 s after the signal it runs")
+        }
+    }
+
     /// Whether all of `processes` are gone before `limit` is over.
     static func isGone(_ processes: [ProcessIdentity], within limit: Duration) async -> Bool {
         let deadline = ContinuousClock.now + limit
