@@ -94,6 +94,16 @@ extension ClientNode: ProtectionService {
         if stages.contains(.offline) {
             note("network", "this machine has no way out", "ip route show default")
         }
+        let used = snapshot?.circuits.filter(\.isCurrent) ?? []
+        let lacking = Set(used.flatMap { $0.pay?.lacking ?? [] })
+        if !lacking.isEmpty {
+            note(
+                "pay",
+                "the wallet has no voucher for \(lacking.count == 1 ? "a relay" : "relays") in use: "
+                    + "traffic stands still",
+                "umbel account show tells what the account has; umbel tickets buy"
+            )
+        }
         if let until = loginUntil {
             let seconds = until.seconds > now.seconds ? until.seconds - now.seconds : 0
             note(

@@ -111,8 +111,8 @@ struct DaemonLauncher {
     /// Admins of the lab, and how many of them give money.
     private static let adminCount = 3
     private static let grantThreshold = 2
-    /// Ticks everybody has when the lab is up: 33 GB for each hop.
-    static let faucetTicks = 100_000
+    /// Ticks everybody has when the lab is up: some 80 GB over three hops.
+    static let faucetTicks = 1_000_000
 
     private func adminKeyFile(_ index: Int) -> String { "\(directory)/admin\(index).key" }
 

@@ -46,6 +46,8 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         _ progress: Progress
     ) async throws -> [Measurement] {
         var measurements: [Measurement] = []
+        try await bringToPay(paid)
+        progress.say("\(paid.folder.lab) pays")
         let before = try await payTraffic(of: paid)
         var carried: UInt64 = 0
         for isDown in [false, true] {
@@ -54,7 +56,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
             for run in 0...options.runs {
                 // Whoever goes first in one run goes second in the next.
                 for isPaid in run.isMultiple(of: 2) ? [true, false] : [false, true] {
-                    let result = try await flow(over: isPaid ? paid : free, isDown: isDown)
+                    let result = try await flow(over: isPaid ? paid : free, isDown, seconds)
                     if isPaid { carried += result.byteCount }
                     if run > 0 { rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9) }
                 }
@@ -82,7 +84,34 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         measurements.append(
             Measurement("payment, bytes", unit: "per MiB", [Double(bytes) / mebibytes])
         )
+        let ticks = Double(after.spent) - Double(before.spent)
+        measurements.append(Measurement("ticks paid", unit: "per MiB", [ticks / mebibytes]))
+        guard ticks >= mebibytes else {
+            throw LabError(
+                "what was carried was not paid for",
+                why: "\(Int(ticks)) ticks were paid for \(Int(mebibytes)) MiB"
+            )
+        }
         return measurements
+    }
+
+    /// Reconnects the client until it pays: a circuit keeps what was in force when it was made, and
+    /// the lab's first one may be older than the mints' keys.
+    private func bringToPay(_ lab: MeasuredLab) async throws {
+        for _ in 0..<20 {
+            let before = try await payTraffic(of: lab).spent
+            _ = try await flow(over: lab, false, 1)
+            if try await payTraffic(of: lab).spent > before { return }
+            let manifest = try lab.folder.existing()
+            let (client, socket) = try client(of: lab)
+            guard let umbel = manifest.umbel else { break }
+            _ = try await lab.outcome(
+                client,
+                [umbel, "reconnect", "--wait", "--socket", socket],
+                seconds: 60
+            )
+        }
+        throw LabError("the client of lab \(lab.folder.lab) does not pay", why: "nothing was spent")
     }
 
     /// What iperf3 says of one stream.
@@ -110,7 +139,8 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
 
     private func flow(
         over lab: MeasuredLab,
-        isDown: Bool
+        _ isDown: Bool,
+        _ seconds: Int
     ) async throws -> (bitsPerSecond: Double, byteCount: UInt64) {
         let server = try lab.host(.internet)
         guard let address = server.addresses.first,
@@ -141,21 +171,29 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
     private struct PayTraffic: Decodable {
         var messages: UInt64
         var byteCount: UInt64
+        /// Ticks.
+        var spent: UInt64
 
         private enum CodingKeys: String, CodingKey {
+            case spent
             case messages = "pay_messages"
             case byteCount = "pay_bytes"
         }
     }
 
     private func payTraffic(of lab: MeasuredLab) async throws -> PayTraffic {
+        let (client, socket) = try client(of: lab)
+        return try ControlProbe(socket: socket)
+            .report("/v1/tickets", of: client, subject: "what it paid")
+    }
+
+    private func client(of lab: MeasuredLab) throws -> (name: String, socket: String) {
         let client = try lab.host(.client).name
         let manifest = try lab.folder.existing()
         let programs = manifest.hosts[try manifest.index(of: client)].programs
         guard let socket = programs.first?.socket else {
             throw LabError("\(client) does not tell what it paid", why: "it has no socket")
         }
-        return try ControlProbe(socket: socket)
-            .report("/v1/tickets", of: client, subject: "what it paid")
+        return (client, socket)
     }
 }
