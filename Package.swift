@@ -365,7 +365,7 @@ let package = Package(
         tests(of: "Store", ["Base", "CCrashVFS"]),
         tests(
             of: "Observability",
-            ["Base", .product(name: "Logging", package: "swift-log")]
+            ["Base", "TestSupport", .product(name: "Logging", package: "swift-log")]
         ),
         tests(of: "EventLoop", ["Base"]),
         tests(of: "UDPTransport", ["Base", "EventLoop", "NamespaceSupport"]),

@@ -1,6 +1,7 @@
 import ControlAPI
 import Foundation
 import NamespaceSupport
+import TestSupport
 import Testing
 
 @testable import NodeRuntime
@@ -60,10 +61,12 @@ struct ServiceManagerTests {
         }
         for _ in 0..<3 {
             prove.yield()
-            #expect(socket.next() == "WATCHDOG=1")
+            let said = await onOwnThread { socket.next() }
+            #expect(said == "WATCHDOG=1")
         }
         // Whoever hangs is not well.
-        #expect(socket.next(milliseconds: 200) == nil)
+        let later = await onOwnThread { socket.next(milliseconds: 200) }
+        #expect(later == nil)
         feeding.cancel()
         await feeding.value
     }

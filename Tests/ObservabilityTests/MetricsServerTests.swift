@@ -2,6 +2,7 @@ import Base
 import Foundation
 import Logging
 import Observability
+import TestSupport
 import Testing
 
 @Suite("A node's metrics on its loopback")
@@ -36,19 +37,23 @@ struct MetricsServerTests {
             break
         }
         let bound = try #require(first)
-        return try requests.map { request in
-            let process = Process()
-            process.executableURL = URL(filePath: "/usr/bin/curl")
-            process.arguments =
-                ["-s", "-w", " %{http_code}"] + request.dropFirst()
-                + ["http://127.0.0.1:\(bound)\(request[0])"]
-            let pipe = Pipe()
-            process.standardOutput = pipe
-            try process.run()
-            let data = pipe.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
-            return String(decoding: data, as: UTF8.self)
+        return try await onOwnThread {
+            try requests.map { try Self.answer(to: $0, at: bound) }
         }
+    }
+
+    private static func answer(to request: [String], at port: UInt16) throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/curl")
+        process.arguments =
+            ["-s", "-w", " %{http_code}"] + request.dropFirst()
+            + ["http://127.0.0.1:\(port)\(request[0])"]
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        try process.run()
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self)
     }
 
     @Test("metrics, and the three questions of service managers")

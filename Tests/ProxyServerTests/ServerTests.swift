@@ -3,6 +3,7 @@ import Foundation
 import HostNetwork
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 @testable import ProxyServer
@@ -68,7 +69,7 @@ private final class TestSocket: Sendable {
     }
 
     func write(_ bytes: [UInt8]) async throws {
-        let sent = await Self.waiting { [descriptor] in
+        let sent = await onOwnThread { [descriptor] in
             send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
         }
         try #require(sent == bytes.count)
@@ -76,19 +77,10 @@ private final class TestSocket: Sendable {
 
     /// Up to `count` bytes, fewer where the other end has closed or sends datagrams.
     func read(_ count: Int, isWhole: Bool = true) async -> [UInt8] {
-        await Self.waiting { [descriptor] in
+        await onOwnThread { [descriptor] in
             var bytes = [UInt8](repeating: 0, count: count)
             let got = recv(descriptor, &bytes, count, isWhole ? Int32(MSG_WAITALL) : 0)
             return Array(bytes.prefix(max(got, 0)))
-        }
-    }
-
-    /// Runs what waits in a system call on a thread of its own: the pool's few are the proxy's.
-    private static func waiting<Value: Sendable>(
-        _ body: @escaping @Sendable () -> Value
-    ) async -> Value {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(returning: body()) }
         }
     }
 
@@ -96,7 +88,7 @@ private final class TestSocket: Sendable {
 
     func accept() async -> TestSocket {
         TestSocket(
-            owning: await Self.waiting { [descriptor] in Foundation.accept(descriptor, nil, nil) }
+            owning: await onOwnThread { [descriptor] in Foundation.accept(descriptor, nil, nil) }
         )
     }
 }
@@ -104,13 +96,14 @@ private final class TestSocket: Sendable {
 @Suite("A proxy on this machine's loopback", .timeLimit(.minutes(4)))
 struct ServerTests {
     private let hello: [UInt8] = [5, 1, 0]
+    private static let limit = 20
 
     /// Runs `body` with the port of a proxy.
     private func withProxy(_ body: (UInt16) async throws -> Void) async throws {
         let listener = try LoopbackSocket.make(.stream, isV6: false, port: freePort())
         let relay = try LoopbackSocket.make(.datagram, isV6: false, port: 0)
         let port = TestSocket(owning: dup(listener)).port
-        let server = ProxyServer(relays: [relay]) { credentials in
+        let server = ProxyServer(relays: [relay], connectionLimit: Self.limit) { credentials in
             credentials?.user == Array("none".utf8) ? nil : OwnNetwork()
         }
         let serving = Task { try await server.serve(listeners: [listener]) }
@@ -191,7 +184,7 @@ struct ServerTests {
     func limit() async throws {
         try await withProxy { port in
             var clients: [TestSocket] = []
-            for _ in 0..<ProxyServer.connectionLimit {
+            for _ in 0..<Self.limit {
                 let client = TestSocket(SOCK_STREAM)
                 try client.connect(to: port)
                 try await client.write(hello)

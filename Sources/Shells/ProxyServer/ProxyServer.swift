@@ -38,6 +38,7 @@ public final class ProxyServer: Sendable {
     public typealias NetworkSource =
         @Sendable (ProxyCredentials?) async -> (any ProxyNetwork)?
 
+    private let connectionLimit: Int
     private let networks: NetworkSource
     let relays: RelaySockets
     private let loops: any EventLoopGroup
@@ -49,8 +50,13 @@ public final class ProxyServer: Sendable {
     ///   - relays: UDP sockets at the loopback of the clients' network; as many clients can send
     ///     datagrams at a time. Owned by the proxy.
     ///   - networks: called for every connection.
-    public init(relays: [CInt], networks: @escaping NetworkSource) {
+    public init(
+        relays: [CInt],
+        connectionLimit: Int = connectionLimit,
+        networks: @escaping NetworkSource
+    ) {
         self.relays = RelaySockets(relays)
+        self.connectionLimit = connectionLimit
         self.networks = networks
         loops = MultiThreadedEventLoopGroup.singleton
     }
@@ -75,7 +81,7 @@ public final class ProxyServer: Sendable {
             try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections {
                     let count = connectionCount.add(1, ordering: .relaxed).newValue
-                    guard count <= Self.connectionLimit else {
+                    guard count <= connectionLimit else {
                         connectionCount.subtract(1, ordering: .relaxed)
                         group.addTask { try? await connection.stream.executeThenClose { _, _ in } }
                         continue
