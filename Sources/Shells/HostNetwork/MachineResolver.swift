@@ -195,7 +195,7 @@ public struct MachineResolver: Hashable, Sendable {
         guard let program = try? program(argv[0]) else { return false }
         let outcome = try? await runner.outcome(
             of: [program] + argv.dropFirst(),
-            timeout: .seconds(2)
+            timeout: .seconds(15)
         )
         return outcome?.status == 0
     }
