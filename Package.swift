@@ -183,7 +183,22 @@ let package = Package(
                 "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
             ],
             path: "Sources/Simulation",
+            exclude: ["FlowModel"],
             swiftSettings: coreSettings
+        ),
+        // Networks too large for that: circuits as flows, beside the cores for comparison
+        .target(
+            name: "FlowModel",
+            dependencies: [
+                "Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Tickets", "ClientCore",
+                "RelayCore", "Simulation",
+            ],
+            path: "Sources/Simulation/FlowModel",
+            swiftSettings: coreSettings
+        ),
+        tests(
+            of: "FlowModel",
+            ["Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Simulation"]
         ),
         tests(
             of: "Simulation",
@@ -300,7 +315,7 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
-                "EventLoop", "HostNetwork", "Simulation", "CLinux",
+                "EventLoop", "HostNetwork", "Simulation", "FlowModel", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -407,7 +422,7 @@ let package = Package(
         tests(of: "NodeConfiguration", ["Base"]),
         .testTarget(
             name: "LabTests",
-            dependencies: ["umbel-lab", "Base", "HostNetwork"],
+            dependencies: ["umbel-lab", "Base", "FlowModel", "HostNetwork"],
             path: "Tests/LabTests",
             swiftSettings: settings
         ),
