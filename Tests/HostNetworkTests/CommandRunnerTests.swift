@@ -9,6 +9,21 @@ struct CommandRunnerTests {
         #expect(try await CommandRunner().run(["cat"], input: "two\nlines") == "two\nlines")
     }
 
+    // More than a pipe holds, and nothing at all: both for a program that ends at once.
+    @Test("a program that never reads its input ends as any other", arguments: [0, 1 << 20])
+    func unread(bytes: Int) async throws {
+        let input = String(repeating: "x", count: bytes)
+        for _ in 0..<50 {
+            #expect(try await CommandRunner().outcome(of: ["true"], input: input).status == 0)
+        }
+    }
+
+    @Test("an input longer than a pipe holds arrives whole")
+    func longInput() async throws {
+        let input = String(repeating: "0123456789abcdef", count: 1 << 16)
+        #expect(try await CommandRunner().run(["cat"], input: input) == input)
+    }
+
     @Test("a missing program is named")
     func missing() async throws {
         let error = await #expect(throws: HostNetworkError.self) {

@@ -469,3 +469,8 @@ void clinux_release_unused(void) {
     dl_iterate_phdr(release_segments, &page_size);
     malloc_trim(0);
 }
+
+int clinux_memory_file(void) {
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}

@@ -1,4 +1,5 @@
 public import Base
+import CLinux
 import Foundation
 import Subprocess
 import SystemPackage
@@ -111,12 +112,30 @@ public struct CommandRunner: Hashable, Sendable {
 
     @concurrent
     private static func execute(_ command: [String], input: String) async throws -> Outcome {
+        // Never through a pipe: swift-subprocess 1.0 traps where a program ends before it has read
+        // its input (its issue 367), so the input lies in memory and the program reads it as a file.
+        guard !input.isEmpty else { return try await execute(command, reading: .none) }
+        let descriptor = clinux_memory_file()
+        guard descriptor >= 0 else { throw Errno(rawValue: -descriptor) }
+        let file = FileDescriptor(rawValue: descriptor)
+        defer { try? file.close() }
+        try file.writeAll(toAbsoluteOffset: 0, Array(input.utf8))
+        return try await execute(
+            command,
+            reading: .fileDescriptor(file, closeAfterSpawningProcess: false)
+        )
+    }
+
+    private static func execute(
+        _ command: [String],
+        reading input: some InputProtocol
+    ) async throws -> Outcome {
         let limit = 4 << 20
         let result = try await Subprocess.run(
             .path(FilePath(command[0])),
             arguments: Arguments(Array(command.dropFirst())),
             environment: .inherit.updating(["LC_ALL": "C"]),
-            input: .string(input),
+            input: input,
             output: .string(limit: limit),
             error: .string(limit: limit)
         )

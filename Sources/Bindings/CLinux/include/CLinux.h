@@ -26,6 +26,9 @@ size_t clinux_heap_bytes(void);
 /// come back from the page cache, each at its first touch.
 void clinux_release_unused(void);
 
+/// A file that lies in memory and has no name, closed on exec; its offset is 0.
+int clinux_memory_file(void);
+
 // MARK: epoll
 
 /// One descriptor that is ready.
