@@ -167,6 +167,39 @@ struct RelayShardTests {
         #expect(bench.circuitCount == 4)
     }
 
+    @Test("of ticks that fill within 100 ms one is told, and the next after them")
+    func ticksTold() throws {
+        let bench = try ShardBench()
+        bench.openThrough(1)
+        let id = CircuitID(rawValue: 1)
+        bench.perform(
+            .allow(
+                id,
+                CellAllowance(
+                    cellLimit: 1_000,
+                    tickCells: 10,
+                    reportInterval: .milliseconds(100),
+                    carriesPackets: true
+                )
+            )
+        )
+        _ = bench.takeEvents()
+        func told() -> [UInt64] {
+            bench.takeEvents().compactMap { event in
+                if case .counted(id, let counts) = event { counts.used } else { nil }
+            }
+        }
+        for _ in 0..<50 { bench.forward(1) }
+        let first = told()
+        #expect(first.count == 1)
+        bench.advance(by: .milliseconds(100))
+        for _ in 0..<20 { bench.forward(1) }
+        let second = told()
+        #expect(second.count == 1)
+        // What came between is in the next one.
+        #expect((second.first ?? 0) - (first.first ?? 0) >= 40)
+    }
+
     private func busy(_ circuit: Int) -> ShardBench.Reply {
         ShardBench.Reply(
             command: .destroy,

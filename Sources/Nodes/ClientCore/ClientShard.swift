@@ -28,6 +28,8 @@ public struct ClientShard: ~Copyable {
     private static let echoInterval: TimeSpan = .milliseconds(10)
     static let echoReserve = 32
     private static let unpaidInterval: TimeSpan = .milliseconds(100)
+    /// Count steps between two reports of a circuit's counts, at most.
+    private static let widestCount: UInt64 = 128
     /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
     private static let probedByteCount = 80
 
@@ -517,7 +519,12 @@ public struct ClientShard: ~Copyable {
     }
 
     private mutating func noteCounts(_ slot: Int) {
-        circuits[slot].countMark = circuits[slot].counts.total + circuits[slot].countStep
+        let (total, step) = (circuits[slot].counts.total, circuits[slot].countStep)
+        // Pay is ahead by a sixteenth of what is used, up to a bound: an eighth of that is soon enough.
+        let (wide, isTooWide) = step.multipliedReportingOverflow(by: Self.widestCount)
+        let stride = isTooWide ? step : max(step, min(total / 128, wide))
+        let (mark, isNever) = total.addingReportingOverflow(stride)
+        circuits[slot].countMark = isNever ? .max : mark
         note(.counted(circuits[slot].path.id, circuits[slot].counts))
     }
 

@@ -1,16 +1,26 @@
+public import Base
+
 /// How many cells a relay carries for a circuit, and when its control plane is told of them.
 public struct CellAllowance: Hashable, Sendable {
     /// Cells that are carried in all; the next one is dropped.
     public var cellLimit: UInt64
     /// Cells after which the counts are reported again.
     public var tickCells: UInt32
+    /// The shortest time between two such reports.
+    public var reportInterval: TimeSpan
     /// Whether packets are taken out at the exit.
     public var carriesPackets: Bool
 
     /// Puts an allowance together.
-    public init(cellLimit: UInt64, tickCells: UInt32, carriesPackets: Bool) {
+    public init(
+        cellLimit: UInt64,
+        tickCells: UInt32,
+        reportInterval: TimeSpan = .zero,
+        carriesPackets: Bool
+    ) {
         self.cellLimit = cellLimit
         self.tickCells = tickCells
+        self.reportInterval = reportInterval
         self.carriesPackets = carriesPackets
     }
 }
@@ -57,6 +67,8 @@ struct CellMeter {
 
     private(set) var counts = CellCounts()
     private(set) var carriesPackets = true
+    /// The shortest time between two reports of full ticks.
+    private(set) var reportInterval: TimeSpan = .zero
     private var used: UInt64 = 0
     // The first count that is not simply carried.
     private var mark: UInt64 = .max
@@ -75,6 +87,7 @@ struct CellMeter {
     /// Carries so much from now on.
     mutating func set(_ allowance: CellAllowance) {
         carriesPackets = allowance.carriesPackets
+        reportInterval = allowance.reportInterval
         cellLimit = allowance.cellLimit
         if tickCells != UInt64(allowance.tickCells) {
             tickCells = UInt64(max(1, allowance.tickCells))

@@ -320,10 +320,11 @@ struct PaymentDesk: ~Copyable {
         if account.paidTicks > 0 {
             limit = (account.paidTicks + HopPayer.credit) * UInt64(account.tickCells)
         }
+        let isContact = account.contact != nil && account.paidTicks == 0
         return CellAllowance(
             cellLimit: limit + account.passCells,
-            tickCells: account.contact == nil || account.paidTicks > 0
-                ? account.tickCells : FirstContact.reportCells,
+            tickCells: isContact ? FirstContact.reportCells : account.tickCells,
+            reportInterval: isContact ? .zero : Self.reportInterval,
             carriesPackets: account.paidTicks > 0 || account.passCells > 0
         )
     }

@@ -110,6 +110,8 @@ public struct RelayShard: ~Copyable {
         var meter = CellMeter()
         /// When the control plane was last told of cells that nobody paid for.
         var toldUnpaid: Instant = .zero
+        /// When the control plane was last told of a full tick.
+        var toldCounts: Instant = .zero
         var lastUsed: Instant
 
         init(previous: Route, now: Instant) {
@@ -605,6 +607,12 @@ public struct RelayShard: ~Copyable {
             counters.unpaidCells += 1
             guard now - circuits[slot].toldUnpaid >= Self.unpaidInterval else { return }
             circuits[slot].toldUnpaid = now
+        } else {
+            // The client hears of them no oftener: the control plane is not woken for the others.
+            guard now - circuits[slot].toldCounts >= circuits[slot].meter.reportInterval else {
+                return
+            }
+            circuits[slot].toldCounts = now
         }
         guard let id = circuits[slot].path?.id else { return }
         note(.counted(id, counts(of: slot)))
