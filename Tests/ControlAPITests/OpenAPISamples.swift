@@ -15,6 +15,7 @@ extension OpenAPITests {
         relays: 9,
         signers: ["ash"],
         source: "disk",
+        isPaid: true,
         alarm: "two documents"
     )
 

@@ -42,6 +42,7 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
             relays: 3,
             signers: names,
             source: names[0],
+            isPaid: false,
             alarm: names[1]
         )
     )

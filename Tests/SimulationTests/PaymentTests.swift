@@ -165,6 +165,36 @@ struct PaymentTests {
         world.expectSound()
     }
 
+    @Test("relays that learn of the mints after the client hold it up until they do, no longer")
+    func comesIntoForce() throws {
+        for seed in 40..<50 as Range<UInt64> {
+            let world = try World(settings(seed))
+            let before = try world.roster.view(
+                at: WallTime(seconds: 1_800_000_000),
+                parameters: world.view.parameters
+            )
+            for relay in world.relays { relay.setView(before) }
+            let client = world.addClient()
+            client.setView(before)
+            let host = client.openTunnel()
+            #expect(world.run(within: .seconds(10)) { client.isConnected(host) }, "seed=\(seed)")
+            client.setView(world.view)
+            world.run(for: .seconds(2))
+            // The next circuit is paid for, at hops that know no mint.
+            client.renew(host)
+            world.run(for: .seconds(10))
+            for relay in world.relays { relay.setView(world.view) }
+            let isBack = world.run(within: .seconds(8)) { client.isConnected(host) }
+            #expect(isBack, "seed=\(seed): \(client.history)")
+            var download = Stream.Settings()
+            download.byteCount = 1_000_000
+            let stream = host.startStream(download)
+            #expect(world.run(within: .seconds(30)) { stream.isFinished }, "\(client.history)")
+            #expect(client.wallet { $0.spent } > 0)
+            world.expectSound()
+        }
+    }
+
     @Test("a circuit of first contact is built and spoken over without pay, within its limit")
     func firstContact() throws {
         var settings = settings(3)

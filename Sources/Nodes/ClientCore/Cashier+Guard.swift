@@ -16,13 +16,18 @@ extension Cashier {
         guard let purse = guards[relay], purse.busy == id else { return }
         guards[relay]?.busy = nil
         let isShowing = purse.stage == .showing
-        if isShowing, result.status != .taken, !result.status.isFault,
-            let open = purse.open, isUsable(open, at: wall), let refused = purse.coming
-        {
-            _ = withWallet { $0.settle(refused.name, spent: refused.index) }
-            guards[relay]?.coming = nil
-            guards[relay]?.stage = .none
+        if isShowing, result.status != .taken, !result.status.isFault, let shown = purse.coming {
+            let pays = purse.open.map { isUsable($0, at: wall) } ?? false
+            if result.status == .epoch {
+                _ = withWallet { $0.settle(shown.name, spent: shown.index, isRefused: true) }
+                guards[relay]?.coming = nil
+                guards[relay]?.stage = .none
+            } else {
+                // Not now: the guard has not taken it, and is shown the same one another time.
+                guards[relay]?.stage = .ready
+            }
             guards[relay]?.isHeld = true
+            if !pays { refused(result.status, by: .first, of: id, at: wall) }
             return
         }
         switch result.status {
@@ -35,13 +40,13 @@ extension Cashier {
         case .seen where isShowing:
             // Opened over a circuit that is gone, and its answer with it.
             guards[relay]?.stage = .standing
-        case .unknown, .invalid, .epoch:
+        case .unknown, .invalid, .epoch, .keys, .full:
             // It was taken before: the guard may have lost its book, or its clock is ahead. Once.
             let isFirst = !isShowing && !payment.hops[0].wasRefused
             dropGuardVouchers(relay)
             guard isFirst else { return refused(result.status, by: .first, of: id, at: wall) }
             payments[id]?.hops[0].wasRefused = true
-        case .seen, .keys, .full:
+        case .seen:
             dropGuardVouchers(relay)
             return refused(result.status, by: .first, of: id, at: wall)
         }
@@ -53,7 +58,7 @@ extension Cashier {
     mutating func dropGuardVouchers(_ relay: NodeID) {
         guard let purse = guards.removeValue(forKey: relay) else { return }
         for voucher in [purse.open, purse.coming].compactMap(\.self) {
-            _ = withWallet { $0.settle(voucher.name, spent: voucher.index) }
+            _ = withWallet { $0.settle(voucher.name, spent: voucher.index, isRefused: true) }
         }
     }
 
@@ -62,6 +67,11 @@ extension Cashier {
         guard let relay = payments[id]?.hops[0].relay else { return }
         var purse = guards[relay] ?? GuardVoucher()
         guard purse.busy == nil else { return }
+        if purse.stage == .ready, let held = purse.coming, !isUsable(held, at: wall) {
+            _ = withWallet { $0.settle(held.name, spent: held.index, isRefused: true) }
+            purse.coming = nil
+            purse.stage = .none
+        }
         if owed > 0 {
             useNext(of: &purse, wall: wall)
             if let open = purse.open, isUsable(open, at: wall) {
@@ -80,7 +90,8 @@ extension Cashier {
             payments[id]?.hops[0].stage = purse.stage == .lacking && !pays ? .lacking : .none
         }
         // After what is owed: the guard looks at a voucher for longer than at a tick.
-        if purse.busy == nil, purse.stage == .ready, let message = purse.coming?.open() {
+        let isHeld = purse.isHeld && purse.open.map { isUsable($0, at: wall) } ?? false
+        if purse.busy == nil, purse.stage == .ready, !isHeld, let message = purse.coming?.open() {
             purse.stage = .showing
             purse.busy = id
             steps.append(.say(id, .first, .payOpen(message)))

@@ -89,9 +89,12 @@ extension Wallet {
     }
 
     /// Notes that a voucher is spent no further, and how far it was.
-    public mutating func settle(_ name: Bytes32, spent index: UInt32) {
+    ///
+    /// - Parameter isRefused: whether its guard does not have it: then it is never resumed there.
+    public mutating func settle(_ name: Bytes32, spent index: UInt32, isRefused: Bool = false) {
         marks[name] = nil
         note(spent: index, of: name)
+        if isRefused { vouchers[name]?.isAtGuard = false }
         if let voucher = vouchers[name] { _ = store([write(voucher)]) }
     }
 

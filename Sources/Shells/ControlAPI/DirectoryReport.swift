@@ -10,6 +10,8 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
     public var signers: [String]
     /// Where it came from.
     public var source: String
+    /// Whether circuits made now are paid for: it asks for pay, and has the mints' keys of this epoch.
+    public var isPaid: Bool
     /// What is wrong with the authorities, such as two documents for one interval; `nil` for
     /// nothing.
     public var alarm: String?
@@ -21,6 +23,7 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
         relays: Int,
         signers: [String],
         source: String,
+        isPaid: Bool,
         alarm: String? = nil
     ) {
         self.validAfter = validAfter
@@ -28,6 +31,7 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
         self.relays = relays
         self.signers = signers
         self.source = source
+        self.isPaid = isPaid
         self.alarm = alarm
     }
 
@@ -35,6 +39,7 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
         case relays, signers, source, alarm
         case validAfter = "valid_after"
         case validUntil = "valid_until"
+        case isPaid = "paid"
     }
 }
 

@@ -9,6 +9,7 @@ import EventLoop
 import FoundationEssentials
 public import Logging
 public import NodeConfiguration
+import Tickets
 import UDPTransport
 public import Wire
 
@@ -654,6 +655,8 @@ extension DirectoryReport {
             relays: document.consensus.relays.count,
             signers: root.signers(of: document).map(\.name),
             source: source,
+            isPaid: document.consensus.parameters.paymentsRequired
+                && TicketNetwork(document.consensus)?.sellsVouchers(at: WallClock.now()) == true,
             alarm: alarm
         )
     }

@@ -72,8 +72,20 @@ actor RelayDirectory {
         let (keeper, registrar) = (keeper, registrar)
         tasks.append(Task { await keeper.run() })
         tasks.append(Task { await self.follow() })
-        guard let registrar else { return }
-        tasks.append(Task { await registrar.run() })
+        let limits = DirectoryLimits(bodyByteCounts: [
+            .proof: DirectoryKeeper.acceptedProofByteCount
+        ])
+        tasks.append(
+            Task { [addresses = configuration.listenAddresses, logger] in
+                // Authorities test the port of a relay that registers: it answers before.
+                await DirectoryServer.serve(keeper, on: addresses, limits: limits, logger: logger) {
+                    // Others hand it out; forwarding cells is what counts.
+                    logger.error("no directory is handed out here: \($0)")
+                }
+                await registrar?.run()
+            }
+        )
+        guard registrar != nil else { return }
         tasks.append(
             Task {
                 while !Task.isCancelled {
@@ -82,21 +94,6 @@ actor RelayDirectory {
                 }
             }
         )
-        for address in configuration.listenAddresses {
-            let limits = DirectoryLimits(bodyByteCounts: [
-                .proof: DirectoryKeeper.acceptedProofByteCount
-            ])
-            let server = DirectoryServer(address: address, limits: limits, logger: logger)
-            // Ends with the process.
-            Task { [logger] in
-                do {
-                    try await server.serve(keeper)
-                } catch {
-                    // Others hand it out; forwarding cells is what counts.
-                    logger.error("\(address): no directory is handed out here: \(error)")
-                }
-            }
-        }
     }
 
     /// Ends it.

@@ -132,6 +132,10 @@ struct LabBuilder {
             if role == .client, topology.hosts.contains(where: \.isMint) {
                 try await launcher.deliverGrants(deadline: deadline)
                 progress.say("every account has money")
+                if topology.payments == .on {
+                    try await waitForPay(manifest, deadline: deadline)
+                    progress.say("relays ask for pay")
+                }
             }
             var indices: [Int] = []
             for index in manifest.hosts.indices where manifest.hosts[index].role == role {
@@ -146,6 +150,35 @@ struct LabBuilder {
             $0.role == .client && topology.host($0.name)?.startsByItself == true
         }
         try await connect(clients, umbel: umbel, deadline: deadline)
+    }
+
+    /// Waits until each relay knows what the mints sell: a circuit made before is carried for nothing.
+    private func waitForPay(
+        _ manifest: Manifest,
+        deadline: ContinuousClock.Instant
+    ) async throws(LabError) {
+        struct Status: Decodable {
+            var directory: Directory?
+            struct Directory: Decodable { var paid: Bool }
+        }
+        for host in manifest.hosts where host.role == .relay {
+            guard let program = host.programs.first, let socket = program.socket,
+                program.process != nil
+            else { continue }
+            while true {
+                let status: Status = try ControlProbe(socket: socket)
+                    .report("/v1/status", of: host.name, subject: "whether pay is in force")
+                if status.directory?.paid == true { break }
+                guard ContinuousClock.now < deadline else {
+                    throw LabError(
+                        "\(host.name) asks for no pay",
+                        why: "its directory lists no keys of the mints",
+                        hint: "see the logs of the mints, in the folder `umbel-lab status` shows"
+                    )
+                }
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+        }
     }
 
     /// Connects clients, a few at once.

@@ -13,11 +13,17 @@ struct UpCommand: AsyncParsableCommand {
     var file: String
     @Option(help: "How the client's circuits behave: fast, padded or mix.")
     var mode: Topology.Mode?
+    @Option(help: "Whether relays carry only what is paid for: on or off.")
+    var payments: Topology.Payments?
 
     func run() async throws {
         let folder = try lab.folder()
         var topology = try TopologyReader.read(file: file)
         topology.mode = mode ?? topology.mode
+        topology.payments = payments ?? topology.payments
+        guard topology.payments == .off || topology.hosts.contains(where: \.isMint) else {
+            throw LabError("payments need mints", why: "no host of \(file) has `mint: true`")
+        }
         if try folder.manifest() != nil {
             throw LabError(
                 "lab `\(lab.name)` is already there",
@@ -46,3 +52,4 @@ struct UpCommand: AsyncParsableCommand {
 }
 
 extension Topology.Mode: ExpressibleByArgument {}
+extension Topology.Payments: ExpressibleByArgument {}
