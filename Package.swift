@@ -401,7 +401,7 @@ let package = Package(
             [
                 "Base", "CryptoPrimitives", "Wire", "Links", "Circuits", "Directory", "RelayCore",
                 "ClientCore", "ControlAPI", "EventLoop", "Store", "Tickets", "CCrashVFS",
-                "UDPTransport", "DirectoryHTTP", "NodeConfiguration",
+                "UDPTransport", "DirectoryHTTP", "HostNetwork", "NodeConfiguration",
                 "NamespaceSupport", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]

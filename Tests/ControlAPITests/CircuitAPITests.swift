@@ -13,7 +13,6 @@ struct CircuitAPITests {
             #expect(explained.parties.count == 6)
             #expect(try await client.newCircuit().circuits == [FixedCircuits.circuit])
             #expect(try await client.closeCircuit(3).circuits.isEmpty)
-            #expect(try await client.history().events == [FixedCircuits.event])
             #expect(try await client.leakTest() == FixedCircuits.leaks)
             let failure = await #expect(throws: Failure.self) { try await client.explain(4) }
             #expect(failure?.why == "gone")
@@ -155,7 +154,7 @@ struct CircuitAPITests {
             let data = text.split(separator: "\n").filter { $0.hasPrefix("data: ") }
             #expect(data.count == 3)
             let event = try JSONDecoder().decode(
-                EventsReport.Event.self,
+                EventReport.self,
                 from: Data(try #require(data.last).dropFirst(6).utf8)
             )
             #expect(event == FixedCircuits.event)

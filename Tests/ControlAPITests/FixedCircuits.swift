@@ -51,9 +51,10 @@ final class FixedCircuits: CircuitService {
         flows: 5
     )
 
-    static let event = EventsReport.Event(
-        id: 1,
+    static let event = EventReport(
+        number: 1,
         time: 1_790_000_000_000,
+        level: "info",
         kind: .ended,
         circuit: 3,
         hops: ["iris", "rose", "lily"],
@@ -101,10 +102,6 @@ final class FixedCircuits: CircuitService {
     func closeCircuit(_ id: UInt64) async throws(Failure) -> CircuitsReport {
         note("close \(id)")
         return CircuitsReport(circuits: [])
-    }
-
-    func history() async -> EventsReport {
-        EventsReport(events: [Self.event])
     }
 
     func stateUpdates() async -> AsyncStream<StateUpdate> {

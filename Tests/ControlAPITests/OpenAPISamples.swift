@@ -155,7 +155,6 @@ extension OpenAPITests {
         Sample(name: "PingRequest", value: PingRequest(hop: 1, count: 2, circuit: 3)),
         Sample(name: "TraceRequest", value: TraceRequest(circuit: 3)),
         Sample(name: "TraceReport", value: FixedCircuits.traced),
-        Sample(name: "EventsReport", value: EventsReport(events: [FixedCircuits.event])),
         Sample(name: "LeakReport", value: FixedCircuits.leaks),
         Sample(
             name: "ExplainReport",
@@ -163,7 +162,7 @@ extension OpenAPITests {
                 ?? ExplainReport(circuit: 0, parties: [], warnings: [])
         ),
         Sample(name: "NetworkReport", value: FixedProtection.network),
-        Sample(name: "EventReport", value: FixedProtection.events[0]),
+        Sample(name: "EventReport", value: FixedCircuits.event),
         Sample(name: "LockdownRequest", value: LockdownRequest(isOn: true)),
         Sample(name: "LoginRequest", value: LoginRequest(user: 1, seconds: 2)),
         Sample(name: "RelayListReport", value: FixedClient.list),

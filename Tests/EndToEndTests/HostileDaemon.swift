@@ -91,18 +91,24 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
     func closeCircuit(_ id: UInt64) async throws(Failure) -> CircuitsReport { throw refusal }
     func leakTest() async -> LeakReport { LeakReport(checks: []) }
 
-    func history() async -> EventsReport {
-        EventsReport(
-            events: Self.names.enumerated().map { index, name in
-                EventsReport.Event(id: UInt64(index), time: 0, kind: .ended, text: name)
-            }
-        )
-    }
-
     func stateUpdates() async -> AsyncStream<StateUpdate> {
         let (stream, continuation) = AsyncStream.makeStream(of: StateUpdate.self)
         continuation.yield(.status(Self.state))
         continuation.yield(.circuits(Self.circuits))
+        for (index, name) in Self.names.enumerated() {
+            continuation.yield(
+                .event(
+                    EventReport(
+                        number: UInt64(index) + 1,
+                        time: 0,
+                        level: name,
+                        kind: .ended,
+                        hops: Self.names,
+                        text: name
+                    )
+                )
+            )
+        }
         return stream
     }
 

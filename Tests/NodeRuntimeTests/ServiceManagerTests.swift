@@ -1,6 +1,7 @@
 import ControlAPI
 import Foundation
 import NamespaceSupport
+import Synchronization
 import TestSupport
 import Testing
 
@@ -93,5 +94,21 @@ struct EventRingTests {
         for _ in 0..<3 { await texts.append(heard.next()?.text ?? "-") }
         #expect(texts == ["2", "3", "4"])
         #expect(ring.events.map(\.number) == [3, 4], "listeners take no numbers")
+    }
+
+    @Test("a listener hears only what is to come, and nothing once it is forgotten")
+    func listening() {
+        let ring = EventRing(capacity: 2)
+        let heard = Mutex<[EventReport]>([])
+        ring.note(level: "info", text: "before")
+        let key = ring.listen { event in heard.withLock { $0.append(event) } }
+        ring.note(level: "info", kind: .ended, circuit: 7, hops: ["a", "b", "c"], text: "gone")
+        ring.forget(key)
+        ring.note(level: "info", text: "after")
+        let events = heard.withLock(\.self)
+        #expect(events.map(\.text) == ["gone"])
+        #expect(events.first?.kind == .ended)
+        #expect(events.first?.circuit == 7)
+        #expect(events.first?.hops == ["a", "b", "c"])
     }
 }

@@ -6,7 +6,22 @@ import Testing
 /// A view into one circuit that does not change.
 private final class OneCircuit: CircuitService {
     private let asked = Mutex<[String]>([])
+    private let leaks: LeakReport
     var calls: [String] { asked.withLock { $0 } }
+
+    init(leaks results: [LeakReport.Check.Result] = [.passed]) {
+        leaks = LeakReport(
+            checks: results.enumerated().map { index, result in
+                LeakReport.Check(
+                    name: "bypass, IPv6, port \(index)",
+                    tried: "a datagram past the routes",
+                    result: result,
+                    detail: result == .leaking ? "it left by eth0" : "eth0: not permitted",
+                    hint: result == .leaking ? "umbel up" : nil
+                )
+            }
+        )
+    }
 
     static let stat = HopStat(
         paidTicks: 0,
@@ -67,9 +82,12 @@ private final class OneCircuit: CircuitService {
         return CircuitsReport(circuits: [])
     }
 
-    func history() async -> EventsReport { EventsReport(events: []) }
     func stateUpdates() async -> AsyncStream<StateUpdate> { AsyncStream { $0.finish() } }
-    func leakTest() async -> LeakReport { LeakReport(checks: []) }
+
+    func leakTest() async -> LeakReport {
+        asked.withLock { $0.append("leaks") }
+        return leaks
+    }
 }
 
 private struct NoMoney: WalletService {
@@ -167,11 +185,55 @@ struct CircuitCommandTests {
         }
     }
 
+    @Test(
+        "leaktest says by its status whether something leaks, and whether anything could",
+        arguments: [
+            ([LeakReport.Check.Result.passed, .passed], 0, "nothing leaks"),
+            ([.passed, .leaking], 1, "something leaks"), ([.skipped], 2, "nothing to test"),
+        ]
+    )
+    func leaktest(results: [LeakReport.Check.Result], status: Int32, verdict: String) async throws {
+        try await serving(OneCircuit(leaks: results)) { socket in
+            let text = try await Invocation.umbel("leaktest", "--socket", socket)
+            #expect(text.status == status, "\(text.errors)")
+            #expect(text.output.hasPrefix(verdict + "\n"))
+            #expect(text.output.contains("what to do\n") == results.contains(.leaking))
+            let json = try await Invocation.umbel("leaktest", "--json", "--socket", socket)
+            #expect(json.status == status)
+            let report = try JSONDecoder().decode(LeakReport.self, from: Data(json.output.utf8))
+            #expect(report.checks.map(\.result) == results)
+        }
+    }
+
+    @Test(
+        "Every line fits into 40 and into 80 columns, without escape codes (row 74)",
+        arguments: [40, 80],
+        [
+            ["trace"], ["top"], ["explain", "7"], ["leaktest"], ["circuits"], ["ping"],
+            ["circuits", "show", "1"],
+        ]
+    )
+    func narrow(width: Int, command: [String]) async throws {
+        try await serving(OneCircuit(leaks: [.passed, .leaking])) { socket in
+            let run = try await Invocation.run(
+                Invocation.program,
+                command + ["--socket", socket],
+                environment: ["COLUMNS": "\(width)"]
+            )
+            #expect(run.errors.isEmpty)
+            #expect(!run.output.isEmpty)
+            #expect(!run.output.contains("\u{1B}"))
+            for line in run.output.split(separator: "\n") {
+                #expect(line.count <= width, "\(line)")
+            }
+        }
+    }
+
     @Test("Without a daemon each command says so at once, and how to start one (row 72)")
     func absent() async throws {
         for arguments in [
             ["circuits", "new"], ["circuits", "close", "1"], ["ping"], ["trace"], ["top"],
-            ["explain", "1"], ["inspector"],
+            ["explain", "1"], ["leaktest"], ["inspector"],
         ] {
             let run = try await Invocation.run(
                 Invocation.program,

@@ -35,6 +35,15 @@ struct TerminalTests {
         )
     }
 
+    @Test("A live screen keeps to the window, and says how many lines it has no room for")
+    func height() {
+        let text = (1...10).map { "\($0)" }.joined(separator: "\n")
+        #expect(LiveScreen.lines(of: text, height: nil).count == 10)
+        #expect(LiveScreen.lines(of: text, height: 11).count == 10)
+        let short = LiveScreen.lines(of: text, height: 6)
+        #expect(short == ["1", "2", "3", "4", "… 6 lines more: make the window taller"])
+    }
+
     @Test("A reader that stops reading ends the program without a crash")
     func closedOutput() async throws {
         try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in

@@ -1487,6 +1487,8 @@ extension ClientControl {
         public let stage: Stage
         /// Its relays, the guard first.
         public let hops: [RelayRecord]
+        /// The address its guard is reached by; `nil` where that relay is listed no more.
+        public let guardAddress: SocketAddress?
         /// When it was begun.
         public let begun: Instant
         /// How long it took to build.
@@ -1522,6 +1524,7 @@ extension ClientControl {
                 stage: circuit.stage == .active
                     ? .active : circuit.stage == .ready ? .spare : .building,
                 hops: circuit.path.hops,
+                guardAddress: circuit.path.hops.first.flatMap { address(of: $0) },
                 begun: circuit.begun,
                 buildTime: circuit.buildTime,
                 roundTrips: circuit.roundTrips,

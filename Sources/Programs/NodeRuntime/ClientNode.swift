@@ -86,8 +86,8 @@ public actor ClientNode: ClientService {
     var machineProblem: String?
     private var nextTunnel: UInt64 = 1
     var nextToken: UInt64 = 1
-    /// Who waits for what circuits say, and what has happened to them.
-    var watch = CircuitWatch()
+    /// Who waits for what circuits say.
+    var watch: CircuitWatch
     /// Whether readers of the state are about to be told of it.
     var isTellingState = false
     private var pings: [UInt64: CheckedContinuation<TimeSpan?, Never>] = [:]
@@ -161,6 +161,7 @@ public actor ClientNode: ClientService {
     ) throws {
         self.configuration = configuration
         self.eventRing = events
+        watch = CircuitWatch(ring: events)
         self.logger = logger
         let trusted = try NetworkConfiguration(file: configuration.directory.network)
         let root = try TrustRoot(trusted)
@@ -872,7 +873,10 @@ public actor ClientNode: ClientService {
                 directory.compare(said, of: relay, at: (circuit, hop))
             case .directory(let problem):
                 if problem != directoryProblem {
-                    watch.note(.directory, problem ?? "the directory is there")
+                    logger.info(
+                        "\(problem ?? "the directory is there")",
+                        metadata: ["kind": "directory"]
+                    )
                 }
                 directoryProblem = problem
                 changed()
@@ -968,7 +972,8 @@ public actor ClientNode: ClientService {
                     nickname: hop.nickname,
                     id: hop.id.rawValue.hex,
                     country: hop.country.map { "\($0)" } ?? "??",
-                    address: hop.addresses.all.first.map { "\($0)" } ?? "",
+                    address: ((index == 0 ? circuit.guardAddress : nil)
+                        ?? hop.addresses.all.first).map { "\($0)" } ?? "",
                     roundTrip: circuit.roundTrips[index]?.milliseconds,
                     paidTicks: circuit.pay?.paidTicks[index],
                     lacksVoucher: circuit.pay?.lacking.contains(hop.id),
@@ -998,9 +1003,10 @@ public actor ClientNode: ClientService {
         if state != lastState {
             lastState = state
             since = WallClock.now()
-            let said = [state.rawValue, reason()].compactMap(\.self)
-            watch.note(.state, said.joined(separator: ": "))
-            logger.info("\(state.rawValue)\(reason().map { ": \($0)" } ?? "")")
+            logger.info(
+                "\(state.rawValue)\(reason().map { ": \($0)" } ?? "")",
+                metadata: ["kind": "state"]
+            )
         }
         if state == .connecting { followAttempt() } else { attempt = nil }
         tellState()

@@ -11,7 +11,7 @@ public final class EventRing: Sendable {
         var first = 0
         var next: UInt64 = 1
         var nextListener: UInt64 = 1
-        var listeners: [UInt64: AsyncStream<EventReport>.Continuation] = [:]
+        var listeners: [UInt64: @Sendable (EventReport) -> Void] = [:]
 
         var inOrder: [EventReport] {
             Array(events[first...]) + Array(events[..<first])
@@ -33,11 +33,28 @@ public final class EventRing: Sendable {
     ///
     /// - Parameters:
     ///   - level: how bad it is: debug, info, notice, warning, error or critical.
+    ///   - kind: what it is about, where it is one of these.
+    ///   - circuit: the circuit it is about.
+    ///   - hops: names of that circuit's relays, the guard first.
     ///   - text: what happened, in one line.
-    public func note(level: String, text: String) {
+    public func note(
+        level: String,
+        kind: EventReport.Kind? = nil,
+        circuit: UInt64? = nil,
+        hops: [String]? = nil,
+        text: String
+    ) {
         let time = WallClock.nanosecondsSince1970() / 1_000_000
         state.withLock { state in
-            let event = EventReport(number: state.next, time: time, level: level, text: text)
+            let event = EventReport(
+                number: state.next,
+                time: time,
+                level: level,
+                kind: kind,
+                circuit: circuit,
+                hops: hops,
+                text: text
+            )
             state.next += 1
             if state.events.count < capacity {
                 state.events.append(event)
@@ -45,7 +62,8 @@ public final class EventRing: Sendable {
                 state.events[state.first] = event
                 state.first = (state.first + 1) % capacity
             }
-            for listener in state.listeners.values { listener.yield(event) }
+            // Told under the lock, so that every listener hears them in order.
+            for tell in state.listeners.values { tell(event) }
         }
     }
 
@@ -60,16 +78,32 @@ public final class EventRing: Sendable {
             of: EventReport.self,
             bufferingPolicy: .bufferingNewest(capacity + 256)
         )
-        let key = state.withLock { state in
-            for event in state.inOrder { continuation.yield(event) }
+        let key = listen(replaying: true) { continuation.yield($0) }
+        continuation.onTermination = { [weak self] _ in self?.forget(key) }
+        return stream
+    }
+
+    /// Hands every event to come to `tell`, which must be quick and must not note events.
+    ///
+    /// - Parameter replaying: whether those it holds are handed over first.
+    /// - Returns: the key to ``forget(_:)`` it by.
+    func listen(
+        replaying: Bool = false,
+        _ tell: @escaping @Sendable (EventReport) -> Void
+    ) -> UInt64 {
+        state.withLock { state in
+            if replaying {
+                for event in state.inOrder { tell(event) }
+            }
             let key = state.nextListener
             state.nextListener += 1
-            state.listeners[key] = continuation
+            state.listeners[key] = tell
             return key
         }
-        continuation.onTermination = { [weak self] _ in
-            _ = self?.state.withLock { $0.listeners.removeValue(forKey: key) }
-        }
-        return stream
+    }
+
+    /// Tells a listener no more.
+    func forget(_ key: UInt64) {
+        state.withLock { _ = $0.listeners.removeValue(forKey: key) }
     }
 }

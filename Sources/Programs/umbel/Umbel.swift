@@ -18,7 +18,7 @@ struct Umbel: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, DownCommand.self, ReconnectCommand.self, LockdownCommand.self,
             LoginCommand.self, RunCommand.self, ProxyCommand.self, StatusCommand.self,
-            DoctorCommand.self, NetcheckCommand.self, LogsCommand.self,
+            DoctorCommand.self, NetcheckCommand.self, LeakTestCommand.self, LogsCommand.self,
             CircuitsCommand.self, PingCommand.self, TraceCommand.self, ExplainCommand.self,
             TopCommand.self, InspectorCommand.self, InspectCommand.self, RelaysCommand.self,
             ExitsCommand.self,

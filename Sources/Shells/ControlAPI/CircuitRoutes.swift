@@ -4,7 +4,6 @@ import Hummingbird
 extension ControlRoutes {
     /// What a client's daemon answers of its circuits.
     static func add(circuits service: some CircuitService, to router: Router<ControlContext>) {
-        router.get("v1/history") { _, _ in try ReportCoding.response(await service.history()) }
         router.get("v1/stream") { request, _ in
             StateStream.response(request, { await service.stateUpdates() }, StateStream.message)
         }

@@ -17,9 +17,6 @@ public protocol CircuitService: Sendable {
     /// Closes a circuit; what it carries moves to another one.
     func closeCircuit(_ id: UInt64) async throws(Failure) -> CircuitsReport
 
-    /// What has become of circuits lately.
-    func history() async -> EventsReport
-
     /// The state now, after every change, and once a second, until the daemon stops or the reader
     /// does. A slow reader misses the older ones.
     func stateUpdates() async -> AsyncStream<StateUpdate>
@@ -35,5 +32,5 @@ public enum StateUpdate: Sendable {
     /// `circuits`: its circuits.
     case circuits(CircuitsReport)
     /// `event`: something that happened.
-    case event(EventsReport.Event)
+    case event(EventReport)
 }

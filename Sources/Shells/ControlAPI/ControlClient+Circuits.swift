@@ -30,11 +30,6 @@ extension ControlClient {
         try await send(.DELETE, "/v1/circuits/\(id)")
     }
 
-    /// What has become of circuits lately.
-    public func history() async throws(Failure) -> EventsReport {
-        try await send(.GET, "/v1/history")
-    }
-
     /// Looks at whether anything leaves the machine around the tunnel.
     public func leakTest() async throws(Failure) -> LeakReport {
         try await order(.POST, "/v1/leaktest")

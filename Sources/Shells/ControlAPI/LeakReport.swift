@@ -5,6 +5,11 @@ public struct LeakReport: Codable, Hashable, Sendable {
     /// The checks, in the order they were made.
     public var checks: [Check]
 
+    /// Whether anything leaks.
+    public var isLeaking: Bool { checks.contains { $0.result == .leaking } }
+    /// Whether there was anything to test: a machine that is led through no tunnel has nothing.
+    public var isTested: Bool { checks.contains { $0.result != .skipped } }
+
     /// One check.
     public struct Check: Codable, Hashable, Sendable {
         /// How a check came out.

@@ -30,34 +30,6 @@ public struct LoginRequest: Codable, Hashable, Sendable {
     }
 }
 
-/// Something that happened in a node: a line of `GET /v1/events`.
-public struct EventReport: Codable, Hashable, Sendable {
-    /// The layout's version, ``reportSchema``.
-    public var schema: Int
-    /// Counts up by one with each event of a node; a gap means that some were forgotten.
-    public var number: UInt64
-    /// When, in milliseconds since 1970-01-01 UTC.
-    public var time: UInt64
-    /// How bad it is: debug, info, notice, warning, error or critical.
-    public var level: String
-    /// What happened; names no address of clients, nor of what they reach.
-    public var text: String
-
-    /// Makes an event in the current schema.
-    public init(number: UInt64, time: UInt64, level: String, text: String) {
-        schema = reportSchema
-        self.number = number
-        self.time = time
-        self.level = level
-        self.text = text
-    }
-
-    private enum CodingKeys: String, CodingKey {
-        case schema, number, level, text
-        case time = "time_ms"
-    }
-}
-
 /// What a client measured of the network it is in: `POST /v1/netcheck`.
 public struct NetworkReport: Codable, Hashable, Sendable {
     /// The layout's version, ``reportSchema``.

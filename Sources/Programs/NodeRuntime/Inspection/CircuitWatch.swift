@@ -5,21 +5,23 @@ import ControlAPI
 import EventLoop
 import Wire
 
-/// Who waits for what circuits say, what has happened to them, and who wants to be told.
-///
-/// Bounds: ``EventsReport/limit`` events.
+/// Who waits for what circuits say, and who wants to be told how they stand.
 struct CircuitWatch {
     private var series: [UInt64: CheckedContinuation<EchoSeries.Outcome?, Never>] = [:]
     private var reports: [UInt64: Waiting] = [:]
     private var readers: [UInt64: AsyncStream<StateUpdate>.Continuation] = [:]
     private var replacements: [UInt64: CheckedContinuation<Bool, Never>] = [:]
-    private(set) var events: [EventsReport.Event] = []
-    private var nextEvent: UInt64 = 1
+    private let ring: EventRing
 
     private struct Waiting {
         let circuit: CircuitID
         var reports: [HopReport?] = [nil, nil, nil]
         let continuation: CheckedContinuation<[HopReport?], Never>
+    }
+
+    /// Notes in `ring` what happens to circuits.
+    init(ring: EventRing) {
+        self.ring = ring
     }
 
     // MARK: Echoes and reports
@@ -72,7 +74,7 @@ struct CircuitWatch {
     mutating func note(_ notice: CircuitNotice) {
         let name = "circuit \(notice.id.rawValue)"
         let path = notice.hops.joined(separator: " > ")
-        let (kind, text): (EventsReport.Event.Kind, String) =
+        let (kind, text): (EventReport.Kind, String) =
             switch notice.change {
             case .begun(let cause): (.begun, "\(name) begun over \(path): \(cause.text)")
             case .ready(let time):
@@ -80,31 +82,17 @@ struct CircuitWatch {
             case .carrying(let cause): (.carrying, "\(name) carries packets: \(cause.text)")
             case .ended(let reason): (.ended, "\(name) is gone: \(reason)")
             }
-        note(kind, text, circuit: notice.id.rawValue, hops: notice.hops)
+        ring.note(
+            level: "info",
+            kind: kind,
+            circuit: notice.id.rawValue,
+            hops: notice.hops,
+            text: text
+        )
         guard kind == .carrying else { return }
         let waiting = replacements
         replacements = [:]
         for continuation in waiting.values { continuation.resume(returning: true) }
-    }
-
-    mutating func note(
-        _ kind: EventsReport.Event.Kind,
-        _ text: String,
-        circuit: UInt64? = nil,
-        hops: [String] = []
-    ) {
-        let event = EventsReport.Event(
-            id: nextEvent,
-            time: WallClock.nanosecondsSince1970() / 1_000_000,
-            kind: kind,
-            circuit: circuit,
-            hops: hops,
-            text: text
-        )
-        nextEvent += 1
-        events.append(event)
-        if events.count > EventsReport.limit { events.removeFirst() }
-        tell(.event(event))
     }
 
     private static func tenths(_ value: Double) -> String {

@@ -202,11 +202,6 @@ extension ClientNode: CircuitService {
         return explained
     }
 
-    /// What has become of circuits lately.
-    public func history() async -> EventsReport {
-        EventsReport(events: watch.events)
-    }
-
     /// The state now, after every change and once a second.
     public func stateUpdates() async -> AsyncStream<StateUpdate> {
         let (stream, continuation) = AsyncStream.makeStream(
@@ -216,7 +211,9 @@ extension ClientNode: CircuitService {
         let token = nextToken
         nextToken += 1
         watch.add(continuation, as: token)
-        continuation.onTermination = { [weak self] _ in
+        let listener = eventRing.listen { continuation.yield(.event($0)) }
+        continuation.onTermination = { [weak self, eventRing] _ in
+            eventRing.forget(listener)
             Task { await self?.forgetReader(token) }
         }
         continuation.yield(.status(await status()))

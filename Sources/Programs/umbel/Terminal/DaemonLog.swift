@@ -1,10 +1,12 @@
+import ControlAPI
 import FoundationEssentials
 import Logging
 import NodeRuntime
 
 /// Log lines of long-running commands: to stderr, with the priorities journald reads.
 ///
-/// Addresses of clients and destinations are never logged at any level.
+/// Addresses of clients and destinations are never logged at any level. What an event is about, for
+/// who sorts events by that, is its metadata's `kind`, an ``EventReport/Kind``.
 struct DaemonLog: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level
@@ -33,7 +35,11 @@ struct DaemonLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        ring?.note(level: event.level.rawValue, text: "\(event.message)")
+        ring?.note(
+            level: event.level.rawValue,
+            kind: event.metadata?["kind"].flatMap { EventReport.Kind(rawValue: "\($0)") },
+            text: "\(event.message)"
+        )
         guard event.level >= threshold else { return }
         Output.note("<\(Self.priority(event.level))>\(label): \(event.message)")
     }

@@ -7,6 +7,8 @@ struct Terminal {
     let isInteractive: Bool
     /// Columns it has; `nil` where lines may be of any length.
     let width: Int?
+    /// Lines it has; `nil` where there may be any number.
+    let height: Int?
     /// Whether it may be sent escape sequences.
     let hasColor: Bool
     /// Whether the cursor can be moved about on it.
@@ -19,6 +21,7 @@ struct Terminal {
         let isKnown = ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
         let columns = environment["COLUMNS"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
         width = columns ?? (isInteractive ? (isKnown ? Int(size.ws_col) : 80) : nil)
+        height = isInteractive && size.ws_row > 0 ? Int(size.ws_row) : nil
         let isPlain = environment["NO_COLOR"].map { !$0.isEmpty } ?? false
         takesEscapes = isInteractive && environment["TERM"] != "dumb"
         hasColor = takesEscapes && !isPlain

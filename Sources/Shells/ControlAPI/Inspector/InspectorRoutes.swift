@@ -10,7 +10,7 @@ struct InspectorRoutes: Sendable {
 
     /// Reports the page may read.
     static let reads = [
-        "node", "status", "relays", "circuits", "history", "tickets", "tickets/audit", "earnings",
+        "node", "status", "relays", "circuits", "tickets", "tickets/audit", "earnings",
     ]
 
     /// The page's files: the path, the type and the bytes.
@@ -35,6 +35,9 @@ struct InspectorRoutes: Sendable {
             router.get(RouterPath("v1/\(report)")) { _, _ in
                 await forward(.GET, "/v1/\(report)")
             }
+        }
+        router.get("v1/events") { _, _ in
+            await forward(.GET, "/v1/events", as: "application/jsonl")
         }
         router.get("v1/circuits/{id}/explain") { _, context in
             let id = try context.parameters.require("id", as: UInt64.self)
@@ -82,13 +85,14 @@ struct InspectorRoutes: Sendable {
     private func forward(
         _ method: HTTPMethod,
         _ target: String,
-        _ body: ByteBuffer? = nil
+        _ body: ByteBuffer? = nil,
+        as type: String = "application/json"
     ) async -> Response {
         do throws(Failure) {
             let answer = try await node.forward(method, target, body)
             return Response(
                 status: HTTPResponse.Status(code: answer.status),
-                headers: [.contentType: "application/json"],
+                headers: [.contentType: type],
                 body: ResponseBody(byteBuffer: answer.body)
             )
         } catch {

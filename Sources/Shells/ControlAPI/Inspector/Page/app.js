@@ -5,9 +5,21 @@ import { pages } from "/pages.js";
 
 export const state = {
   node: null, status: null, circuits: [], events: [], relays: [], tickets: null, audit: null, account: null,
-  relay: null, earnings: null, trace: null, trips: [[], [], []], rates: [], leaks: null, explained: {},
-  isOpen: {}, busy: {}, filter: { text: "", country: "", role: "", kind: "" }, problem: null, feed: "connecting",
+  relay: null, earnings: null, trace: null, rates: [], schedule: [], loops: [], leaks: null, explained: {},
+  busy: {}, filter: { text: "", country: "", role: "", kind: "", circuit: "" }, problem: null, feed: "connecting",
 };
+
+/** The circuits that carry packets: the machine's first, then those of single programs. */
+export function carrying() {
+  const all = state.circuits.filter((one) => one.state === "active");
+  return all.sort((a, b) => Number(b.isolation === "machine") - Number(a.isolation === "machine"));
+}
+
+/** The circuit that is looked at: the one that was chosen, else the first that carries packets. */
+export function inUse() {
+  const all = carrying();
+  return all.find((one) => String(one.id) === state.filter.circuit) ?? all[0] ?? null;
+}
 
 // Elements
 
@@ -50,11 +62,10 @@ function morph(old, next) {
     return;
   }
   for (const { name } of [...old.attributes]) {
-    // Whoever opened a part of the page keeps it open.
-    if (!next.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+    if (!next.hasAttribute(name) && !isReaders(old, name)) old.removeAttribute(name);
   }
   for (const { name, value } of [...next.attributes]) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    if (old.getAttribute(name) !== value && !isReaders(old, name)) old.setAttribute(name, value);
   }
   if (old === document.activeElement && (old.nodeName === "INPUT" || old.nodeName === "SELECT")) return;
   const wanted = [...next.childNodes];
@@ -64,6 +75,11 @@ function morph(old, next) {
     if (known) morph(known, child);
     else old.append(child);
   });
+}
+
+/** What the reader sets: a part of the page that was opened stays open, one that was closed stays closed. */
+function isReaders(element, name) {
+  return name === "open" && element.nodeName === "DETAILS";
 }
 
 function key(node) {
@@ -97,6 +113,25 @@ async function read(path, name, pick) {
   }
 }
 
+/** What happened until now; the stream tells the rest. */
+async function readEvents() {
+  state.events = [];
+  try {
+    const text = await (await fetch("/v1/events")).text();
+    for (const line of text.split("\n")) if (line) noteEvent(JSON.parse(line));
+  } catch { /* A daemon that tells of none still has a stream. */ }
+  draw();
+}
+
+/** Keeps an event once, in order, whether the list or the stream brought it first. */
+function noteEvent(event) {
+  if (!(event.number > 0)) return;
+  const place = state.events.findLastIndex((one) => one.number <= event.number);
+  if (state.events[place]?.number === event.number) return;
+  state.events.splice(place + 1, 0, event);
+  if (state.events.length > 1000) state.events.shift();
+}
+
 function say(text) {
   const toast = document.getElementById("toast");
   toast.textContent = text;
@@ -117,7 +152,10 @@ const orders = {
   async account() { state.account = await ask("POST", "/v1/account"); },
 };
 
-function take(report) { state.circuits = report.circuits; }
+function take(report) {
+  state.circuits = report.circuits;
+  noteSchedule(inUse());
+}
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-do]");
@@ -178,6 +216,9 @@ function drawNow() {
   if (pill.textContent !== text) pill.textContent = text;
   pill.dataset.tone = tone;
   document.getElementById("feed").textContent = state.feed;
+  const count = shown().length;
+  document.getElementById("keys").hidden = count < 2;
+  document.getElementById("last-key").textContent = String(count);
 }
 
 function headline() {
@@ -202,7 +243,13 @@ addEventListener("hashchange", () => {
 
 function follow() {
   const source = new EventSource("/v1/stream");
-  source.addEventListener("open", () => { state.problem = null; state.feed = "live"; draw(); });
+  source.addEventListener("open", () => {
+    state.problem = null;
+    state.feed = "live";
+    // A daemon that was started anew counts its events anew.
+    if (state.node?.role === "client") readEvents();
+    draw();
+  });
   source.addEventListener("error", () => {
     state.problem = "the node does not answer";
     state.feed = "the node does not answer; trying again";
@@ -212,10 +259,26 @@ function follow() {
   on("status", (report) => { noteRate(report); state.status = report; });
   on("circuits", take);
   on("relay", (report) => { noteRate({ bytes_sent: report.cells_forward * 1392, bytes_received: report.cells_backward * 1392 }); state.relay = report; });
-  on("event", (event) => {
-    state.events.push(event);
-    if (state.events.length > 500) state.events.shift();
-  });
+  on("event", noteEvent);
+}
+
+let shaped = null;
+/** Notes what share of the cells of the circuit in use is cover, and how long its loops take. */
+function noteSchedule(circuit) {
+  const traffic = circuit?.traffic;
+  if (!traffic || traffic.mode === "fast") { shaped = null; state.schedule = []; state.loops = []; return; }
+  const now = performance.now();
+  const seen = { id: circuit.id, time: now, cells: circuit.cells_forward, cover: traffic.cover ?? 0, loops: traffic.loops_answered ?? 0 };
+  if (shaped?.id !== circuit.id) { shaped = seen; state.schedule = []; state.loops = []; return; }
+  if (now - shaped.time < 700) return;
+  const span = (now - shaped.time) / 1000;
+  const cover = Math.max(0, seen.cover - shaped.cover) / span;
+  const real = Math.max(0, seen.cells - shaped.cells) / span - cover;
+  state.schedule.push({ real: Math.max(0, real), cover });
+  if (state.schedule.length > 120) state.schedule.shift();
+  if (seen.loops > shaped.loops && traffic.loop_ms !== undefined) state.loops.push(traffic.loop_ms);
+  if (state.loops.length > 40) state.loops.shift();
+  shaped = seen;
 }
 
 let last = null;
@@ -236,15 +299,10 @@ function noteRate(report) {
 /** One echo to each hop a second while somebody looks: round trips, queues, losses. */
 async function measure() {
   const isWanted = !document.hidden && ["overview", "circuits"].includes(current()?.id);
-  if (!isWanted || state.node?.role !== "client" || !state.circuits.some((one) => one.state === "active")) return;
+  const used = inUse();
+  if (!isWanted || state.node?.role !== "client" || !used) return;
   try {
-    const trace = await ask("POST", "/v1/trace", { count: 1, interval_ms: 1, patience_ms: 600 });
-    if (state.trace && state.trace.circuit !== trace.circuit) state.trips = [[], [], []];
-    state.trace = trace;
-    trace.hops.forEach((hop, index) => {
-      state.trips[index].push(hop.received ? hop.round_trips.avg_ms : null);
-      if (state.trips[index].length > 60) state.trips[index].shift();
-    });
+    state.trace = await ask("POST", "/v1/trace", { circuit: used.id, count: 1, interval_ms: 1, patience_ms: 600 });
   } catch (error) {
     state.trace = null;
   }
@@ -262,8 +320,7 @@ async function refresh() {
 async function begin() {
   await read("/v1/node", "node");
   if (state.node?.role === "client") {
-    await Promise.all([read("/v1/status", "status"), read("/v1/relays", "relays", "relays"), read("/v1/history", "events", "events")]);
-    state.events = state.events ?? [];
+    await Promise.all([read("/v1/status", "status"), read("/v1/relays", "relays", "relays")]);
   } else {
     await read("/v1/status", "relay");
   }

@@ -1,8 +1,7 @@
 // The pages: each turns the state into elements.
-import { el } from "/app.js";
-import { age, bars, bytes, flag, layers, map, ms, num, number, path, peak, peeled, percent, rates, roles, seal, table } from "/pictures.js";
+import { carrying, el, inUse } from "/app.js";
+import { age, bars, bits, bytes, flag, layers, map, meter, ms, num, number, parts, path, peak, peeled, percent, rates, roles, schedule, seal, table, trips } from "/pictures.js";
 
-const active = (state) => state.circuits.find((one) => one.state === "active") ?? null;
 const button = (state, name, text, { id = "", kind = "" } = {}) =>
   el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, disabled: state.busy[name + id] }, text);
 const figure = (name, value, unit) => el("div", el("dt", name), el("dd", value, unit ? el("small", ` ${unit}`) : null));
@@ -19,7 +18,7 @@ function health(state) {
   if (status.state === "connecting") note("warn", `Connecting: ${status.progress?.detail ?? "a circuit is being built"}`, "umbel status --watch");
   if (status.state === "blocked") note("bad", `Traffic is held back${status.reason ? `: ${status.reason}` : ""}`, "umbel status --watch");
   if (status.state === "connected") note("good", `Connected through ${status.exit?.nickname ?? "an exit"} for ${age(Date.now() / 1000 - status.since)}`);
-  const used = active(state);
+  const used = inUse();
   const seen = state.trace && used && state.trace.circuit === used.id ? state.trace : null;
   (used?.hops ?? []).forEach((hop, index) => {
     if (seen ? seen.hops[index].received === 0 : hop.silent) note("bad", `${hop.nickname}, the ${roles[index]}, does not answer; the circuit is replaced`, "umbel circuits");
@@ -44,7 +43,7 @@ function health(state) {
 }
 
 function overview(state) {
-  const used = active(state);
+  const used = inUse();
   const status = state.status;
   const now = state.rates.at(-1);
   const trace = state.trace && used && state.trace.circuit === used.id ? state.trace : null;
@@ -53,8 +52,10 @@ function overview(state) {
     el("p.lead", "Where your packets go now, and how the way is."),
     el("div.grid",
       el("section.card", { "aria-labelledby": "way" },
-        el("div.row.apart", el("h2", { id: "way" }, used ? `Circuit ${used.id}` : "The way"), used ? button(state, "renew", "New circuit", { kind: "main" }) : null),
-        used ? path(used, trace, now && now.sent + now.received > 2000) : el("p.quiet", "No circuit carries packets. ", command("umbel up --wait"), " connects this machine."),
+        el("div.row.apart", el("h2", { id: "way" }, used ? `Circuit ${used.id}` : "The way"),
+          carrying().length > 1 ? el("label.choice", "Look at", el("select", { "data-filter": "circuit" }, carrying().map((one) => el("option", { value: one.id, selected: one === used }, `circuit ${one.id}, for ${one.isolation}`)))) : null,
+          used && used === carrying()[0] ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+        used ? path(used, trace, now && now.sent + now.received > 2000) : noWay(status),
         used ? el("details", { "data-key": "way" }, el("summary", "As a table"), hopTable(used, trace)) : null),
       el("section.card.two",
         el("h2", "Rates"),
@@ -65,8 +66,63 @@ function overview(state) {
           state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
       el("section.card.third",
         el("h2", "Health"),
-        el("ul.health", { id: "health" }, health(state).map((item) => el("li", { "data-tone": item.tone }, el("strong", item.text), item.fix ? el("span", "Try ", command(item.fix)) : null))))),
+        el("ul.health", { id: "health" }, health(state).map((item) => el("li", { "data-tone": item.tone }, el("strong", item.text), item.fix ? el("span", "Try ", command(item.fix)) : null)))),
+      used?.traffic ? mode(state, used) : null),
   ];
+}
+
+/** Why there is no path to show. */
+function noWay(status) {
+  if (status?.state === "blocked") return el("p", { "data-tone": "bad" }, "No circuit carries packets, and nothing leaves this machine until one does", status.reason ? `: ${status.reason}.` : ".");
+  if (status?.state === "connecting") return el("p", { "data-tone": "warn" }, `A circuit is being built: ${status.progress?.detail ?? "asking the guard"} (${status.progress?.percent ?? 0} %).`);
+  return el("p.quiet", "No circuit carries packets. ", command("umbel up --wait"), " connects this machine.");
+}
+
+const modeWords = {
+  fast: "Cells leave as they come. Who watches the line sees when something is sent, and how much.",
+  padded: "Cells leave at one of four rates, with cover as far as the middle. The line shows the volume to a factor of four.",
+  mix: "One cell leaves in each slot of a grid that all share, real or cover. The line shows that Umbel is used, and nothing else.",
+};
+const modeName = (traffic) => `${traffic.mode}${traffic.slot_ms ? `, slots of ${traffic.slot_ms} ms` : ""}`;
+const hundredths = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(2)} %`);
+
+/** What a circuit's schedule does; nothing for `fast`, which keeps none. */
+function scheduleFigures(one) {
+  const traffic = one.traffic;
+  if (traffic.mode === "fast") return null;
+  const cover = one.cells_forward ? (traffic.cover ?? 0) / one.cells_forward : null;
+  return el("dl.figures",
+    figure("Each way now", traffic.cells_s ? number(traffic.cells_s) : "not yet", traffic.cells_s ? "cells/s" : ""),
+    figure("Cover of all sent", percent(cover)), figure("Cells waiting", number(traffic.waiting)), figure("Brought back by parity", number(traffic.rebuilt)),
+    traffic.mode === "mix" ? [
+      figure("Loops back", `${number(traffic.loops_answered)} of ${number(traffic.loops_sent)}`), figure("Last loop", ms(traffic.loop_ms)),
+      figure("Lost out", hundredths(traffic.loss_forward_pct)), figure("Lost back", hundredths(traffic.loss_backward_pct)),
+    ] : null);
+}
+
+/** What the mode costs, whether or not anything is sent. */
+function price(traffic) {
+  const cost = traffic.price;
+  if (!cost.cells_s) return "It costs what is sent, and adds no delay of its own.";
+  const rate = cost.cells_s_most && cost.cells_s_most !== cost.cells_s ? `${number(cost.cells_s)} to ${number(cost.cells_s_most)}` : number(cost.cells_s);
+  return `It costs ${rate} cells a second each way, always (${bits(cost.kbit_s * 1000)} of the line at least), up to ${number(cost.added_ms)} ms on a round trip${cost.ticks_h ? `, and ${number(cost.ticks_h)} ticks an hour to guard and middle` : ""}.`;
+}
+
+function mode(state, used) {
+  const traffic = used.traffic;
+  if (traffic.mode === "fast") {
+    return el("section.card", el("div.row", el("h2", "Traffic"), el("span.pill", "fast")), el("p", modeWords.fast, " ", command("umbel up --mode mix"), " hides both, at a price: ", command("umbel up --help"), " tells it."));
+  }
+  const last = state.schedule.at(-1);
+  return el("section.card", { id: "mode" },
+    el("div.row", el("h2", "Traffic"), el("span.pill", { "data-tone": "good" }, modeName(traffic))),
+    el("p", modeWords[traffic.mode], " ", price(traffic)),
+    scheduleFigures(used),
+    el("div.pair",
+      el("figure", schedule(state.schedule, traffic.cells_s), el("figcaption", el("span.key.real", last ? `real ${number(Math.round(last.real))}/s` : "real"), " ", el("span.key.cover", last ? `cover ${number(Math.round(last.cover))}/s` : "cover"), " sent in the last two minutes")),
+      traffic.mode === "mix" ? el("figure", trips(state.loops), el("figcaption", state.loops.length ? `the last ${state.loops.length} loops to the exit and back: ${ms(Math.min(...state.loops))} to ${ms(Math.max(...state.loops))}` : "a loop to the exit and back is sent every ten seconds or so; each will be a dot here")) : null),
+    el("details", { "data-key": "schedule" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Real cells/s"), num("Cover cells/s")],
+      state.schedule.slice(-10).reverse().map((one, index) => [`${index} s`, number(Math.round(one.real)), number(Math.round(one.cover))]))));
 }
 
 function hopTable(circuit, trace) {
@@ -83,7 +139,7 @@ const tones = { active: "good", spare: "quiet", building: "warn", retiring: "war
 
 function circuits(state) {
   return [
-    el("div.row.apart", el("h1", "Circuits"), active(state) ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+    el("div.row.apart", el("h1", "Circuits"), inUse() ? button(state, "renew", "New circuit", { kind: "main" }) : null),
     el("p.lead", "Each cell leaves this machine in three layers. Every hop takes off one, and learns only the next hop."),
     state.circuits.length ? el("div.grid", state.circuits.map((one) => circuit(state, one))) : el("p.quiet", "There are no circuits. ", command("umbel up --wait"), " builds some."),
   ];
@@ -95,9 +151,11 @@ function circuit(state, one) {
     el("div.row.apart",
       el("div.row", el("h2", `Circuit ${one.id}`), el("span.pill", { "data-tone": tones[one.state] ?? "quiet" }, one.state), el("span.quiet", `for ${one.isolation}`)),
       el("div.row", button(state, "explain", explained ? "Hide who knows what" : "Who knows what", { id: one.id }), button(state, "close", "Close", { id: one.id, kind: "danger" }))),
-    el("p", el("span.quiet", "Why: "), one.cause ?? "–"),
-    el("dl.figures", figure("Age", age(one.age_s)), figure("Built in", ms(one.build_ms)), figure("Flows", number(one.flows)), figure("Cells out", number(one.cells_forward)), figure("Cells back", number(one.cells_backward)), figure("Sent", bytes(one.bytes_forward)), figure("Received", bytes(one.bytes_backward))),
-    el("h3", "Layers, peeled hop by hop"),
+    el("p.route", one.hops.map((hop, index) => [index ? el("span.quiet", " › ") : null, el("strong", { class: roles[index] }, hop.nickname), el("span.quiet", ` ${hop.country}`)])),
+    el("p.why", el("span.quiet", "Why: "), one.cause ?? "–"),
+    el("dl.figures", figure("Age", age(one.age_s)), figure("Built in", ms(one.build_ms)), figure("Flows", number(one.flows)), figure("Cells out", number(one.cells_forward)), figure("Cells back", number(one.cells_backward)), figure("Sent", bytes(one.bytes_forward)), figure("Received", bytes(one.bytes_backward)), one.traffic ? figure("Mode", one.traffic.mode) : null),
+    one.traffic && one.traffic.mode !== "fast" ? [el("h3", `Schedule: ${modeName(one.traffic)}`), scheduleFigures(one)] : null,
+    el("details", { "data-key": `layers-${one.id}`, open: one.state === "active" }, el("summary", "Layers, peeled hop by hop"),
     el("div.layers", one.hops.map((hop, index) => el("article.peel", { class: roles[index] },
       el("h3", hop.nickname, el("small", `${roles[index]} · ${hop.country}`)),
       el("figure", layers(index), el("figcaption", peeled(index))),
@@ -107,7 +165,7 @@ function circuit(state, one) {
         ["Cells out: in, on", hop.stat ? `${number(hop.stat.forward_in)}, ${number(hop.stat.forward_out)}` : "–"], ["Cells back: in, on", hop.stat ? `${number(hop.stat.backward_in)}, ${number(hop.stat.backward_out)}` : "–"],
         hop.paid_ticks === undefined || hop.paid_ticks === null ? null : ["Paid", hop.lacks_voucher ? "no voucher" : `${number(hop.paid_ticks)} ticks`],
         hop.family ? ["Operator", `family ${hop.family.slice(0, 8)}`] : null,
-      ].filter(Boolean).map(([name, value]) => [el("dt", name), el("dd", value)]))))),
+      ].filter(Boolean).map(([name, value]) => [el("dt", name), el("dd", value)])))))),
     el("details", { "data-key": `table-${one.id}` }, el("summary", "As a table"), hopTable(one, state.trace?.circuit === one.id ? state.trace : null)),
     explained ? knows(explained) : null);
 }
@@ -121,6 +179,8 @@ function knows(report) {
       party.hidden.length ? el("p.not", `Not: ${party.hidden.join("; ")}`) : null))),
   ];
 }
+
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 
 function network(state) {
   const filter = state.filter;
@@ -143,20 +203,22 @@ function network(state) {
     el("div.grid",
       el("section.card",
         el("dl.figures", figure("Relays", number(relays.length)), figure("Exits", number(relays.filter((one) => one.flags.includes("exit")).length)), figure("Guards", number(relays.filter((one) => one.flags.includes("guard")).length)), figure("Countries", number(names.length)), figure("Families", number(families.length))),
-        map(relays, active(state)),
+        map(relays, inUse()),
         el("p.row", roles.map((role) => el("span.pill", { class: role }, role)), el("span.quiet", "of the circuit in use; the size of a mark tells how many relays"))),
-      el("section.card.half", el("h2", "Diversity: weight by country"), bars(countries.slice(0, 10)), el("h3", "By operator"), families.length ? bars(families.slice(0, 6)) : el("p.quiet", "No relay declares a family.")),
+      el("section.card.half", el("h2", "Diversity: weight by country"), bars(countries.slice(0, 10)), countries.length > 10 ? el("p.quiet", `and ${countries.length - 10} more`) : null),
       el("section.card.half", el("h2", "Signed by"),
         directory ? [el("ul.seals", directory.signers.map((name) => el("li", seal(), name))),
-          el("p", `Holds until ${new Date(directory.valid_until * 1000).toLocaleTimeString("en-GB")}, came from ${directory.source}.`), directory.alarm ? el("p", { "data-tone": "bad" }, directory.alarm) : null]
-          : el("p.quiet", "There is no directory yet.")),
+          el("dl.figures.gap", figure("Agreed at", clock(directory.valid_after)), figure("Holds until", clock(directory.valid_until))), el("p.quiet", `It came from ${directory.source}.`), directory.alarm ? el("p", { "data-tone": "bad" }, directory.alarm) : null]
+          : el("p.quiet", "There is no directory yet."),
+        el("h3", "Weight by operator"), families.length ? bars(families.slice(0, 6)) : el("p.quiet", "No relay declares a family.")),
       el("section.card", el("h2", `Relays (${list.length} of ${relays.length})`),
         el("div.filters",
           el("label", "Name, address or identity", el("input", { type: "search", "data-filter": "text", value: filter.text })),
           el("label", "Country", el("select", { "data-filter": "country" }, el("option", { value: "" }, "any"), names.map((code) => el("option", { value: code, selected: filter.country === code }, flag(code))))),
           el("label", "Fit for", el("select", { "data-filter": "role" }, ["", "guard", "exit", "fast", "stable"].map((role) => el("option", { value: role, selected: filter.role === role }, role || "anything"))))),
         table("Relays, the heaviest first", ["Relay", "Country", "Fit for", num("Weight"), num("Exit round trip"), "Addresses", "Family"],
-          list.slice(0, 300).map((relay) => [relay.nickname, flag(relay.country), relay.flags.join(", "), percent(relay.weight / total), ms(relay.round_trip_ms), el("span.mono", relay.addresses.join(" ")), relay.family ? relay.family.slice(0, 8) : "–"])))),
+          list.slice(0, 300).map((relay) => [relay.nickname, flag(relay.country), relay.flags.join(", "), percent(relay.weight / total), ms(relay.round_trip_ms), el("span.mono", relay.addresses.join(" ")), relay.family ? relay.family.slice(0, 8) : "–"])),
+        list.length > 300 ? el("p.quiet", "The 300 heaviest are listed; the filters find the others.") : null)),
   ];
 }
 
@@ -199,41 +261,61 @@ function wallet(state) {
   ];
 }
 
+const lineStates = { serving: ["good", "takes circuits"], draining: ["warn", "drains: takes no new circuits"], quota_used_up: ["bad", "its quota is used up"], closed: ["quiet", "closed at this hour"] };
+const day = (count) => new Date(count * 86400000).toISOString().slice(0, 10);
+const minute = (seconds) => `${new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+
 function relay(state) {
   const report = state.relay;
   if (!report) return [el("h1", "Relay"), el("p.quiet", "Reading …")];
-  const earned = state.earnings;
   const drops = Object.entries(report.drops).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
   const now = state.rates.at(-1);
-  const listing = report.listing;
+  const { listing, line, resolver } = report;
+  const [tone, word] = lineStates[line?.state] ?? ["quiet", "starting"];
+  const isExit = report.exit_leases !== null && report.exit_leases !== undefined;
   return [
-    el("div.row", el("h1", report.nickname), el("span.pill", { "data-tone": listing?.listed === false ? "warn" : "good" }, listing?.listed === false ? "not listed" : "listed"), (listing?.flags ?? []).map((name) => el("span.pill", name))),
-    el("p.lead", el("span.mono", report.identity)),
+    el("div.row", el("h1", report.nickname), el("span.pill", isExit ? "exit" : "relay"), el("span.pill", { "data-tone": tone }, word)),
+    el("p.lead", "Identity ", el("span.mono", report.identity)),
     el("div.grid",
       el("section.card.two", el("h2", "Traffic"),
-        el("dl.figures", figure("Up", age(report.uptime_s)), figure("Links", number(report.links)), figure("Circuits", number(report.circuits)), figure("Cells out", number(report.cells_forward)), figure("Cells back", number(report.cells_backward)), report.exit_leases === null || report.exit_leases === undefined ? null : figure("Leases", number(report.exit_leases)), figure("Now", now ? bytes(now.sent + now.received) : "–", "/s")),
-        rates(state.rates), el("p.row", el("span.key.received", "towards clients"), el("span.key.sent", "towards exits"), el("span.quiet", `last two minutes; the upper line is ${peak(state.rates)}/s`)),
+        el("dl.figures", figure("Up", age(report.uptime_s)), figure("Links", number(report.links)), figure("Circuits", number(report.circuits)), isExit ? figure("Leases", number(report.exit_leases)) : null, figure("Cells out", number(report.cells_forward)), figure("Cells back", number(report.cells_backward)), figure("Now", now ? bytes(now.sent + now.received) : "–", "/s")),
+        rates(state.rates), el("p.row", el("span.key.received", "towards clients"), el("span.key.sent", "towards exits"), el("span.quiet", `cells of the last two minutes; the upper line is ${peak(state.rates)}/s`)),
         el("details", { "data-key": "rates" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Towards exits"), num("Towards clients")], state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
-      el("section.card.third", el("h2", "Earnings"),
-        earned ? [el("dl.figures", figure("Served", number(earned.served), "ticks"), figure("Credited", number(earned.credited)), figure("Waiting", number(earned.waiting)), figure("Expired", number(earned.expired))),
-          el("p", el("span.pill", { "data-tone": earned.served === earned.credited + earned.waiting + earned.expired ? "good" : "bad" }, earned.served === earned.credited + earned.waiting + earned.expired ? "adds up" : "does not add up")),
-          Object.entries(earned.problems).map(([mint, text]) => el("p", { "data-tone": "warn" }, `${mint}: ${text}`))] : el("p.quiet", "Nothing is paid here.")),
-      el("section.card.half", el("h2", "Dropped"), drops.length ? table("Counts since the start", ["Reason", num("Count")], drops.map(([name, count]) => [name.replaceAll("_", " "), number(count)])) : el("p.quiet", "Nothing.")),
-      el("section.card.half", el("h2", "What authorities say"),
-        listing ? table("The last word of each", ["Authority", "Said"], Object.entries(listing.authorities)) : el("p.quiet", "Nobody was told of this relay."),
-        report.directory ? el("p", `Directory of ${report.directory.relays} relays, signed by ${report.directory.signers.join(", ")}.`) : null),
-      limits(report),
-      earned?.days?.length ? el("section.card", el("h2", "By day"), table("Ticks by the day clients paid", ["Day", num("Served"), num("Deposited"), num("Credited"), num("Expired")],
-        earned.days.map((day) => [new Date(day.day * 86400000).toISOString().slice(0, 10), number(day.served), number(day.deposited), number(day.credited), number(day.expired)]))) : null),
+      el("section.card.third", el("h2", "Limits"), line ? limits(line) : el("p.quiet", "The relay is starting.")),
+      earnings(state.earnings),
+      el("section.card.half", el("h2", "In the directory"),
+        listing ? [el("p.row", el("span.pill", { "data-tone": listing.listed ? "good" : "warn" }, listing.listed ? "listed" : "not listed"), listing.flags.map((name) => el("span.pill", name)), listing.listed ? el("span.quiet", `weight ${number(listing.weight)} kbit/s`) : null),
+          table("The last word of each authority", ["Authority", "Said"], Object.entries(listing.authorities))] : el("p.quiet", "Nobody was told of this relay."),
+        report.directory ? el("p.quiet", `It holds a directory of ${number(report.directory.relays)} relays, signed by ${report.directory.signers.join(", ")}.`) : null),
+      el("section.card.half", el("h2", "Dropped since the start"), drops.length ? table("What was not carried, and why", ["Reason", num("Count")], drops.map(([name, count]) => [name.replaceAll("_", " "), number(count)])) : el("p.quiet", "Nothing."),
+        resolver ? [el("h3", "Names at the exit"), el("p", el("span.pill", { "data-tone": resolver.answers ? "good" : "bad" }, resolver.answers ? "answers" : "does not answer"), ` ${resolver.program}, started again ${number(resolver.restarts)} times`)] : null)),
   ];
 }
 
-/** Limits and whatever else a later relay reports, by its own names. */
-function limits(report) {
-  const known = new Set(["schema", "nickname", "identity", "uptime_s", "links", "circuits", "cells_forward", "cells_backward", "drops", "exit_leases", "directory", "listing"]);
-  const rows = Object.entries(report).filter(([name]) => !known.has(name)).flatMap(([name, value]) =>
-    value && typeof value === "object" ? Object.entries(value).filter(([, inner]) => typeof inner !== "object").map(([inner, one]) => [`${name} ${inner}`.replaceAll("_", " "), String(one)]) : [[name.replaceAll("_", " "), String(value)]]);
-  return rows.length ? el("section.card", el("h2", "Limits and states"), table("As the relay reports them", ["What", "Is"], rows)) : null;
+/** What the operator lets the relay carry, and how much of it is used. */
+function limits(line) {
+  const rate = (now, most) => (most ? `${bits(now)} of ${bits(most)}` : `${bits(now)}, no limit`);
+  const part = (now, most) => (most ? now / most : null);
+  const quota = line.quota;
+  return [
+    meter("Sending", rate(line.bit_rate_sent, line.limit_sent), part(line.bit_rate_sent, line.limit_sent)),
+    meter("Receiving", rate(line.bit_rate_received, line.limit_received), part(line.bit_rate_received, line.limit_received)),
+    quota ? meter("Quota", `${bytes(quota.used_bytes)} of ${bytes(quota.limit_bytes)}`, quota.limit_bytes ? quota.used_bytes / quota.limit_bytes : 1) : meter("Quota", "none", null),
+    quota ? el("p.quiet", `The next period begins ${minute(quota.ends)}.`) : null,
+    el("dl.figures", figure("Sent in all", bytes(line.bytes_sent)), figure("Received in all", bytes(line.bytes_received)), figure("Waiting", bytes(line.bytes_waiting)), figure("Memory", bytes(line.memory_bytes))),
+  ];
+}
+
+function earnings(earned) {
+  if (!earned) return el("section.card", el("h2", "Earnings"), el("p.quiet", "Nothing is paid here: the network asks for no pay, or its mints are not known yet."));
+  const adds = earned.served === earned.credited + earned.waiting + earned.expired;
+  return el("section.card", el("h2", "Earnings"),
+    el("dl.figures", figure("Served", number(earned.served), "ticks"), figure("Credited", number(earned.credited)), figure("Waiting", number(earned.waiting)), figure("Expired", number(earned.expired)), figure("Vouchers", number(earned.vouchers))),
+    parts("What became of the ticks served", [{ name: "credited", value: earned.credited }, { name: "waiting", value: earned.waiting }, { name: "expired", value: earned.expired }]),
+    el("p.row", el("span.pill", { "data-tone": adds ? "good" : "bad" }, adds ? "adds up to the tick" : "does not add up"), el("span.key.credited", "credited by the mints"), el("span.key.waiting", "to be handed in, or on its way"), el("span.key.expired", "too late"), earned.burn_per_mille ? el("span.quiet", `${earned.burn_per_mille / 10} % of what is credited is burnt`) : null),
+    Object.entries(earned.problems).map(([mint, text]) => el("p", { "data-tone": "warn" }, `${mint}: ${text}`)),
+    earned.days.length ? el("details", { "data-key": "days", open: true }, el("summary", "By day"), table("Ticks by the day clients paid", ["Day", num("Served"), num("Deposited"), num("Credited"), num("Expired")],
+      earned.days.map((one) => [day(one.day), number(one.served), number(one.deposited), number(one.credited), number(one.expired)]))) : null);
 }
 
 function leaks(state) {
@@ -252,16 +334,22 @@ function leaks(state) {
   ];
 }
 
+const kinds = { "": "all", carrying: "circuits in use", begun: "circuits begun", ready: "circuits built", ended: "circuits gone", state: "the state", directory: "the directory", other: "anything else" };
+const levels = { warning: "warn", error: "bad", critical: "bad" };
+
 function events(state) {
-  const kinds = ["", "state", "begun", "ready", "carrying", "ended", "directory"];
-  const list = state.events.filter((one) => !state.filter.kind || one.kind === state.filter.kind).slice(-200).reverse();
+  const wanted = state.filter.kind;
+  const list = state.events.filter((one) => !wanted || (one.kind ?? "other") === wanted);
+  const shown = list.slice(-200).reverse();
   return [
     el("h1", "Events"),
-    el("p.lead", "What has happened since the daemon started, the newest first. Nothing of it is kept on disk."),
+    el("p.lead", "What has happened in the daemon and to its circuits lately, the newest first. ", command("umbel logs"), " prints the same. Nothing of it is kept on disk."),
     el("section.card",
-      el("div.filters", el("label", "Kind", el("select", { "data-filter": "kind" }, kinds.map((kind) => el("option", { value: kind, selected: state.filter.kind === kind }, kind || "all"))))),
-      list.length ? el("ol.timeline", list.map((one) => el("li", { class: one.kind, "data-key": `event-${one.id}` },
-        el("time", { datetime: new Date(one.time_ms).toISOString() }, new Date(one.time_ms).toLocaleTimeString("en-GB")), el("p", one.text)))) : el("p.quiet", "Nothing yet.")),
+      el("div.filters", el("label", "About", el("select", { "data-filter": "kind" }, Object.entries(kinds).map(([kind, name]) => el("option", { value: kind, selected: wanted === kind }, name))))),
+      shown.length ? el("ol.timeline", shown.map((one) => el("li", { class: one.kind ?? "other", "data-key": `event-${one.number}` },
+        el("time", { datetime: new Date(one.time_ms).toISOString() }, new Date(one.time_ms).toLocaleTimeString("en-GB")),
+        el("p", levels[one.level] ? [el("span.pill", { "data-tone": levels[one.level] }, one.level), " "] : null, one.text)))) : el("p.quiet", "Nothing yet."),
+      list.length > shown.length ? el("p.quiet", `${number(list.length - shown.length)} older ones are not drawn; `, command("umbel logs"), " has them.") : null),
   ];
 }
 

@@ -86,6 +86,59 @@ export function rates(samples) {
     svg("path.axis", { d: `M0 ${height - 0.5}H${width}M0 20.5H${width}` }), drawn);
 }
 
+/** Cells of a schedule each second over the last two minutes: what is real, and the cover above it. */
+export function schedule(samples, rate) {
+  const width = 600, height = 110, count = 120;
+  const top = Math.max(1, rate ?? 0, ...samples.map((one) => one.real + one.cover)) * 1.08;
+  const y = (value) => (height - value / top * (height - 4)).toFixed(1);
+  const x = (index) => (width - (samples.length - 1 - index) * (width / (count - 1))).toFixed(1);
+  const area = (pick) => `M${x(0)} ${height}L${samples.map((one, index) => `${x(index)} ${y(pick(one))}`).join("L")}L${width} ${height}z`;
+  const drawn = samples.length < 2 ? [] : [
+    svg("path.area-cover", { d: area((one) => one.real + one.cover) }),
+    svg("path.area-real", { d: area((one) => one.real) }),
+  ];
+  return svg("svg.wide", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Cells sent each second of the last two minutes: real ones below, cover above" },
+    drawn, svg("path.axis", { d: `M0 ${height - 0.5}H${width}` }));
+}
+
+/** How long the last loops to the exit took, one dot each, the newest at the right. */
+export function trips(loops) {
+  const width = 600, height = 90, count = 40;
+  const top = Math.max(50, ...loops) * 1.15;
+  return svg("svg.wide", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Round trips of the last ${loops.length} loops, at most ${ms(Math.max(0, ...loops))}` },
+    svg("path.axis", { d: `M0 ${height - 0.5}H${width}` }),
+    loops.map((loop, index) => svg("circle.trip-dot", { cx: (width - 8 - (loops.length - 1 - index) * (width - 16) / (count - 1)).toFixed(1), cy: (height - loop / top * (height - 8)).toFixed(1), r: 4 }, svg("title", ms(loop)))));
+}
+
+/** How much of what is allowed is used. */
+export function meter(name, text, part) {
+  return el("div.meter", el("div.row.apart", el("span", name), el("strong", text)),
+    part === null ? null : svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect.trough", { width: 100, height: 10 }), svg("rect.bar", { class: part > 0.9 ? "full" : null, width: Math.min(100, Math.max(0.5, part * 100)), height: 10 })));
+}
+
+/** What became of a sum, as parts of one bar; the figures beside it say the same. */
+export function parts(name, list) {
+  const whole = list.reduce((sum, one) => sum + one.value, 0);
+  let from = 0;
+  return svg("svg.parts", { viewBox: "0 0 100 8", preserveAspectRatio: "none", role: "img", "aria-label": `${name}: ${list.map((one) => `${one.name} ${percent(whole ? one.value / whole : 0)}`).join(", ")}` },
+    svg("rect.trough", { width: 100, height: 8 }),
+    list.filter((one) => one.value > 0).map((one) => {
+      const start = from;
+      from += one.value / whole * 100;
+      return svg("rect", { class: `part-${one.name}`, x: start.toFixed(2), width: (from - start).toFixed(2), height: 8 });
+    }));
+}
+
+/** Bits a second. */
+export function bits(rate) {
+  const units = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"];
+  let value = rate ?? 0;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
 /** What the upper line of the picture of rates stands for. */
 export const peak = (samples) => bytes(Math.max(1024, ...samples.map((one) => Math.max(one.sent, one.received))));
 
@@ -110,26 +163,45 @@ export const peeled = (index) => [
   "opens 1308 bytes, and has your packets before it",
 ][index];
 
+/** The part of the map that holds `spots`, with room around them, in the shape of the whole. */
+function frame(spots) {
+  const whole = { x: 0, y: 0, width: 1000, height: 410 };
+  if (!spots.length) return whole;
+  const [left, right] = [Math.min(...spots.map((one) => one[0])), Math.max(...spots.map((one) => one[0]))];
+  const [top, bottom] = [Math.min(...spots.map((one) => one[1])), Math.max(...spots.map((one) => one[1]))];
+  const width = Math.min(1000, Math.max(230, (right - left) * 1.35 + 40, ((bottom - top) * 1.35 + 40) * 1000 / 410));
+  const height = width * 0.41;
+  const place = (middle, size, most) => Math.max(0, Math.min(most - size, middle - size / 2));
+  return { x: place((left + right) / 2, width, 1000), y: place((top + bottom) / 2, height, 410), width, height };
+}
+
 /** The relays of the network by country, and the way of the circuit in use. */
 export function map(relays, circuit) {
   const byCountry = new Map();
   for (const relay of relays) byCountry.set(relay.country, [...(byCountry.get(relay.country) ?? []), relay]);
   const spot = (code) => world[code]?.c;
+  const shown = frame([...byCountry.keys()].map(spot).filter(Boolean));
+  const scale = shown.width / 1000;
   const stops = (circuit?.hops ?? []).map((hop) => spot(hop.country)).filter(Boolean);
   const bends = stops.slice(1).map((end, index) => {
     const start = stops[index];
-    return `M${start[0]} ${start[1]}Q${(start[0] + end[0]) / 2} ${Math.min(start[1], end[1]) - 40 - Math.abs(start[0] - end[0]) / 8} ${end[0]} ${end[1]}`;
+    return `M${start[0]} ${start[1]}Q${(start[0] + end[0]) / 2} ${Math.min(start[1], end[1]) - 40 * scale - Math.abs(start[0] - end[0]) / 8} ${end[0]} ${end[1]}`;
   });
-  return svg("svg.wide", { viewBox: "0 0 1000 410", role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
+  const unplaced = [...byCountry].filter(([code]) => !spot(code)).reduce((sum, [, list]) => sum + list.length, 0);
+  return [svg("svg.wide.map", { viewBox: [shown.x, shown.y, shown.width, shown.height].map((one) => one.toFixed(1)).join(" "), role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
     Object.entries(world).filter(([, place]) => place.d).map(([code, place]) =>
-      svg("path.land", { class: byCountry.has(code) ? "has" : "", d: place.d })),
-    bends.map((d) => svg("path.way", { d })),
+      svg("path.land", { class: byCountry.has(code) ? "has" : "", d: place.d, "stroke-width": (0.7 * scale).toFixed(2) })),
+    bends.map((d) => svg("path.way", { d, "stroke-width": (2.4 * scale).toFixed(2), "stroke-dasharray": `${(7 * scale).toFixed(2)} ${(5 * scale).toFixed(2)}` })),
     [...byCountry].map(([code, list]) => {
       const place = spot(code);
+      if (!place) return null;
       const role = (circuit?.hops ?? []).findIndex((hop) => hop.country === code);
-      return place ? svg("circle.mark", { class: role >= 0 ? roles[role] : "other", cx: place[0], cy: place[1], r: Math.min(16, 4 + 2.4 * Math.sqrt(list.length)) },
-        svg("title", `${flag(code)}: ${list.length} relays`)) : null;
-    }));
+      const size = Math.min(18, 5 + 2.6 * Math.sqrt(list.length)) * scale;
+      return svg("g", svg("title", `${flag(code)}: ${list.length === 1 ? list[0].nickname : `${list.length} relays`}`),
+        svg("circle.mark", { class: role >= 0 ? roles[role] : "other", cx: place[0], cy: place[1], r: size.toFixed(2), "stroke-width": (1.6 * scale).toFixed(2) }),
+        svg("text.place", { x: (place[0] + size + 4 * scale).toFixed(1), y: (place[1] + 5 * scale).toFixed(1), "font-size": (14 * scale).toFixed(2), "stroke-width": (3.5 * scale).toFixed(2) }, list.length === 1 ? code : `${code} ${list.length}`));
+    })),
+  unplaced ? el("p.quiet", `${unplaced} relays are not on the map: their country is not known.`) : null];
 }
 
 /** Parts of a whole as bars. */
@@ -137,7 +209,7 @@ export function bars(parts) {
   const top = Math.max(0.25, ...parts.map((part) => part.share));
   return el("dl.bars", parts.map((part) => el("div", el("dt", { title: part.name }, part.name),
     el("dd", svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
-      svg("rect.trough", { width: 100, height: 12, rx: 4 }), svg("rect.bar", { width: Math.max(1, part.share / top * 100), height: 12, rx: 4 }))),
+      svg("rect.trough", { width: 100, height: 12 }), svg("rect.bar", { width: Math.max(1, part.share / top * 100), height: 12 }))),
     el("dd.num", percent(part.share)))));
 }
 
