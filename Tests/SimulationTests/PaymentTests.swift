@@ -1,5 +1,6 @@
 import Base
 import ClientCore
+import Directory
 import RelayCore
 import Simulation
 import Testing
