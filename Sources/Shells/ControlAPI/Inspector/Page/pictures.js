@@ -37,7 +37,7 @@ export function table(caption, heads, rows) {
     el(heads.length > 3 ? "table.wide" : "table", el("caption", caption),
       el("thead", el("tr", heads.map((head) => el("th", { scope: "col", class: head.num ? "num" : null }, name(head))))),
       el("tbody", rows.map((row) => el("tr", row.map((cell, index) => {
-        const about = { class: heads[index].num ? "num" : null, "data-name": name(heads[index]) };
+        const about = { class: [heads[index].num ? "num" : "", cell === "–" ? "none" : ""].join(" ").trim() || null, "data-name": name(heads[index]) };
         return index === 0 ? el("th", { scope: "row", ...about }, el("span", cell)) : el("td", about, el("span", cell));
       }))))));
 }
