@@ -345,16 +345,23 @@ const levels = { warning: "warn", error: "bad", critical: "bad" };
 function events(state) {
   const wanted = state.filter.kind;
   const list = state.events.filter((one) => !wanted || (one.kind ?? "other") === wanted);
-  const shown = list.slice(-200).reverse();
+  // What says the same several times in a row is one line.
+  const runs = [];
+  for (const one of list) {
+    const last = runs.at(-1);
+    if (last && last.text === one.text && last.kind === one.kind) runs[runs.length - 1] = { ...one, first: last.first, count: last.count + 1 };
+    else runs.push({ ...one, first: one.number, count: 1 });
+  }
+  const shown = runs.slice(-200).reverse();
   return [
     el("h1", "Events"),
     el("p.lead", "What has happened in the daemon and to its circuits lately, the newest first. ", command("umbel logs"), " prints the same. Nothing of it is kept on disk."),
     el("section.card",
       el("div.filters", el("label", "About", el("select", { "data-filter": "kind" }, Object.entries(kinds).map(([kind, name]) => el("option", { value: kind, selected: wanted === kind }, name))))),
-      shown.length ? el("ol.timeline", shown.map((one) => el("li", { class: one.kind ?? "other", "data-key": `event-${one.number}` },
+      shown.length ? el("ol.timeline", shown.map((one) => el("li", { class: one.kind ?? "other", "data-key": `event-${one.first}` },
         el("time", { datetime: new Date(one.time_ms).toISOString() }, new Date(one.time_ms).toLocaleTimeString("en-GB")),
-        el("p", levels[one.level] ? [el("span.pill", { "data-tone": levels[one.level] }, one.level), " "] : null, one.text)))) : el("p.quiet", "Nothing yet."),
-      list.length > shown.length ? el("p.quiet", `${number(list.length - shown.length)} older ones are not drawn; `, command("umbel logs"), " has them.") : null),
+        el("p", levels[one.level] ? [el("span.pill", { "data-tone": levels[one.level] }, one.level), " "] : null, one.text, one.count > 1 ? el("span.quiet", ` (${one.count} times)`) : null)))) : el("p.quiet", "Nothing yet."),
+      runs.length > shown.length ? el("p.quiet", `${number(runs.length - shown.length)} older ones are not drawn; `, command("umbel logs"), " has them.") : null),
   ];
 }
 
