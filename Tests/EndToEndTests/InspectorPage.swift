@@ -44,7 +44,7 @@ struct InspectorPage {
     {
         let outcome = try await CommandRunner().outcome(
             of: ["python3", Self.driver, task, address] + more,
-            timeout: .seconds(120)
+            timeout: .seconds(180)
         )
         try #require(outcome.status == 0, "\(outcome.message)")
         let line = outcome.output.split(separator: "\n").last ?? ""

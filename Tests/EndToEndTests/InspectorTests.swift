@@ -1,5 +1,6 @@
 import ControlAPI
 import Foundation
+import HostNetwork
 import Testing
 
 extension EndToEnd {
@@ -123,8 +124,78 @@ extension EndToEnd {
         func leaks() async throws {
             let seen = try await page().see("leaks", as: Leaks.self)
             #expect(seen.verdict == "nothing leaks")
-            #expect(seen.rows.count >= 9)
+            #expect(seen.rows.count == 11)
             for row in seen.rows { #expect(row[2] == "passed", "\(row)") }
+            for family in ["IPv4", "IPv6"] {
+                let bypasses = seen.rows.filter { $0[0].hasPrefix("bypass, \(family)") }
+                #expect(bypasses.count == 2)
+                #expect(bypasses.allSatisfy { $0[3].contains("eth0: ") }, "\(bypasses)")
+            }
+        }
+
+        @Test("a rule that lets IPv6 by is seen by the page and by umbel leaktest")
+        func leakOverV6() async throws {
+            let page = try await page()
+            // The lock's own rules would be put back at once: this one gives strangers our mark.
+            let rules = """
+                table inet lab_leak {
+                chain lend {
+                type filter hook output priority mangle
+                meta nfproto ipv6 udp dport 9 meta mark set 0x756d
+                }
+                }
+
+                """
+            let made = try await lab.outcome("client", ["nft", "-f", "-"], input: rules)
+            try #require(made.status == 0, "\(made.message)")
+            let text = try await lab.umbel("leaktest")
+            let seen = try await page.see("leaks", as: Leaks.self)
+            try await lab.run("client", "nft delete table inet lab_leak")
+            #expect(text.status == 1)
+            #expect(text.output.hasPrefix("something leaks\n"), "\(text)")
+            #expect(seen.verdict == "something leaks")
+            let leaking = seen.rows.filter { $0[2] == "leaking" }.map { $0[0] }
+            #expect(leaking == ["bypass, IPv6, port 9"])
+            #expect(try await lab.umbel("leaktest").status == 0)
+        }
+
+        private struct Shaped: Decodable {
+            let name: String
+            let figures: [String: String]
+            let dots: Int
+            let complaints: [String]
+        }
+
+        @Test(
+            "what mix does is on the page: slots, cover, loops and losses",
+            .timeLimit(.minutes(4))
+        )
+        func mode() async throws {
+            let page = try await page()
+            let program = try BackgroundProgram(
+                lab,
+                host: "client",
+                [
+                    Lab.umbel, "run", "--mode", "mix", "--slot", "10", "--socket",
+                    lab.socket("client"), "--", "sh", "-c",
+                    "curl -sS --max-time 50 http://www.umbel.test/ && sleep 600",
+                ]
+            )
+            try await eventually("the web answers: \(program.output)") {
+                program.output.contains("asked for www.umbel.test")
+            }
+            let seen = try await page.see("mode", as: Shaped.self)
+            program.send(SIGTERM)
+            _ = try await program.status()
+            #expect(seen.complaints == [])
+            #expect(seen.name == "mix, slots of 10 ms")
+            #expect(seen.figures["Each way now"]?.hasPrefix("100") == true, "\(seen.figures)")
+            // Next to nothing was sent: nearly all of it is cover.
+            let cover = try #require(seen.figures["Cover of all sent"]?.split(separator: " ").first)
+            #expect(try #require(Double(cover)) > 50, "\(seen.figures)")
+            #expect(seen.figures["Loops back"]?.contains(" of ") == true)
+            #expect(seen.figures["Last loop"]?.hasSuffix(" ms") == true)
+            #expect(seen.figures.keys.contains("Lost out"))
         }
 
         private struct Latency: Decodable {

@@ -4,8 +4,11 @@ import Foundation
 import Testing
 import Wire
 
+@testable import umbel
+
 /// A field as `umbel inspect --json` prints it.
 private struct PrintedField: Decodable {
+    let schema: Int?
     let name: String
     let value: String?
     let parts: [PrintedField]?
@@ -47,8 +50,20 @@ struct InspectTests {
         )
     }
 
-    /// A cell of an ECHO for the exit, sealed as §C.2 and §C.3 have it.
-    private func cell() -> [UInt8] {
+    /// An ECHO in a CTRL record: kind, length, then seq, ack, ackbits, type 8, flags 0, nonce 77.
+    private static let echo: [UInt8] =
+        [16, 0, 16, 0, 5, 0, 0, 0, 0, 8, 0] + [UInt8](repeating: 0, count: 7) + [77]
+
+    /// A cell for hop `last` as hop `first` gets it, sealed as §C.2 and §C.3 have it.
+    private func cell(
+        from first: Int = 1,
+        to last: Int = 3,
+        command: UInt8 = 1,
+        flags: UInt8 = 0,
+        aux: UInt16 = 0,
+        next: UInt32 = 0,
+        inside: [UInt8] = echo
+    ) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 1392)
         func store(_ value: some FixedWidthInteger, at offset: Int) {
             for index in 0..<(value.bitWidth / 8) {
@@ -56,24 +71,21 @@ struct InspectTests {
                 bytes[offset + index] = UInt8(truncatingIfNeeded: value >> shift)
             }
         }
-        // record: kind, length, then seq, ack, ackbits, type 8, flags 0, nonce 77
-        store(UInt8(16), at: 36)
-        store(UInt16(16), at: 37)
-        store(UInt16(5), at: 39)
-        store(UInt8(8), at: 45)
-        store(UInt64(77), at: 47)
+        bytes.replaceSubrange(36..<36 + inside.count, with: inside)
         let counters: [UInt32] = [1 << 30 | 100, 1 << 30 | 200, 1 << 30 | 300]
-        for hop in [3, 2, 1] {
+        for hop in (first...last).reversed() {
             let end = 36 + 1356 - 24 * (hop - 1)
-            store(UInt8(hop == 3 ? 1 : 0), at: end - 24)
-            if hop < 3 { store(counters[hop], at: end - 20) }
+            store(hop == last ? command : 0, at: end - 24)
+            store(hop == last ? flags : 0, at: end - 23)
+            store(hop == last ? aux : 0, at: end - 22)
+            store(hop == last ? next : counters[hop], at: end - 20)
             let nonce = UInt64(counters[hop - 1])
             seal(&bytes, layers[hop - 1], 36..<end - 16, nonce: nonce, authenticating: 0..<0)
         }
         store(UInt32(0xabcd), at: 0)
         store(UInt32(9), at: 4)
         store(UInt32(0x8000_0001), at: 8)
-        store(counters[0], at: 12)
+        store(counters[first - 1], at: 12)
         store(UInt8(1), at: 16)
         seal(&bytes, link[0], 8..<20, nonce: 9, authenticating: 0..<8)
         return bytes
@@ -121,6 +133,8 @@ struct InspectTests {
     func whole() async throws {
         let capture = try capture(cell())
         let field = try await inspect(capture, "--keys", try keys([1, 2, 3]))
+        #expect(field.schema == 1)
+        #expect(field.parts?.allSatisfy { $0.schema == nil } == true)
         #expect(field.name == "1 datagram")
         #expect(field.value == "sent")
         #expect(field.value("at") == "7.000008")
@@ -141,6 +155,56 @@ struct InspectTests {
         #expect(read("type") == "8 ECHO")
         #expect(read("seq") == "5")
         #expect(read("nonce") == "77")
+    }
+
+    @Test("Every line fits into 40 and into 80 columns, unless all bytes are asked for")
+    func narrow() async throws {
+        let capture = try capture(cell())
+        let keys = try keys([1, 2, 3])
+        for width in [40, 80] {
+            let run = try await Invocation.umbel(
+                "inspect",
+                capture,
+                "--keys",
+                keys,
+                environment: ["COLUMNS": "\(width)"]
+            )
+            #expect(run.status == 0, "\(run.errors)")
+            let lines = run.output.split(separator: "\n")
+            #expect(lines.count > 30)
+            for line in lines { #expect(line.count <= width, "\(line)") }
+        }
+        let bytes = [UInt8](repeating: 0xab, count: 100)
+        let field = Field("a", "", [Field("b", bytes: bytes), Field("c", 7)])
+        #expect(field.lines(limit: nil) == ["a", "  b \(bytes.hex)", "  c 7"])
+        let short = ["a", "  b \(bytes.hex.prefix(64))... 100 bytes", "  c 7"]
+        #expect(field.lines(limit: 64) == short)
+        #expect(field.lines(limit: 64, width: 30)[1] == "  b abababababab... 100 bytes")
+    }
+
+    @Test("Cover, parity and holds are told apart, and filler is counted")
+    func schedule() async throws {
+        func middle(_ bytes: [UInt8]) async throws -> PrintedField {
+            let field = try await inspect(try capture(bytes), "--keys", try keys([1, 2]))
+            return try #require(field.parts?.first { $0.name == "layer" })
+        }
+        let cover = try await middle(cell(to: 2, command: 2, flags: 4, aux: 7, inside: []))
+        #expect(cover.value("layer", "command") == "2 DROP")
+        #expect(cover.value("layer", "flags") == "4 by schedule")
+        #expect(cover.value("layer", "aux") == "7 hold in slots")
+        #expect(cover.value("layer", "inside") == "1308 zeros")
+        let parity = cell(to: 2, command: 3, flags: 4, aux: 5, next: 9, inside: [1, 2, 3])
+        let shown = try await middle(parity)
+        #expect(shown.value("layer", "command") == "3 PARITY")
+        #expect(shown.value("layer", "flags") == "4 XOR of command")
+        #expect(shown.value("layer", "aux") == "5 XOR of aux")
+        #expect(shown.value("layer", "next") == "9 XOR of next")
+        #expect(shown.value("layer", "inside")?.hasPrefix("0102030000") == true)
+        #expect(shown.value("layer", "tag")?.count == 32)
+        // What the middle itself captures has 24 bytes of filler behind its layer.
+        let own = try await middle(cell(from: 2, to: 2, command: 2, inside: []))
+        #expect(own.value == "2 (1332 bytes)")
+        #expect(own.value("filler") == "24")
     }
 
     @Test("What no key opens is said to be sealed: a hop's own keys show its own layer only")
@@ -201,7 +265,7 @@ struct InspectTests {
         #expect(fields[0].value("suite") == "1")
         #expect(fields[0].value("minute") == "\(0x01ba_8140)")
         #expect(fields[1].value("Y")?.hasPrefix("5869aff450549732") == true)
-        #expect(fields[2].value("status") == "0")
+        #expect(fields[2].value("status") == "0 accepted")
         #expect(fields[3].value("label") == "umbel/1/voucher")
         #expect(fields[3].value("netid")?.hasPrefix("000102030405") == true)
     }

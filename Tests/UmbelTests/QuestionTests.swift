@@ -90,9 +90,9 @@ struct QuestionTests {
             #expect(all.status == 0)
             #expect(
                 all.output == """
-                    HOP  RELAY  SENT   LOSS  MIN ms  AVG ms  P99 ms  MAX ms
-                      1  iris      2   0.0%    1.00    1.50    2.00    2.00
-                      2  rose      2  50.0%    3.00    3.00    3.00    3.00
+                    HOP  RELAY  SENT  LOSS %  MIN ms  AVG ms  P99 ms  MAX ms
+                      1  iris      2     0.0    1.00    1.50    2.00    2.00
+                      2  rose      2    50.0    3.00    3.00    3.00    3.00
 
                     """
             )

@@ -35,13 +35,50 @@ struct TerminalTests {
         )
     }
 
+    @Test("A table gives way step by step: gaps, cut values, left out columns, records")
+    func tables() {
+        var table = Table([
+            .number("ID"), .text("PATH", isCut: true), .text("FOR", leaves: 2),
+            .number("AGE", leaves: 1),
+        ])
+        table.add(["1", "alpha > beta > gamma", "machine", "5s"])
+        table.add(["2", "a > b > c", "mints", "1m 5s"])
+        func shown(_ width: Int?) -> [String] {
+            table.render(width: width).split(separator: "\n").map(String.init)
+        }
+        let whole = [
+            "ID  PATH                  FOR        AGE",
+            " 1  alpha > beta > gamma  machine     5s",
+            " 2  a > b > c             mints    1m 5s",
+        ]
+        #expect(shown(nil) == whole)
+        #expect(shown(40) == whole)
+        #expect(shown(39)[1] == " 1 alpha > beta > gamma machine    5s")
+        #expect(shown(34)[1] == " 1 alpha > beta > .. machine    5s")
+        #expect(
+            shown(25) == [
+                "ID PATH           FOR", " 1 alpha > beta.. machine", " 2 a > b > c      mints",
+                "no room for AGE",
+            ]
+        )
+        #expect(
+            shown(15) == [
+                "ID PATH", " 1 alpha > be..", " 2 a > b > c", "no room for", "AGE, FOR",
+            ]
+        )
+        #expect(shown(12).first == "ID    1", "nothing is left to leave out")
+        for width in 13...60 {
+            #expect(shown(width).allSatisfy { $0.count <= width }, "\(width): \(shown(width))")
+        }
+    }
+
     @Test("A live screen keeps to the window, and says how many lines it has no room for")
     func height() {
         let text = (1...10).map { "\($0)" }.joined(separator: "\n")
         #expect(LiveScreen.lines(of: text, height: nil).count == 10)
         #expect(LiveScreen.lines(of: text, height: 11).count == 10)
         let short = LiveScreen.lines(of: text, height: 6)
-        #expect(short == ["1", "2", "3", "4", "… 6 lines more: make the window taller"])
+        #expect(short == ["1", "2", "3", "4", "... 6 lines more"])
     }
 
     @Test("A reader that stops reading ends the program without a crash")

@@ -37,11 +37,11 @@ struct LeakTestCommand: AsyncParsableCommand {
         } else {
             blocks.append("nothing to test")
         }
-        var table = Table([.text("RULE"), .text("RESULT"), .text("SEEN")])
+        var table = Table([.text("RULE"), .text("RESULT"), .text("SEEN", leaves: 1)])
         for check in report.checks { table.add([check.name, check.result.rawValue, check.detail]) }
         blocks.append(table.render(width: terminal.width))
         let hints = report.checks.compactMap { check in
-            check.hint.map { (check.name, $0) }
+            check.hint.map { (check.name, "\(check.detail): \($0)") }
         }
         if !hints.isEmpty {
             blocks.append(

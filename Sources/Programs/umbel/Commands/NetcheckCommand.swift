@@ -102,11 +102,12 @@ struct LogsCommand: AsyncParsableCommand {
     @OptionGroup var socket: SocketOptions
 
     func run() async throws {
+        let width = Terminal.output.width
         try await socket.client.readEvents(follows: follow) { event in
             if format.json {
                 try Output.printJSON(event)
             } else {
-                Output.print(Self.line(event))
+                Output.print(Text.wrapped(Self.line(event), after: "", width: width))
             }
             return true
         }

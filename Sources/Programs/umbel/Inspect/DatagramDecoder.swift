@@ -7,14 +7,21 @@ import Wire
 /// Spec: §B.5 (handshakes), §C.2 (datagram), §C.3 (layers), §C.4 (records).
 struct DatagramDecoder {
     private let keys: RevealedKeys
+    /// Messages that came in parts so far, of each layer and direction.
+    private var conversations: [Conversation: ControlParts] = [:]
+
+    private struct Conversation: Hashable {
+        var layer: Int
+        var isForward: Bool
+    }
 
     /// Makes a decoder that has these keys.
     init(keys: RevealedKeys) {
         self.keys = keys
     }
 
-    /// The fields of a datagram.
-    func decode(_ bytes: [UInt8]) -> Field {
+    /// The fields of a datagram; those of one circuit are given in the order they came.
+    mutating func decode(_ bytes: [UInt8]) -> Field {
         guard bytes.count == Datagram.byteCount else {
             return Field("datagram", "of \(bytes.count) bytes is none of Umbel's")
         }
@@ -24,7 +31,7 @@ struct DatagramDecoder {
 
     // MARK: Cells
 
-    private func cell(_ bytes: [UInt8], session: UInt32) -> Field {
+    private mutating func cell(_ bytes: [UInt8], session: UInt32) -> Field {
         var fields = [
             Field("sid", Self.digits(session)),
             Field("seq", Self.word(bytes, Datagram.sequenceOffset)),
@@ -43,7 +50,9 @@ struct DatagramDecoder {
         return Field("datagram", "", fields)
     }
 
-    private func cell(_ bytes: [UInt8], header key: Secret, body bodyKey: Secret) -> [Field]? {
+    private mutating func cell(_ bytes: [UInt8], header key: Secret, body bodyKey: Secret)
+        -> [Field]?
+    {
         let sequence = UInt64(Self.word(bytes, Datagram.sequenceOffset))
         let clear = Array(bytes[0..<Datagram.clearByteCount])
         let sealed = bytes[Datagram.headerOffset..<Datagram.bodyOffset]
@@ -61,6 +70,8 @@ struct DatagramDecoder {
                 [Field("epoch", counter.epoch), Field("count", counter.count)]
             ),
             Field("command", opened[8], means: Self.name(of: command)), Field("flags", opened[9]),
+            Field("rsv", bytes: opened[10..<12]),
+            Field("tag", bytes: bytes[Datagram.headerOffset + 12..<Datagram.bodyOffset]),
         ]
         let body = Array(bytes[Datagram.bodyOffset...])
         switch command {
@@ -73,6 +84,7 @@ struct DatagramDecoder {
                 break
             }
             fields.append(HandshakeFields.body(inside, of: command))
+            fields.append(Field("tag", bytes: body.suffix(AEADKey.tagByteCount)))
         case .padding:
             fields.append(Field("body", "random"))
         case nil:
@@ -96,13 +108,13 @@ struct DatagramDecoder {
 
     // MARK: Layers
 
-    private func layer(
+    private mutating func layer(
         _ body: [UInt8],
         isForward: Bool,
         counter: LayerCounter,
         at wanted: UInt8? = nil
     ) -> Field {
-        for layer in keys.layers
+        for (index, layer) in keys.layers.enumerated()
         where layer.isForward == isForward && layer.epoch == counter.epoch
             && (wanted ?? layer.hop) == layer.hop
         {
@@ -116,40 +128,91 @@ struct DatagramDecoder {
                 nonce: nonce,
                 authenticating: []
             )
-            if let inside { return opened(inside, hop: hop, isForward: isForward) }
+            guard let inside else { continue }
+            var field = opened(
+                inside,
+                hop: hop,
+                in: Conversation(layer: index, isForward: isForward)
+            )
+            field.parts.append(Field("tag", bytes: body[count - AEADKey.tagByteCount..<count]))
+            if body.count > count { field.parts.append(Field("filler", body.count - count)) }
+            return field
         }
         return Field("layer", "sealed; no key opens it")
     }
 
-    private func opened(_ inside: [UInt8], hop: HopIndex, isForward: Bool) -> Field {
+    private mutating func opened(
+        _ bytes: [UInt8],
+        hop: HopIndex,
+        in conversation: Conversation
+    ) -> Field {
         let start = OnionLayer.innerByteCount(at: hop)
-        let content = Array(inside[0..<start])
+        let inside = Array(bytes[0..<start])
         let title = "\(hop.rawValue) (\(OnionLayer.byteCount(at: hop)) bytes)"
         let header: LayerHeader
         do throws(WireError) {
-            header = try LayerHeader(parsing: inside.span.bytes, at: start)
+            header = try LayerHeader(parsing: bytes.span.bytes, at: start)
         } catch {
             return Field("layer", title, [Field("header", "cannot be read: \(error)")])
         }
-        let next = LayerCounter(rawValue: header.nextCounter)
         var fields = [
-            Field("command", header.command.rawValue, means: Self.name(of: header.command)),
+            Field("command", header.command.rawValue, means: Self.name(of: header.command))
+        ]
+        guard header.command != .parity else {
+            // They stand for those of the four cells before it.
+            fields += [
+                Field("flags", header.flags.rawValue, means: "XOR of command"),
+                Field("aux", header.auxiliary, means: "XOR of aux"),
+                Field("next", header.nextCounter, means: "XOR of next"),
+                Field("inside", bytes: inside),
+            ]
+            return Field("layer", title, fields)
+        }
+        let next = LayerCounter(rawValue: header.nextCounter)
+        fields += [
             Field("flags", header.flags.rawValue, means: Self.names(of: header.flags)),
-            Field("aux", header.auxiliary),
+            Field(
+                "aux",
+                header.auxiliary,
+                means: Self.meaning(of: header, at: hop, isForward: conversation.isForward)
+            ),
             Field("next", "", [Field("epoch", next.epoch), Field("count", next.count)]),
         ]
         switch header.command {
         case .forward:
             let inner = hop.next.map {
-                layer(content, isForward: isForward, counter: next, at: $0.rawValue)
+                layer(
+                    inside,
+                    isForward: conversation.isForward,
+                    counter: next,
+                    at: $0.rawValue
+                )
             }
             fields.append(inner ?? Field("layer", "there is no fourth hop"))
         case .deliver:
-            fields += RecordFields.records(content, fromClient: isForward)
+            fields += RecordFields.records(
+                inside,
+                fromClient: conversation.isForward,
+                joining: &conversations[conversation, default: ControlParts()]
+            )
         case .drop, .parity:
-            break
+            let isEmpty = inside.allSatisfy { $0 == 0 }
+            fields.append(
+                isEmpty
+                    ? Field("inside", "\(inside.count) zeros") : Field("inside", bytes: inside)
+            )
         }
         return Field("layer", title, fields)
+    }
+
+    /// What `aux` is in this layer; `nil` where it has no meaning.
+    private static func meaning(
+        of header: LayerHeader,
+        at hop: HopIndex,
+        isForward: Bool
+    ) -> String? {
+        guard header.flags.contains(.slotHold), hop == .second else { return nil }
+        return isForward ? "hold in slots" : "forward cells opened"
     }
 
     private static func name(of command: LayerCommand) -> String {
@@ -163,11 +226,11 @@ struct DatagramDecoder {
 
     private static func names(of flags: LayerHeader.Flags) -> String? {
         let known: [(LayerHeader.Flags, String)] = [
-            (.congestionExperienced, "CE"), (.unpaid, "UNPAID"), (.slotHold, "SLOT_HOLD"),
-            (.forwardCongestion, "FORWARD_CE"),
+            (.congestionExperienced, "congestion"), (.unpaid, "unpaid"),
+            (.slotHold, "by schedule"), (.forwardCongestion, "congestion forward"),
         ]
         let set = known.filter { flags.contains($0.0) }.map(\.1)
-        return set.isEmpty ? nil : set.joined(separator: " ")
+        return set.isEmpty ? nil : set.joined(separator: ", ")
     }
 
     // MARK: Bytes
@@ -195,9 +258,10 @@ struct DatagramDecoder {
         bytes[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
     }
 
-    static func digits(_ number: UInt32) -> String {
+    /// All hexadecimal digits of a number.
+    static func digits(_ number: some FixedWidthInteger & UnsignedInteger) -> String {
         let text = String(number, radix: 16)
-        return String(repeating: "0", count: 8 - text.count) + text
+        return String(repeating: "0", count: number.bitWidth / 4 - text.count) + text
     }
 }
 

@@ -14,8 +14,10 @@ enum HandshakeFields {
                     "INIT",
                     [
                         Field("type", 1), Field("version", bytes[5]),
+                        Field("rsv", bytes: bytes[6..<8]),
                         Field("my_sid", DatagramDecoder.digits(initiation.session.rawValue)),
                         first(initiation.body), Field("work", initiation.work),
+                        Field("random", bytes: initiation.filler),
                         Field("mac1", bytes: initiation.mac1),
                         Field("mac2", bytes: initiation.mac2),
                     ]
@@ -26,12 +28,13 @@ enum HandshakeFields {
                     "RESP",
                     [
                         Field("type", 2), Field("version", bytes[5]),
+                        Field("rsv", bytes: bytes[6..<8]),
                         Field("my_sid", DatagramDecoder.digits(response.session.rawValue)),
                         Field(
                             "your_sid",
                             DatagramDecoder.digits(response.initiatorSession.rawValue)
                         ),
-                        second(response.body),
+                        second(response.body), Field("random", bytes: response.filler),
                     ]
                 )
             case .cookie(let cookie):
@@ -46,6 +49,7 @@ enum HandshakeFields {
                         ),
                         Field("effort", cookie.effort), Field("nonce", bytes: cookie.nonce),
                         Field("sealed cookie", bytes: cookie.sealedCookie),
+                        Field("random", bytes: cookie.filler),
                     ]
                 )
             }
@@ -65,11 +69,8 @@ enum HandshakeFields {
                 return second(try CreatedBody(parsing: front(inside, CreatedBody.byteCount)))
             case .destroy:
                 let code = inside.first ?? 0
-                return Field(
-                    "reason",
-                    code,
-                    means: DestroyReason(rawValue: code).map { "\($0)" } ?? "unknown"
-                )
+                let reason = DestroyReason(rawValue: code)
+                return reason.map { Field("reason", $0) } ?? Field("reason", code, means: "unknown")
             default:
                 return control(try LinkControlMessage(parsing: inside))
             }
@@ -83,27 +84,27 @@ enum HandshakeFields {
     }
 
     private static func control(_ message: LinkControlMessage) -> Field {
-        switch message {
-        case .ping(let nonce): Field("LINK_CTRL", "PING", [Field("nonce", nonce)])
-        case .pong(let nonce, let time):
-            Field("LINK_CTRL", "PONG", [Field("nonce", nonce), Field("time", time)])
-        case .close: Field("LINK_CTRL", "CLOSE")
-        case .rekey(let session, let body):
-            Field(
-                "LINK_CTRL",
-                "REKEY",
-                [Field("my_sid", DatagramDecoder.digits(session.rawValue)), first(body)]
-            )
-        case .rekeyed(let session, let other, let body):
-            Field(
-                "LINK_CTRL",
-                "REKEYED",
-                [
-                    Field("my_sid", DatagramDecoder.digits(session.rawValue)),
-                    Field("your_sid", DatagramDecoder.digits(other.rawValue)), second(body),
-                ]
-            )
-        }
+        let (type, name, fields): (UInt8, String, [Field]) =
+            switch message {
+            case .ping(let nonce): (1, "PING", [Field("nonce", nonce)])
+            case .pong(let nonce, let time):
+                (2, "PONG", [Field("nonce", nonce), Field("time", time)])
+            case .rekey(let session, let body):
+                (
+                    3, "REKEY",
+                    [Field("my_sid", DatagramDecoder.digits(session.rawValue)), first(body)]
+                )
+            case .rekeyed(let session, let other, let body):
+                (
+                    4, "REKEYED",
+                    [
+                        Field("my_sid", DatagramDecoder.digits(session.rawValue)),
+                        Field("your_sid", DatagramDecoder.digits(other.rawValue)), second(body),
+                    ]
+                )
+            case .close: (5, "CLOSE", [])
+            }
+        return Field("LINK_CTRL", name, [Field("type", type, means: name)] + fields)
     }
 
     /// The first message of a handshake.
@@ -112,7 +113,7 @@ enum HandshakeFields {
             "first message",
             "",
             [
-                Field("key_id", String(body.keyID, radix: 16)),
+                Field("key_id", DatagramDecoder.digits(body.keyID)),
                 Field("X", bytes: body.publicKey.bytes), Field("ct", bytes: body.ciphertext),
                 Field("c_cm", bytes: body.sealedMessage),
             ]
@@ -140,15 +141,25 @@ enum HandshakeFields {
                 "",
                 [
                     Field("version", ClientMessage.version), Field("hop", message.hop),
-                    Field("suite", message.suite), Field("mode", message.mode),
+                    Field("suite", message.suite),
+                    Field("mode", message.mode, means: name(ofMode: message.mode)),
                     Field("minute", message.minute), Field("slot", message.slot),
                     Field("up rate", message.upRate), Field("down rate", message.downRate),
-                    Field("flags", message.flags),
+                    Field(
+                        "flags",
+                        message.flags,
+                        means: message.isFirstContact ? "first contact" : nil
+                    ), Field("rsv", bytes: bytes.dropFirst(14).prefix(18)),
                 ]
             )
         } catch {
             return Field("CM", "cannot be read: \(error)")
         }
+    }
+
+    private static func name(ofMode code: UInt8) -> String? {
+        let names = ["fast", "padded", "mix"]
+        return names.indices.contains(Int(code)) ? names[Int(code)] : nil
     }
 
     /// SM, opened.
@@ -159,13 +170,19 @@ enum HandshakeFields {
                 "SM",
                 "",
                 [
-                    Field("status", message.status.rawValue), Field("load", message.load),
+                    Field(
+                        "status",
+                        message.status.rawValue,
+                        means: message.status == .accepted ? "accepted" : "NO_EARLY"
+                    ), Field("load", message.load),
                     Field("window_ticks", message.windowTicks),
                     Field("valid_after", message.consensusValidAfter),
                     Field("digest", bytes: message.consensusDigest),
                     Field("log_size", message.logSize), Field("features", message.features),
                     Field("boot_minute", message.bootMinute), Field("minute", message.minute),
-                    Field("seen", message.seenAddress.map { "\($0)" } ?? "not said"),
+                    Field("seen_ip", message.seenAddress.map { "\($0.ip)" } ?? "not said"),
+                    Field("seen_port", message.seenAddress?.port ?? 0),
+                    Field("rsv", bytes: bytes.dropFirst(58)),
                 ]
             )
         } catch {

@@ -12,7 +12,8 @@ struct InspectCommand: ParsableCommand {
             Reads a capture (tcpdump -w, umbel-lab capture) and prints every field by the name the \
             protocol text gives it, as deep as the keys reach. Without keys that is sid and seq, and \
             the clear parts of handshakes. A file of known answers (.json) is decoded with the keys \
-            in it. A node writes its keys only where it is started with --reveal-keys.
+            in it. A node writes its keys only where it is started with --reveal-keys. With --json \
+            each datagram is one line: schema, name, value, and parts that are made alike.
             """
     )
 
@@ -40,7 +41,7 @@ struct InspectCommand: ParsableCommand {
         for path in keys {
             text += String(decoding: try OutputFile.read(path), as: UTF8.self) + "\n"
         }
-        let decoder = DatagramDecoder(
+        var decoder = DatagramDecoder(
             keys: try RevealedKeys(text, name: keys.joined(separator: ", "))
         )
         let capture = try PcapFile(bytes, name: file)
@@ -70,7 +71,10 @@ struct InspectCommand: ParsableCommand {
             if format.json {
                 try Output.printJSON(field)
             } else {
-                let lines = field.lines(limit: full ? nil : Self.shownLimit)
+                let lines = field.lines(
+                    limit: full ? nil : Self.shownLimit,
+                    width: Terminal.output.width
+                )
                 Output.print(lines.joined(separator: "\n") + "\n")
             }
         }

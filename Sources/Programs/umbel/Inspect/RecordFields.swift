@@ -4,7 +4,13 @@ import Wire
 /// Records of a DELIVER layer and the messages in them, by the names of §C.4 and §A.1.
 enum RecordFields {
     /// The records in `content`, to the padding or to what cannot be read.
-    static func records(_ content: [UInt8], fromClient: Bool) -> [Field] {
+    ///
+    /// - Parameter parts: what came before in the same conversation, for messages of several parts.
+    static func records(
+        _ content: [UInt8],
+        fromClient: Bool,
+        joining parts: inout ControlParts
+    ) -> [Field] {
         var fields: [Field] = []
         var offset = 0
         while offset < content.count, content[offset] != 0 {
@@ -17,14 +23,19 @@ enum RecordFields {
                 return fields + [Field("record", "is longer than its cell")]
             }
             let body = Array(content[(offset + 3)..<(offset + 3 + count)])
-            fields.append(record(kind, body, fromClient: fromClient))
+            fields.append(record(kind, body, fromClient, &parts))
             offset += 3 + count
         }
         if offset < content.count { fields.append(Field("padding", content.count - offset)) }
         return fields
     }
 
-    private static func record(_ kind: UInt8, _ body: [UInt8], fromClient: Bool) -> Field {
+    private static func record(
+        _ kind: UInt8,
+        _ body: [UInt8],
+        _ fromClient: Bool,
+        _ conversation: inout ControlParts
+    ) -> Field {
         var parts = [Field("length", body.count)]
         do throws(WireError) {
             var reader = ByteReader(body)
@@ -43,7 +54,8 @@ enum RecordFields {
                 parts.append(Field("data", bytes: reader.readRemaining()))
                 return Field("record", "3 further fragment", parts)
             case 16:
-                return Field("record", "16 CTRL", parts + (try control(body, fromClient)))
+                let fields = try control(body, fromClient, &conversation)
+                return Field("record", "16 CTRL", parts + fields)
             case 17:
                 let flags = try reader.read(UInt8.self)
                 parts.append(Field("flags", flags, means: flags & 1 == 1 ? "came back" : nil))
@@ -59,37 +71,43 @@ enum RecordFields {
         }
     }
 
-    private static func control(_ body: [UInt8], _ fromClient: Bool) throws(WireError) -> [Field] {
+    private static func control(
+        _ body: [UInt8],
+        _ fromClient: Bool,
+        _ conversation: inout ControlParts
+    ) throws(WireError) -> [Field] {
         let record = try ControlRecord(parsing: body)
         var fields = [
             Field("seq", record.sequence), Field("ack", record.acknowledged),
             Field("ackbits", record.acknowledgedBits),
-            Field("type", record.type, means: name(of: record.type)),
+            Field("type", record.type, means: name(of: record.type, fromClient)),
         ]
         guard record.type != 0 else { return fields }
         if record.goesOn {
-            fields.append(Field("goes on", "in the next number"))
-            fields.append(Field("message", bytes: record.message))
+            conversation.keep(record)
+            fields.append(Field("message", "goes on in the next number"))
+            fields.append(Field("part", bytes: record.message))
             return fields
         }
+        let (message, count) = conversation.whole(record)
+        if count > 1 { fields.append(Field("message", "the last of \(count) parts")) }
         do throws(WireError) {
-            let message = try ControlMessage(
-                type: record.type,
-                parsing: record.message,
-                fromClient: fromClient
+            fields += self.fields(
+                of: try ControlMessage(type: record.type, parsing: message, fromClient: fromClient)
             )
-            fields += self.fields(of: message)
         } catch {
-            // The end of one that began in an earlier record has no beginning here.
-            fields.append(Field("message", bytes: record.message))
+            // The end of one that began before the capture has no beginning here.
+            fields.append(Field("message", "cannot be read: \(error)"))
+            fields.append(Field("part", bytes: record.message))
         }
         return fields
     }
 
-    private static func name(of type: UInt8) -> String {
+    private static func name(of type: UInt8, _ fromClient: Bool) -> String {
         let names = [
-            "ACK", "EXTEND", "EXTENDED", "PAY_OPEN", "PAY_TICK", "PAY_ATTACH", "STAT", "OPEN_TUN",
-            "ECHO", "RATCHET", "CLOSE", "DIRECTORY", "MINT", "PAY_PASS",
+            "ACK", "EXTEND", "EXTENDED", fromClient ? "PAY_OPEN" : "PAY_RESULT", "PAY_TICK",
+            "PAY_ATTACH", "STAT", "OPEN_TUN", "ECHO", "RATCHET", "CLOSE", "DIRECTORY", "MINT",
+            "PAY_PASS",
         ]
         return names.indices.contains(Int(type)) ? names[Int(type)] : "unknown"
     }
@@ -101,16 +119,16 @@ enum RecordFields {
         case .extended(.created(let created)):
             [Field("status", 0)] + second(created)
         case .extended(.failed(let failure)):
-            [Field("status", failure.rawValue, means: "\(failure)")]
+            [Field("status", failure)]
         case .openTunnel(let request):
             [
-                Field("families", request.families),
+                Field("families", request.families, means: families(request.families)),
                 Field("secret", request.leaseSecret.hex),
             ]
         case .tunnelOpened(let answer):
             [
-                Field("status", answer.status.rawValue, means: "\(answer.status)"),
-                Field("families", answer.families),
+                Field("status", answer.status),
+                Field("families", answer.families, means: families(answer.families)),
                 Field("secret", answer.leaseSecret.hex), Field("idle", answer.idleLimit),
             ]
         case .echo(let isAnswer, let nonce):
@@ -122,25 +140,29 @@ enum RecordFields {
         case .payOpen(let open):
             [
                 Field("epoch", open.voucher.epoch),
-                Field("denom", open.voucher.denomination.rawValue),
+                Field(
+                    "denom",
+                    open.voucher.denomination.rawValue | open.voucher.setVersion << 4,
+                    means:
+                        "\(Field.words(of: open.voucher.denomination)), set \(open.voucher.setVersion)"
+                ),
                 Field("w_0", open.voucher.root.hex),
                 Field("rc", open.voucher.reclaimCommitment.hex),
-                Field("signatures", bytes: open.voucher.signatures.joined()),
-            ] + place(open.place)
+            ] + open.voucher.signatures.map { Field("signature", bytes: $0) } + place(open.place)
         case .payResult(let result):
             [
-                Field("status", result.status.rawValue, means: "\(result.status)"),
+                Field("status", result.status),
                 Field("paid", result.paidTicks),
             ]
         case .payTick(let place): self.place(place)
         case .payAttach(let attach): [Field("vid", attach.voucher.hex)] + place(attach.place)
-        case .reportAsk: [Field("asks", "")]
+        case .reportAsk: []
         case .report(let report):
             [
                 Field("paid", report.paidTicks), Field("forward in", report.forwardIn),
                 Field("forward out", report.forwardOut), Field("backward in", report.backwardIn),
                 Field("backward out", report.backwardOut), Field("queue drops", report.queueDrops),
-                Field("queue delay", report.queueDelay),
+                Field("queue delay", report.queueDelay, means: "x 100 us"),
             ]
         case .payPass(let pass):
             [
@@ -149,13 +171,14 @@ enum RecordFields {
             ]
         case .directoryAsk(let ask):
             [
-                Field("kind", ask.kind.rawValue, means: "\(ask.kind)"),
+                Field("kind", ask.kind),
                 Field("digest", ask.digest.hex), Field("offset", ask.offset),
             ]
         case .directoryPart(let part):
             [
-                Field("status", part.status.rawValue, means: "\(part.status)"),
-                Field("tag", part.tag), Field("total", part.total), Field("offset", part.offset),
+                Field("status", part.status),
+                Field("tag", DatagramDecoder.digits(part.tag)), Field("total", part.total),
+                Field("offset", part.offset),
                 Field("bytes", bytes: part.bytes),
             ]
         case .mintAsk(let ask):
@@ -166,11 +189,20 @@ enum RecordFields {
         case .mintAnswer(let part):
             [
                 Field("id", part.id),
-                Field("status", part.status.rawValue, means: "\(part.status)"),
+                Field(
+                    "status",
+                    part.status.rawValue,
+                    means: part.status == .answered ? "bytes" : Field.words(of: part.status)
+                ),
                 Field("total", part.total), Field("offset", part.offset),
                 Field("bytes", bytes: part.bytes),
             ]
         }
+    }
+
+    private static func families(_ bits: UInt8) -> String? {
+        let names = [(UInt8(1), "IPv4"), (2, "IPv6")].filter { bits & $0.0 != 0 }.map(\.1)
+        return names.isEmpty ? nil : names.joined(separator: ", ")
     }
 
     private static func place(_ place: ChainPlace) -> [Field] {

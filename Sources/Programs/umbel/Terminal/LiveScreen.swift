@@ -30,6 +30,6 @@ struct LiveScreen {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         guard let height, height > 2, lines.count > height - 1 else { return lines }
         let shown = height - 2
-        return lines.prefix(shown) + ["… \(lines.count - shown) lines more: make the window taller"]
+        return lines.prefix(shown) + ["... \(lines.count - shown) lines more"]
     }
 }

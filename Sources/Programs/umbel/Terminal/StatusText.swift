@@ -22,11 +22,14 @@ enum StatusText {
             case .disconnected, .blocked: .red
             }
         var lines = health(report).map { line in
-            Text.wrapped(
+            // Wrapped before it is coloured: escape sequences take no room.
+            let label = "! \(line.about)  "
+            let text = Text.wrapped(
                 "\(line.problem) - \(line.fix)",
-                after: terminal.colored("! \(line.about)  ", .yellow),
+                after: label,
                 width: terminal.width
             )
+            return terminal.colored(label, .yellow) + text.dropFirst(label.count)
         }
         lines.append(terminal.colored(report.state.rawValue, color))
         var fields: [(String, String)] = []

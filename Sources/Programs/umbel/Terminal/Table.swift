@@ -1,13 +1,29 @@
-/// Rows under headings, which become records of one line per field where the width is short.
+/// Rows under headings, which give way step by step where the width is short.
+///
+/// First the gaps shrink, then values that may be cut, then columns that may be left out go, which a
+/// line below says; at last the rows become records of one line per field.
 struct Table {
     /// A column's heading, and whether its values line up at their right end.
     struct Column {
         let heading: String
         let isNumber: Bool
+        /// Its place among the columns that may be left out, the first to go being 1; `nil` for one
+        /// that stays.
+        let leaves: Int?
+        /// Whether values may be cut.
+        let isCut: Bool
 
-        static func text(_ heading: String) -> Self { Self(heading: heading, isNumber: false) }
-        static func number(_ heading: String) -> Self { Self(heading: heading, isNumber: true) }
+        static func text(_ heading: String, leaves: Int? = nil, isCut: Bool = false) -> Self {
+            Self(heading: heading, isNumber: false, leaves: leaves, isCut: isCut)
+        }
+
+        static func number(_ heading: String, leaves: Int? = nil) -> Self {
+            Self(heading: heading, isNumber: true, leaves: leaves, isCut: false)
+        }
     }
+
+    /// Characters a cut value keeps at least, the mark of the cut among them.
+    private static let cutLimit = 10
 
     private let columns: [Column]
     private var rows: [[String]] = []
@@ -24,21 +40,66 @@ struct Table {
 
     /// The table in lines of at most `width` columns; `nil` for any width.
     func render(width: Int?) -> String {
-        let widths = columns.indices.map { index in
-            rows.reduce(columns[index].heading.count) { max($0, $1[index].count) }
+        guard let width else { return lines(gap: 2) }
+        if total(gap: 2) <= width { return lines(gap: 2) }
+        if let cut = cut(to: width) { return cut.lines(gap: 1) }
+        var left = self
+        var gone: [String] = []
+        while let next = left.columns.compactMap(\.leaves).min() {
+            gone += left.columns.filter { $0.leaves == next }.map(\.heading)
+            left = left.without(next)
+            guard let fitting = left.cut(to: width) else { continue }
+            let note = "no room for \(gone.joined(separator: ", "))"
+            return fitting.lines(gap: 1) + "\n" + Text.wrapped(note, after: "", width: width)
         }
-        let total = widths.reduce(0, +) + 2 * (columns.count - 1)
-        if let width, total > width { return records(width: width) }
-        let lines = [columns.map(\.heading)] + rows
-        return lines.map { line(of: $0, widths: widths) }.joined(separator: "\n")
+        return records(width: width)
     }
 
-    private func line(of values: [String], widths: [Int]) -> String {
+    private var widths: [Int] {
+        columns.indices.map { index in
+            rows.reduce(columns[index].heading.count) { max($0, $1[index].count) }
+        }
+    }
+
+    private func total(gap: Int) -> Int {
+        widths.reduce(0, +) + gap * (columns.count - 1)
+    }
+
+    /// The table with narrow gaps, and values cut as far as it takes; `nil` where that is not enough.
+    private func cut(to width: Int) -> Self? {
+        var cut = self
+        for index in columns.indices where columns[index].isCut {
+            let over = cut.total(gap: 1) - width
+            guard over > 0 else { break }
+            let room = max(Self.cutLimit, widths[index] - over)
+            cut.rows = cut.rows.map { row in
+                var row = row
+                if row[index].count > room { row[index] = row[index].prefix(room - 2) + ".." }
+                return row
+            }
+        }
+        return cut.total(gap: 1) <= width ? cut : nil
+    }
+
+    private func without(_ place: Int) -> Self {
+        let kept = columns.indices.filter { columns[$0].leaves != place }
+        var table = Self(kept.map { columns[$0] })
+        table.rows = rows.map { row in kept.map { row[$0] } }
+        return table
+    }
+
+    private func lines(gap: Int) -> String {
+        let widths = widths
+        return ([columns.map(\.heading)] + rows).map { line(of: $0, widths: widths, gap: gap) }
+            .joined(separator: "\n")
+    }
+
+    private func line(of values: [String], widths: [Int], gap: Int) -> String {
         let cells = values.indices.map { index in
             let space = String(repeating: " ", count: widths[index] - values[index].count)
             return columns[index].isNumber ? space + values[index] : values[index] + space
         }
-        let line = cells.joined(separator: "  ")
+        let line = cells.joined(separator: String(repeating: " ", count: gap))
         return String(line.reversed().drop { $0 == " " }.reversed())
     }
 
@@ -109,9 +170,9 @@ enum Text {
         value.map { fixed($0, digits: 2) } ?? "-"
     }
 
-    /// A part from 0 to 1 in hundredths, or a dash.
+    /// A part from 0 to 1 in hundredths to a tenth, or a dash.
     static func percent(_ part: Double?) -> String {
-        part.map { fixed($0 * 100, digits: 1) + "%" } ?? "-"
+        part.map { fixed($0 * 100, digits: 1) } ?? "-"
     }
 
     /// `value` with this many digits, one or more, behind the point.

@@ -35,7 +35,12 @@ enum TrafficText {
     /// A circuit's traffic, for `circuits show`.
     static func fields(_ report: TrafficReport) -> [(String, String)] {
         let choice = TrafficChoice(mode: report.mode, slotMilliseconds: report.slotMilliseconds)
-        var fields = [("Mode", name(choice)), ("Price", price(report.price))]
+        return [("Mode", name(choice)), ("Price", price(report.price))] + schedule(report)
+    }
+
+    /// What a circuit's schedule does; nothing where none is kept.
+    static func schedule(_ report: TrafficReport) -> [(String, String)] {
+        var fields: [(String, String)] = []
         if let rate = report.cellsPerSecond {
             let state = rate == 0 ? "not kept yet" : "\(rate) cells/s now"
             let cells = "\(report.coverCells ?? 0) cover, \(report.rebuiltCells ?? 0) rebuilt"

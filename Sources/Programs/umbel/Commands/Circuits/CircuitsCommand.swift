@@ -15,15 +15,16 @@ struct CircuitsCommand: AsyncParsableCommand {
 
     static func text(_ report: CircuitsReport, width: Int?) -> String {
         var circuits = Table([
-            .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("SENT"),
-            .number("RECEIVED"), .text("MODE"), .text("FOR"),
+            .number("ID"), .text("STATE"), .text("PATH", isCut: true),
+            .number("AGE", leaves: 2), .number("SENT"), .number("RECEIVED"),
+            .text("MODE", leaves: 1), .text("FOR", leaves: 3),
         ])
         let isPaid = report.circuits.contains { $0.hops.contains { $0.paidTicks != nil } }
         var hops = Table(
             [
-                .number("ID"), .number("HOP"), .text("RELAY"), .text("COUNTRY"),
-                .text("ADDRESS"), .text("IDENTITY"), .number("RTT ms"),
-            ] + (isPaid ? [.number("TICKS PAID")] : [])
+                .number("ID"), .number("HOP"), .text("RELAY"), .text("CC", leaves: 3),
+                .text("ADDRESS", leaves: 2), .text("IDENTITY", leaves: 1), .number("RTT ms"),
+            ] + (isPaid ? [.number("PAID")] : [])
         )
         for circuit in report.circuits {
             circuits.add([
@@ -118,26 +119,37 @@ struct CircuitsShowCommand: AsyncParsableCommand {
                         + "\(Text.bytes(circuit.bytesBackward)) received"
                 ),
             ] + (circuit.traffic.map(TrafficText.fields) ?? [])
-        var table = Table([
-            .number("HOP"), .text("RELAY"), .text("COUNTRY"), .text("ADDRESS"), .number("LAYER"),
-            .number("RTT ms"), .number("QUEUE ms"), .number("DROPS"), .number("IN"), .number("OUT"),
-            .number("PAID"),
+        var path = Table([
+            .number("HOP"), .text("RELAY"), .text("CC"), .text("ADDRESS"),
+            .number("LAYER", leaves: 1), .number("PAID"),
+        ])
+        var carried = Table([
+            .number("HOP"), .number("RTT ms", leaves: 3), .number("QUEUE ms", leaves: 2),
+            .number("DROPS", leaves: 1), .number("FWD IN"), .number("FWD OUT"),
+            .number("BACK IN"), .number("BACK OUT"),
         ])
         for hop in circuit.hops {
-            let answer = hop.isSilent == true ? "silent" : Text.fine(hop.roundTrip)
-            table.add([
+            path.add([
                 "\(hop.position)", hop.nickname, hop.country, hop.address,
-                "\(1_356 - 24 * (hop.position - 1)) B", answer,
-                Text.milliseconds(hop.stat?.queueDelay),
-                hop.stat.map { "\($0.queueDrops)" } ?? "-",
-                hop.stat.map { "\($0.forwardIn)/\($0.backwardIn)" } ?? "-",
-                hop.stat.map { "\($0.forwardOut)/\($0.backwardOut)" } ?? "-",
-                CircuitsCommand.pay(hop),
+                "\(1_356 - 24 * (hop.position - 1)) B", CircuitsCommand.pay(hop),
             ])
+            let counts = hop.stat.map { stat in
+                [stat.forwardIn, stat.forwardOut, stat.backwardIn, stat.backwardOut].map { "\($0)" }
+            }
+            carried.add(
+                [
+                    "\(hop.position)",
+                    hop.isSilent == true ? "silent" : Text.fine(hop.roundTrip),
+                    Text.milliseconds(hop.stat?.queueDelay),
+                    hop.stat.map { "\($0.queueDrops)" } ?? "-",
+                ] + (counts ?? ["-", "-", "-", "-"])
+            )
         }
         let head = "circuit \(circuit.id)"
-        let lines = [head] + StatusText.lines(fields, terminal)
-        return lines.joined(separator: "\n") + "\n\n" + table.render(width: terminal.width)
+        return [
+            ([head] + StatusText.lines(fields, terminal)).joined(separator: "\n"),
+            path.render(width: terminal.width), carried.render(width: terminal.width),
+        ].joined(separator: "\n\n")
     }
 }
 

@@ -49,7 +49,12 @@ struct ExplainCommand: AsyncParsableCommand {
             if !party.keys.isEmpty { fields.append(("Keys", party.keys.joined(separator: "; "))) }
             if let payment = party.payment { fields.append(("Paid", payment)) }
             if let family = party.operator { fields.append(("Operator", family)) }
-            let head = terminal.colored("\(role): \(party.name)\(place)", .green)
+            let title = Text.wrapped(
+                "\(party.name)\(place)",
+                after: "\(role): ",
+                width: terminal.width
+            )
+            let head = terminal.colored(title, .green)
             return ([head] + StatusText.lines(fields, terminal)).joined(separator: "\n")
         }
         if !report.warnings.isEmpty {

@@ -48,8 +48,9 @@ struct PingCommand: AsyncParsableCommand {
 
     static func text(_ report: PingReport, width: Int?) -> String {
         var table = Table([
-            .number("HOP"), .text("RELAY"), .number("SENT"), .number("LOSS"),
-            .number("MIN ms"), .number("AVG ms"), .number("P99 ms"), .number("MAX ms"),
+            .number("HOP"), .text("RELAY", isCut: true), .number("SENT", leaves: 1),
+            .number("LOSS %"), .number("MIN ms"), .number("AVG ms"), .number("P99 ms"),
+            .number("MAX ms", leaves: 2),
         ])
         for hop in report.hops {
             table.add([

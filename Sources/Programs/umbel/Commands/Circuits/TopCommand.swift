@@ -23,6 +23,8 @@ struct TopCommand: AsyncParsableCommand {
         var screen = LiveScreen(terminal)
         while true {
             try await Task.sleep(for: .seconds(1))
+            // One echo to each hop of the circuit in use, where there is one: its round trip is shown.
+            _ = try? await client.ping(PingRequest(count: 1))
             let sample = try await TopSample(client)
             let report = TopReport(sample, since: before)
             before = sample
@@ -46,12 +48,20 @@ struct TopCommand: AsyncParsableCommand {
         }
         for tunnel in report.status.tunnels {
             let owner = tunnel.pid.map { "process \($0)" } ?? "this machine"
-            fields.append(("Tunnel", "\(tunnel.interface) of \(owner)"))
+            let mode = tunnel.traffic.map { ", \(TrafficText.name($0))" } ?? ""
+            fields.append(("Tunnel", "\(tunnel.interface) of \(owner)\(mode)"))
+        }
+        for row in report.circuits where row.circuit.state == .active {
+            guard let traffic = row.circuit.traffic, traffic.mode != .fast else { continue }
+            let said = TrafficText.schedule(traffic).map { "\($0.0.lowercased()) \($0.1)" }
+                .joined(separator: "; ")
+            fields.append(("Circuit \(row.circuit.id)", said))
         }
         var table = Table([
-            .number("ID"), .text("STATE"), .text("PATH"), .number("AGE"), .number("FLOWS"),
-            .number("OUT/s"),
-            .number("IN/s"), .number("RTT ms"), .number("QUEUE ms"), .text("FOR"),
+            .number("ID"), .text("STATE", leaves: 6), .text("PATH", isCut: true),
+            .number("AGE", leaves: 3), .number("FLOWS", leaves: 2), .number("OUT/s"),
+            .number("IN/s"), .number("RTT ms", leaves: 5), .number("QUEUE ms", leaves: 1),
+            .text("FOR", leaves: 4),
         ])
         for row in report.circuits {
             let circuit = row.circuit

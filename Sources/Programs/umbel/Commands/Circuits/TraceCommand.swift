@@ -8,9 +8,10 @@ struct TraceCommand: AsyncParsableCommand {
         abstract: "Show round trip, queue and loss of every hop and segment of a circuit.",
         discussion: """
             On a terminal it goes on, a screen a second, until Ctrl-C; with --count or --json it \
-            prints one report. Round trips are of echoes only that hop can answer; the loss of a \
-            segment is what its near end says it sent and its far end says it received, of all the \
-            circuit's cells. That is each relay's word: two that agree can shift a loss to others.
+            prints one report. Round trips and LOSS are of echoes only that hop can answer. OUT and \
+            BACK are what the segment before the hop loses, each way: what one end says it sent and \
+            the other says it received, of all the circuit's cells. That is each relay's word: two \
+            that agree can shift a loss to others.
             """
     )
 
@@ -69,9 +70,10 @@ struct TraceCommand: AsyncParsableCommand {
 
     static func text(_ report: TraceReport, width: Int?) -> String {
         var table = Table([
-            .number("HOP"), .text("RELAY"), .text("CC"), .number("SENT"), .number("LOSS"),
-            .number("LAST ms"), .number("AVG ms"), .number("P99 ms"), .number("QUEUE ms"),
-            .number("DROPS"), .number("LOSS OUT"), .number("LOSS BACK"),
+            .number("HOP"), .text("RELAY", isCut: true), .text("CC", leaves: 1),
+            .number("SENT", leaves: 3), .number("LOSS %"), .number("LAST ms", leaves: 4),
+            .number("AVG ms"), .number("P99 ms", leaves: 6), .number("QUEUE ms", leaves: 5),
+            .number("DROPS", leaves: 2), .number("OUT %"), .number("BACK %"),
         ])
         for (hop, segment) in zip(report.hops, report.segments) {
             let loss = hop.sent > 0 ? 1 - Double(hop.received) / Double(hop.sent) : nil

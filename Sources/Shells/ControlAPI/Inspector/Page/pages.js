@@ -7,6 +7,10 @@ const button = (state, name, text, { id = "", kind = "" } = {}) =>
 const figure = (name, value, unit) => el("div", el("dt", name), el("dd", value, unit ? el("small", ` ${unit}`) : null));
 const command = (text) => el("code", text);
 
+/** What to do: a command to copy, or words. */
+const fix = (text) => (/^(umbel|timedatectl)( [\w./-]+)*$/.test(text) ? el("span", "Try ", command(text)) : el("span", `${sentence(text)}.`));
+const sentence = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+
 /** What is well and what is not, each with what to do about it. */
 function health(state) {
   const found = [];
@@ -22,7 +26,6 @@ function health(state) {
   const seen = state.trace && used && state.trace.circuit === used.id ? state.trace : null;
   (used?.hops ?? []).forEach((hop, index) => {
     if (seen ? seen.hops[index].received === 0 : hop.silent) note("bad", `${hop.nickname}, the ${roles[index]}, does not answer; the circuit is replaced`, "umbel circuits");
-    if (hop.lacks_voucher) note("warn", `The wallet has no voucher for ${hop.nickname}`, "umbel tickets buy");
   });
   (seen?.segments ?? []).forEach((part) => {
     const worst = Math.max(part.forward?.loss ?? 0, part.backward?.loss ?? 0);
@@ -37,7 +40,7 @@ function health(state) {
   const said = status.relays;
   if (said?.directory_conflicting) note("bad", `${said.directory_conflicting} hops have another directory of the same time`, "umbel status --json");
   if (said && Math.abs(said.clock_offset_min) > 2) note("warn", `This machine's clock is ${Math.abs(said.clock_offset_min)} minutes off`, "timedatectl set-ntp true");
-  for (const line of status.health ?? []) note("warn", line.problem, line.fix);
+  for (const line of status.health ?? []) note("warn", sentence(line.problem), line.fix);
   const order = { bad: 0, warn: 1, good: 2 };
   return found.sort((a, b) => order[a.tone] - order[b.tone]);
 }
@@ -66,7 +69,7 @@ function overview(state) {
           state.rates.slice(-10).reverse().map((one, index) => [`${index} s`, `${bytes(one.sent)}/s`, `${bytes(one.received)}/s`])))),
       el("section.card.third",
         el("h2", "Health"),
-        el("ul.health", { id: "health" }, health(state).map((item) => el("li", { "data-tone": item.tone }, el("strong", item.text), item.fix ? el("span", "Try ", command(item.fix)) : null)))),
+        el("ul.health", { id: "health" }, health(state).map((item) => el("li", { "data-tone": item.tone }, el("strong", item.text), item.fix ? fix(item.fix) : null)))),
       used?.traffic ? mode(state, used) : null),
   ];
 }
@@ -121,8 +124,10 @@ function mode(state, used) {
     el("div.pair",
       el("figure", schedule(state.schedule, traffic.cells_s), el("figcaption", el("span.key.real", last ? `real ${number(Math.round(last.real))}/s` : "real"), " ", el("span.key.cover", last ? `cover ${number(Math.round(last.cover))}/s` : "cover"), " sent in the last two minutes")),
       traffic.mode === "mix" ? el("figure", trips(state.loops), el("figcaption", state.loops.length ? `the last ${state.loops.length} loops to the exit and back: ${ms(Math.min(...state.loops))} to ${ms(Math.max(...state.loops))}` : "a loop to the exit and back is sent every ten seconds or so; each will be a dot here")) : null),
-    el("details", { "data-key": "schedule" }, el("summary", "As a table"), table("The last ten readings, newest first", [num("Ago"), num("Real cells/s"), num("Cover cells/s")],
-      state.schedule.slice(-10).reverse().map((one, index) => [`${index} s`, number(Math.round(one.real)), number(Math.round(one.cover))]))));
+    el("details", { "data-key": "schedule" }, el("summary", "As a table"),
+      table("The last ten readings, newest first", [num("Ago"), num("Real cells/s"), num("Cover cells/s")],
+        state.schedule.slice(-10).reverse().map((one, index) => [`${index} s`, number(Math.round(one.real)), number(Math.round(one.cover))])),
+      state.loops.length ? table("The last ten loops, newest first", [num("Loop"), num("There and back")], state.loops.slice(-10).reverse().map((one, index) => [index + 1, ms(one)])) : null));
 }
 
 function hopTable(circuit, trace) {
@@ -247,14 +252,14 @@ function wallet(state) {
     el("p.lead", "What relays are paid with: vouchers that no mint can link to this client."),
     el("div.grid",
       el("section.card.two", el("h2", "At hand"),
-        el("dl.figures", figure("Vouchers", number(tickets.vouchers.length)), figure("Ticks at hand", number(tickets.outstanding)), figure("Spent", number(tickets.spent)), figure("Per MiB now", carried > 0.5 && paid ? (paid / carried).toFixed(2) : "–", "ticks"))),
+        el("dl.figures", figure("Vouchers", number(tickets.vouchers.length)), figure("Ticks at hand", number(tickets.outstanding)), figure("Spent", number(tickets.spent)), figure("Per MiB now", carried > 0.5 && paid ? (paid / carried).toFixed(2) : "–", carried > 0.5 && paid ? "ticks" : null))),
       el("section.card.third", el("h2", "Account"),
         el("p", account ? el("strong", account.balance === null || account.balance === undefined ? "no mint answered" : `${(account.balance / 100).toLocaleString("en")} ticks`) : el("span.quiet", "The mints know it; asking them goes over a circuit of its own.")),
         button(state, "account", "Ask the mints"), account?.problem ? el("p", { "data-tone": "warn" }, account.problem) : null),
       el("section.card", el("h2", "What adds up"),
         el("p.equation", `${number(tickets.bought)} bought + ${number(tickets.reclaimed)} reclaimed ${adds ? "=" : "≠"} ${number(tickets.spent)} spent + ${number(tickets.outstanding)} at hand + ${number(tickets.given_back)} given back + ${number(tickets.expired)} expired`),
         el("p", el("span.pill", { "data-tone": adds ? "good" : "bad" }, adds ? "to the tick" : "does not add up")),
-        state.audit?.epochs?.length ? table("What mints signed, and what came back to them (ticks)", [num("Epoch"), num("Mint"), "Signs", num("Issued"), num("Deposited"), num("Reclaimed"), "Holds"],
+        state.audit?.epochs?.length ? table("What mints signed, and what came back to them (ticks)", ["Epoch", num("Mint"), "Signs", num("Issued"), num("Deposited"), num("Reclaimed"), "Holds"],
           state.audit.epochs.flatMap((epoch) => epoch.mints.map((mint) => [epoch.epoch, mint.index, mint.designated ? "yes" : "no", number(mint.issued), number(mint.deposited), number(mint.reclaimed), !mint.designated || mint.deposited + mint.reclaimed <= mint.issued ? "yes" : "NO"]))) : null),
       el("section.card", el("h2", "Vouchers by relay"),
         table("Vouchers at hand", ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), sizes(entry.sizes), number(entry.left)])))),
@@ -287,7 +292,7 @@ function relay(state) {
         listing ? [el("p.row", el("span.pill", { "data-tone": listing.listed ? "good" : "warn" }, listing.listed ? "listed" : "not listed"), listing.flags.map((name) => el("span.pill", name)), listing.listed ? el("span.quiet", `weight ${number(listing.weight)} kbit/s`) : null),
           table("The last word of each authority", ["Authority", "Said"], Object.entries(listing.authorities))] : el("p.quiet", "Nobody was told of this relay."),
         report.directory ? el("p.quiet", `It holds a directory of ${number(report.directory.relays)} relays, signed by ${report.directory.signers.join(", ")}.`) : null),
-      el("section.card.half", el("h2", "Dropped since the start"), drops.length ? table("What was not carried, and why", ["Reason", num("Count")], drops.map(([name, count]) => [name.replaceAll("_", " "), number(count)])) : el("p.quiet", "Nothing."),
+      el("section.card.half.slim", el("h2", "Dropped since the start"), drops.length ? table("What was not carried, and why", ["Reason", num("Count")], drops.map(([name, count]) => [name.replaceAll("_", " "), number(count)])) : el("p.quiet", "Nothing."),
         resolver ? [el("h3", "Names at the exit"), el("p", el("span.pill", { "data-tone": resolver.answers ? "good" : "bad" }, resolver.answers ? "answers" : "does not answer"), ` ${resolver.program}, started again ${number(resolver.restarts)} times`)] : null)),
   ];
 }
@@ -340,16 +345,23 @@ const levels = { warning: "warn", error: "bad", critical: "bad" };
 function events(state) {
   const wanted = state.filter.kind;
   const list = state.events.filter((one) => !wanted || (one.kind ?? "other") === wanted);
-  const shown = list.slice(-200).reverse();
+  // What says the same several times in a row is one line.
+  const runs = [];
+  for (const one of list) {
+    const last = runs.at(-1);
+    if (last && last.text === one.text && last.kind === one.kind) runs[runs.length - 1] = { ...one, first: last.first, count: last.count + 1 };
+    else runs.push({ ...one, first: one.number, count: 1 });
+  }
+  const shown = runs.slice(-200).reverse();
   return [
     el("h1", "Events"),
     el("p.lead", "What has happened in the daemon and to its circuits lately, the newest first. ", command("umbel logs"), " prints the same. Nothing of it is kept on disk."),
     el("section.card",
       el("div.filters", el("label", "About", el("select", { "data-filter": "kind" }, Object.entries(kinds).map(([kind, name]) => el("option", { value: kind, selected: wanted === kind }, name))))),
-      shown.length ? el("ol.timeline", shown.map((one) => el("li", { class: one.kind ?? "other", "data-key": `event-${one.number}` },
+      shown.length ? el("ol.timeline", shown.map((one) => el("li", { class: one.kind ?? "other", "data-key": `event-${one.first}` },
         el("time", { datetime: new Date(one.time_ms).toISOString() }, new Date(one.time_ms).toLocaleTimeString("en-GB")),
-        el("p", levels[one.level] ? [el("span.pill", { "data-tone": levels[one.level] }, one.level), " "] : null, one.text)))) : el("p.quiet", "Nothing yet."),
-      list.length > shown.length ? el("p.quiet", `${number(list.length - shown.length)} older ones are not drawn; `, command("umbel logs"), " has them.") : null),
+        el("p", levels[one.level] ? [el("span.pill", { "data-tone": levels[one.level] }, one.level), " "] : null, one.text, one.count > 1 ? el("span.quiet", ` (${one.count} times)`) : null)))) : el("p.quiet", "Nothing yet."),
+      runs.length > shown.length ? el("p.quiet", `${number(runs.length - shown.length)} older ones are not drawn; `, command("umbel logs"), " has them.") : null),
   ];
 }
 

@@ -37,7 +37,7 @@ export function table(caption, heads, rows) {
     el(heads.length > 3 ? "table.wide" : "table", el("caption", caption),
       el("thead", el("tr", heads.map((head) => el("th", { scope: "col", class: head.num ? "num" : null }, name(head))))),
       el("tbody", rows.map((row) => el("tr", row.map((cell, index) => {
-        const about = { class: heads[index].num ? "num" : null, "data-name": name(heads[index]) };
+        const about = { class: [heads[index].num ? "num" : "", cell === "–" ? "none" : ""].join(" ").trim() || null, "data-name": name(heads[index]) };
         return index === 0 ? el("th", { scope: "row", ...about }, el("span", cell)) : el("td", about, el("span", cell));
       }))))));
 }
@@ -163,14 +163,13 @@ export const peeled = (index) => [
   "opens 1308 bytes, and has your packets before it",
 ][index];
 
-/** The part of the map that holds `spots`, with room around them, in the shape of the whole. */
-function frame(spots) {
-  const whole = { x: 0, y: 0, width: 1000, height: 410 };
-  if (!spots.length) return whole;
+/** The part of the map that holds `spots`, with room around them; on a narrow screen a taller one. */
+function frame(spots, ratio) {
+  if (!spots.length) return { x: 0, y: 0, width: 1000, height: 410 };
   const [left, right] = [Math.min(...spots.map((one) => one[0])), Math.max(...spots.map((one) => one[0]))];
   const [top, bottom] = [Math.min(...spots.map((one) => one[1])), Math.max(...spots.map((one) => one[1]))];
-  const width = Math.min(1000, Math.max(230, (right - left) * 1.35 + 40, ((bottom - top) * 1.35 + 40) * 1000 / 410));
-  const height = width * 0.41;
+  const width = Math.min(1000, Math.max(230, (right - left) * 1.35 + 40, ((bottom - top) * 1.35 + 40) / ratio));
+  const height = Math.min(410, width * ratio);
   const place = (middle, size, most) => Math.max(0, Math.min(most - size, middle - size / 2));
   return { x: place((left + right) / 2, width, 1000), y: place((top + bottom) / 2, height, 410), width, height };
 }
@@ -180,8 +179,10 @@ export function map(relays, circuit) {
   const byCountry = new Map();
   for (const relay of relays) byCountry.set(relay.country, [...(byCountry.get(relay.country) ?? []), relay]);
   const spot = (code) => world[code]?.c;
-  const shown = frame([...byCountry.keys()].map(spot).filter(Boolean));
-  const scale = shown.width / 1000;
+  const isNarrow = innerWidth <= 640;
+  const shown = frame([...byCountry.keys()].map(spot).filter(Boolean), isNarrow ? 0.8 : 0.41);
+  // Marks and names are as large as on a wide screen, whatever the part that is shown.
+  const scale = shown.width / (isNarrow ? 380 : 1000);
   const stops = (circuit?.hops ?? []).map((hop) => spot(hop.country)).filter(Boolean);
   const bends = stops.slice(1).map((end, index) => {
     const start = stops[index];
