@@ -94,7 +94,7 @@ struct LeakTest {
             hint: "umbel up --wait"
         )
         guard let guardAddress, guardAddress.ip.isV4,
-            let source = UDPSocket.source(toward: guardAddress, mark: TunnelAddresses.mark),
+            let source = UDPSocket.source(toward: guardAddress, mark: ProcessRights.mark),
             let interface = Self.interface(of: "\(source)")
         else { return check }
         switch Self.send(to: guardAddress, port: port, outOf: interface) {
