@@ -18,18 +18,13 @@ struct UnitFileTests {
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(at: folder) }
-        for unit in Self.units + ["user/umbel.service"] {
+        for unit in Self.units {
             let text = try String(
                 contentsOf: root.appending(path: "Tools/packaging/\(unit)"),
                 encoding: .utf8
             )
-            let file = folder.appending(path: unit)
-            try FileManager.default.createDirectory(
-                at: file.deletingLastPathComponent(),
-                withIntermediateDirectories: true
-            )
             try text.replacing("/usr/bin/umbel", with: Invocation.program)
-                .write(to: file, atomically: true, encoding: .utf8)
+                .write(to: folder.appending(path: unit), atomically: true, encoding: .utf8)
         }
         try await body(folder.path)
     }
@@ -42,19 +37,6 @@ struct UnitFileTests {
             let ours = (result.output + result.errors).split(separator: "\n")
                 .filter { $0.contains("umbel") }
             #expect(ours == [])
-        }
-    }
-
-    @Test("a user's service manager finds nothing wrong with that of a user's own daemon")
-    func verifyOfUser() async throws {
-        try await withUnits { folder in
-            let result = try await Invocation.run(
-                analyzer,
-                ["--user", "verify", "--man=no", "\(folder)/user/umbel.service"],
-                environment: ["XDG_RUNTIME_DIR": folder]
-            )
-            #expect(result.status == 0, "\(result.errors)")
-            #expect(!result.errors.contains("umbel"), "\(result.errors)")
         }
     }
 
