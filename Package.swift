@@ -434,12 +434,14 @@ let package = Package(
             path: "Tests/LabTests",
             swiftSettings: settings
         ),
+        // A kernel without IPv6, as programs see it.
+        .target(name: "CFamilyFilter", path: "Tests/CFamilyFilter"),
         // Labs with the real programs in them: the outer ring.
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "umbel", "umbel-lab", "Base", "ControlAPI", "EventLoop", "HostNetwork",
-                "NamespaceSupport", .product(name: "Logging", package: "swift-log"),
+                "umbel", "umbel-lab", "Base", "CFamilyFilter", "ControlAPI", "EventLoop",
+                "HostNetwork", "NamespaceSupport", .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/EndToEndTests",
             swiftSettings: settings

@@ -141,6 +141,10 @@ extension OpenAPITests {
 
     static let samples: [Sample] = [
         Sample(name: "NodeReport", value: NodeReport(role: .relay, version: "1", pid: 2)),
+        Sample(
+            name: "NodeReport",
+            value: NodeReport(role: .client, version: "1", pid: 2, rootless: true)
+        ),
         Sample(name: "StatusReport", value: FixedClient.report),
         Sample(name: "StatusReport", value: status),
         Sample(name: "CircuitsReport", value: FixedClient.circuits),
@@ -176,6 +180,10 @@ extension OpenAPITests {
         ),
         Sample(name: "TrafficReport", value: traffic),
         Sample(name: "TunnelRequest", value: TunnelRequest(pid: 1, exit: ["DE"])),
+        Sample(
+            name: "TunnelRequest",
+            value: TunnelRequest(pid: 1, thread: 2, device: 9)
+        ),
         Sample(name: "TunnelGrant", value: FixedClient.grant),
         Sample(
             name: "AccountReport",

@@ -19,26 +19,6 @@ extension EndToEnd {
             lab = try Lab.shared()
         }
 
-        /// Expects three lines: what failed, why, and a hint.
-        private func expectRefusal(
-            _ outcome: CommandRunner.Outcome,
-            status: Int32,
-            _ words: String...,
-            sourceLocation: SourceLocation = #_sourceLocation
-        ) {
-            #expect(outcome.status == status, "\(outcome)", sourceLocation: sourceLocation)
-            let lines = outcome.message.split(separator: "\n").filter { !$0.hasPrefix("<") }
-            #expect(lines.count == 3, "\(outcome.message)", sourceLocation: sourceLocation)
-            #expect(lines.last?.contains("hint: ") == true, sourceLocation: sourceLocation)
-            for word in words {
-                #expect(
-                    outcome.message.contains(word),
-                    "\(outcome.message)",
-                    sourceLocation: sourceLocation
-                )
-            }
-        }
-
         private func relay(_ file: String, on host: String) async throws -> CommandRunner.Outcome {
             try await lab.outcome(host, [Lab.umbel, "relay", "--config", file])
         }
@@ -114,7 +94,7 @@ extension EndToEnd {
                 "modprobe tun"
             )
             #expect(try await !lab.run("e1", "nft list tables").contains("umbel_exit_x1"))
-            try await withDaemon(hidden) { socket in
+            try await lab.withDaemon(hidden) { socket in
                 let up = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
                 expectRefusal(up, status: 69, "/dev/net/tun", "modprobe tun")
             }
@@ -137,65 +117,9 @@ extension EndToEnd {
             )
             expectRefusal(refused, status: 69, "nft", "nftables")
             #expect(try await lab.run("e1", "ip route show table all") == routes)
-            try await withDaemon(hidden) { socket in
+            try await lab.withDaemon(hidden) { socket in
                 let up = try await lab.outcome("stranger", [Lab.umbel, "up", "--socket", socket])
                 expectRefusal(up, status: 1, "nft", "nftables")
-            }
-        }
-
-        /// Runs a client's daemon on the stranger's host behind `prefix`; what `body` does must
-        /// leave the machine as it was.
-        private func withDaemon(
-            _ prefix: [String],
-            _ body: (_ socket: String) async throws -> Void
-        ) async throws {
-            let before = try await picture("stranger")
-            let client = try await lab.configuration(like: "client")
-            let daemon = try BackgroundProgram(
-                lab,
-                host: "stranger",
-                prefix + [Lab.umbel, "daemon", "--config", client.file]
-            )
-            try await eventually("the daemon is ready: \(daemon.output)") {
-                daemon.output.contains("ready on")
-            }
-            try await body("\(client.folder)/control.sock")
-            daemon.send(SIGTERM)
-            #expect(try await daemon.status() == 0)
-            #expect(try await picture("stranger") == before)
-        }
-
-        @Test("without IPv6 a client connects over IPv4, and leaves no trace (R5)")
-        func noIPv6() async throws {
-            let settings = ["all", "default"].map { "net.ipv6.conf.\($0).disable_ipv6" }
-            for setting in settings { try await lab.run("stranger", "sysctl -qw \(setting)=1") }
-            try await withDaemon([]) { socket in
-                let up = try await lab.outcome(
-                    "stranger",
-                    [Lab.umbel, "up", "--wait", "--socket", socket],
-                    seconds: 60
-                )
-                #expect(up.status == 0, "\(up.message)")
-                let curl = "curl -sS --max-time 30 -o /dev/null http://203.0.113.10/"
-                try await lab.run("stranger", curl)
-                let check = try await lab.outcome(
-                    "stranger",
-                    [Lab.umbel, "netcheck", "--socket", socket]
-                )
-                #expect(check.status == 0)
-                #expect(check.output.contains("IPv6  no way out"))
-                let down = try await lab.outcome(
-                    "stranger",
-                    [Lab.umbel, "down", "--socket", socket]
-                )
-                #expect(down.status == 0, "\(down.message)")
-            }
-            for setting in settings { try await lab.run("stranger", "sysctl -qw \(setting)=0") }
-            for line in [
-                "ip address replace 2001:db8:d::9/48 dev eth0 nodad",
-                "ip -6 route replace default via 2001:db8:d::1 dev eth0",
-            ] {
-                try await lab.run("stranger", line)
             }
         }
 
@@ -342,7 +266,7 @@ extension EndToEnd {
         @Test("on a full disk a client says so, and locks nothing it could not unlock")
         func fullDisk() async throws {
             let client = try await lab.configuration(like: "client")
-            let before = try await picture("stranger")
+            let before = try await lab.picture("stranger")
             let full = """
                 mount -t tmpfs -o size=16k none \(client.folder)/state
                 dd if=/dev/zero of=\(client.folder)/state/fill bs=1k 2>/dev/null
@@ -370,15 +294,7 @@ extension EndToEnd {
                 #expect(daemon.output.contains("hint: "))
                 #expect([1, 69, 78].contains(try await daemon.status()))
             }
-            #expect(try await picture("stranger") == before)
-        }
-
-        private func picture(_ host: String) async throws -> String {
-            var text = ""
-            for command in ["ip rule", "ip -6 rule", "ip -brief link", "nft list ruleset"] {
-                text += try await lab.run(host, command)
-            }
-            return text
+            #expect(try await lab.picture("stranger") == before)
         }
 
         @Test("row 71: a user without rights is told which one is missing")

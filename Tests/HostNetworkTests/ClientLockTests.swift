@@ -219,31 +219,43 @@ struct ClientLockTests {
                     input: "ask\n"
                 ).output
             }
+            // A second may be short for an answer where much else is at work.
+            let expectAnswer = { (user: Int, target: String, answer: String) in
+                let begin = ContinuousClock.now
+                while try await ask(user, target) != answer {
+                    try #require(ContinuousClock.now - begin < .seconds(60), "\(target)")
+                }
+            }
             let web = "TCP:9.9.9.9:80,connect-timeout=1"
             let shell = "TCP:9.9.9.9:22,connect-timeout=1"
             let names = "UDP4:10.111.0.1:53"
             #expect(try await ask(1_000, web) == "")
             let server = try #require(IPAddress("192.168.5.1"))
-            let window = LoginWindow(
+            var window = LoginWindow(
                 tunnel: "tun0",
                 user: 1_000,
-                seconds: 4,
+                seconds: 300,
                 resolvers: [server]
             )
             try await window.open(with: place.client)
-            let opened = ContinuousClock.now
-            #expect(try await ask(1_000, web) == "page\n")
-            #expect(try await ask(1_000, names) == "name\n")
+            try await expectAnswer(1_000, web, "page\n")
+            try await expectAnswer(1_000, names, "name\n")
             #expect(try await ask(1_000, shell) == "", "no other port")
             #expect(try await ask(1_001, web) == "", "no other user")
-            // Nobody who is still there closes it.
-            while try await ask(1_000, web) == "page\n" {
-                try #require(ContinuousClock.now - opened < .seconds(30))
-            }
-            #expect(ContinuousClock.now - opened < .seconds(12))
-            #expect(try await ask(1_000, names) != "name\n")
+            // A short one takes its place, and nobody who is still there closes it.
+            window.seconds = 2
             try await window.open(with: place.client)
-            #expect(try await ask(1_000, web) == "page\n")
+            let opened = ContinuousClock.now
+            let users = ["nft", "list", "set", "inet", "umbel_login", "users"]
+            while try await place.client.run(users).contains("1000") {
+                try #require(ContinuousClock.now - opened < .seconds(60))
+            }
+            #expect(ContinuousClock.now - opened >= .seconds(1), "it was open for its time")
+            #expect(try await ask(1_000, web) == "")
+            #expect(try await ask(1_000, names) != "name\n")
+            window.seconds = 300
+            try await window.open(with: place.client)
+            try await expectAnswer(1_000, web, "page\n")
             try await LoginWindow.close(with: place.client)
             try await LoginWindow.close(with: place.client)
             #expect(try await ask(1_000, web) == "")

@@ -1,4 +1,5 @@
 import Base
+import Foundation
 import HostNetwork
 import Testing
 
@@ -51,6 +52,30 @@ struct CommandRunnerTests {
         }
         // Far above what it takes on a loaded machine, far below what the program would.
         #expect(ContinuousClock.now - start < .seconds(300))
+    }
+
+    @Test("where few descriptors are left nothing is started, and that is said (row 85)")
+    func fewDescriptors() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            func outcome() async -> Result<String, HostNetworkError> {
+                do throws(HostNetworkError) {
+                    return .success(try await CommandRunner().run(["true"]))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            guard case .success = await outcome() else { exit(1) }
+            var limit = rlimit()
+            let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+            guard getrlimit(resource, &limit) == 0 else { exit(2) }
+            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+            limit.rlim_cur = rlim_t(open + 8)
+            guard setrlimit(resource, &limit) == 0 else { exit(3) }
+            guard case .failure(let error) = await outcome(), error.why.contains("files open"),
+                error.hint?.contains("LimitNOFILE") == true
+            else { exit(4) }
+            exit(0)
+        }
     }
 
     @Test("a namespace that is not there is an error with a hint")

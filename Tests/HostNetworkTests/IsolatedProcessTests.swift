@@ -139,6 +139,32 @@ struct IsolatedProcessTests {
         #expect(!FileManager.default.fileExists(atPath: file.path))
     }
 
+    @Test("It makes a device in its own network, which is gone when it has become its command")
+    func device() throws {
+        let file = ScratchFile()
+        let process = try IsolatedProcess(["sh", "-c", "ip -o link > \(file.path)"])
+        let number = try process.makeDevice()
+        let link = "/proc/\(process.pid)/fd/\(number)"
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "/dev/net/tun")
+        let links = try output(
+            "/usr/bin/nsenter",
+            "-t",
+            "\(process.pid)",
+            "-n",
+            "ip",
+            "-o",
+            "link"
+        )
+        #expect(links.contains(" umbel-run0: "), "\(links)")
+        #expect(try !output("/usr/bin/env", "ip", "-o", "link").contains("umbel-run0"))
+        // Nobody took it over.
+        var interface = tunnel
+        interface.name = "umbel-run0"
+        let ending = try process.run(through: interface).wait()
+        #expect(ending == .exited(0))
+        #expect(!file.text.contains("umbel-run0"), "\(file.text)")
+    }
+
     @Test("A process that is abandoned is gone, and never ran its command")
     func abandoned() throws {
         let file = ScratchFile()

@@ -33,7 +33,7 @@ struct TunnelLimitTests {
         let answers = Answers()
         func open(_ number: Int) {
             let id = TunnelID(rawValue: UInt32(number))
-            mailbox.insist(.openTunnel(id, name: "limit\(number)") { answers.add($0) })
+            mailbox.insist(.openTunnel(id, .made(name: "limit\(number)")) { answers.add($0) })
         }
         let limit = ClientShard.tunnelLimit
         for number in 1...limit + 1 { open(number) }

@@ -91,6 +91,43 @@ struct TunRefusalTests {
         }
     }
 
+    @Test("a device made by somebody else is taken over whole", .enabled(if: isAble, reason))
+    func adopted() throws {
+        let name = try NetworkNamespace().inside {
+            let made = try TunDevice(name: "adopted%d", options: TunOptions())
+            let copy = OwnedDescriptor(owning: dup(made.descriptor))
+            let adopted = try TunDevice(adopting: copy)
+            #expect(adopted.name == made.name)
+            #expect(adopted.offloads == made.offloads)
+            #expect(adopted.supportsUDPSegmentation == made.supportsUDPSegmentation)
+            return adopted.name
+        }
+        #expect(name == "adopted0")
+    }
+
+    @Test("what is no device of ours is not taken over", .enabled(if: isAble, reason))
+    func notAdopted() throws {
+        @Sendable func failure(_ number: CInt) -> CInt? {
+            do throws(IOError) {
+                _ = try TunDevice(adopting: OwnedDescriptor(owning: number))
+                return nil
+            } catch {
+                return error.code
+            }
+        }
+        #expect(failure(dup(0)) == ENODEV)
+        #expect(failure(open("/dev/null", O_RDWR)) == ENODEV)
+        // The driver's node, attached to no interface yet.
+        #expect(failure(open("/dev/net/tun", O_RDWR)) == EBADFD)
+        let shared = try NetworkNamespace().inside {
+            var options = TunOptions()
+            options.isMultiQueue = true
+            let made = try TunDevice(name: "queues", options: options)
+            return failure(dup(made.descriptor))
+        }
+        #expect(shared == EINVAL)
+    }
+
     @Test("without CAP_NET_ADMIN an open node does not help", .enabled(if: isAble, reason))
     func noCapability() async {
         await #expect(processExitsWith: .exitCode(77)) {

@@ -25,7 +25,9 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -144,6 +146,11 @@ int clinux_enter_network_namespace(int fd) { return RESULT(setns(fd, CLONE_NEWNE
 
 int clinux_process_open(int pid) {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int clinux_process_descriptor(int process, int number) {
+    int fd = (int)syscall(SYS_pidfd_getfd, process, number, 0);
     return fd < 0 ? -errno : fd;
 }
 
@@ -427,6 +434,22 @@ int clinux_tun_attach(int fd, char *name, bool is_multi_queue) {
     memcpy(name, request.ifr_name, CLINUX_TUN_NAME_SIZE);
     name[CLINUX_TUN_NAME_SIZE - 1] = 0;
     return 0;
+}
+
+int clinux_tun_identify(int fd, char *name) {
+    // Asked of another device, the number of the request below may mean something else.
+    struct stat status;
+    if (fstat(fd, &status) < 0) return -errno;
+    if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(10, 200)) return -ENODEV;
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    if (ioctl(fd, TUNGETIFF, &request) < 0) return -errno;
+    const int wanted = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+    if ((request.ifr_flags & (wanted | IFF_TAP | IFF_MULTI_QUEUE)) != wanted) return -EINVAL;
+    memcpy(name, request.ifr_name, CLINUX_TUN_NAME_SIZE);
+    name[CLINUX_TUN_NAME_SIZE - 1] = 0;
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : RESULT(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
 int clinux_tun_set_header(int fd) {

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "namespace.h"
+#include "CLinux.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -292,6 +293,27 @@ static void restore_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+// What a launcher can ask before it hands the setup over, in one byte.
+enum { MAKE_DEVICE = 'd' };
+
+typedef struct {
+    clinux_step_failure result;
+    int32_t device;
+} device_answer;
+
+int clinux_device_make(void)
+{
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    char name[CLINUX_TUN_NAME_SIZE] = "umbel-run%d";
+    int result = clinux_tun_attach(fd, name, false);
+    if (result == 0)
+        return fd;
+    close(fd);
+    return result;
+}
+
 static _Noreturn void become(char *const *argv, int channel)
 {
     bool is_user_namespace;
@@ -301,7 +323,16 @@ static _Noreturn void become(char *const *argv, int channel)
         _exit(1);
 
     static clinux_isolated_setup setup;
-    if (recv(channel, &setup, sizeof setup, 0) != (ssize_t)sizeof setup)
+    ssize_t count;
+    while ((count = recv(channel, &setup, sizeof setup, 0)) == 1 && setup.interface[0] == MAKE_DEVICE) {
+        int device = clinux_device_make();
+        device_answer answer = {
+            .result = device < 0 ? failure(CLINUX_STEP_DEVICE, -device) : success,
+            .device = device,
+        };
+        send(channel, &answer, sizeof answer, MSG_NOSIGNAL);
+    }
+    if (count != (ssize_t)sizeof setup)
         _exit(1);  // The launcher has gone.
     result = set_up(&setup);
     if (result.code == 0) {
@@ -357,6 +388,22 @@ clinux_step_failure clinux_isolated_start(char *const *argv, clinux_isolated *pr
     if (result.code != 0)
         clinux_isolated_abandon(process);
     return result;
+}
+
+clinux_step_failure clinux_isolated_make_device(int channel, int32_t *device)
+{
+    const char request = MAKE_DEVICE;
+    if (send(channel, &request, sizeof request, MSG_NOSIGNAL) < 0)
+        return failure(CLINUX_STEP_DEVICE, errno);
+    device_answer answer;
+    ssize_t count;
+    do
+        count = recv(channel, &answer, sizeof answer, 0);
+    while (count < 0 && errno == EINTR);
+    if (count != (ssize_t)sizeof answer)
+        return failure(CLINUX_STEP_DEVICE, count < 0 ? errno : ECHILD);
+    *device = answer.device;
+    return answer.result;
 }
 
 static volatile sig_atomic_t forwarded_to;
@@ -447,7 +494,28 @@ void clinux_die_by_signal(int signal)
     kill(getpid(), signal);
 }
 
-// MARK: Threads
+// MARK: Threads, and what this process may do
+
+void clinux_hide_memory(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+bool clinux_is_network_administrator(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (syscall(SYS_capget, &header, data) < 0
+        || (data[0].effective & RIGHT(CAP_NET_ADMIN)) == 0)
+        return false;
+    // In a user namespace it may be a right over another network than the one this process is in.
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int mark = 1;
+    bool is_allowed = fd < 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_allowed;
+}
 
 int clinux_thread_leave_network(void)
 {

@@ -87,6 +87,8 @@ public struct ClientConfiguration: Hashable, Sendable {
 
     /// What goes beside the tunnel while the machine is up.
     public struct Split: Hashable, Sendable {
+        /// Whether the local network is reached.
+        public var allowsLocalNetwork: Bool
         /// Networks.
         public var networks: [IPNetwork]
         /// Names, whose addresses are asked for in the tunnel.
@@ -98,10 +100,15 @@ public struct ClientConfiguration: Hashable, Sendable {
 
     /// Reads `file`, with the overrides of `environment`.
     ///
+    /// - Parameter places: where state and socket are unless the file says otherwise.
     /// - Throws: ``ConfigurationError`` with every problem found.
-    public init(file: String, environment: [String: String] = [:]) throws(ConfigurationError) {
+    public init(
+        file: String,
+        environment: [String: String] = [:],
+        places: ClientPlaces = .system
+    ) throws(ConfigurationError) {
         let document = try Document(file: file, environment: environment)
-        let stateFolder = document.section("client").requiredPath("state")
+        stateFolder = document.section("client").optionalPath("state") ?? places.stateFolder
         let directory = DirectoryFiles.read(document.section("directory"))
 
         let path = document.section("path")
@@ -132,22 +139,19 @@ public struct ClientConfiguration: Hashable, Sendable {
                 default: .zero
             )
         )
-        let outside = document.section("split").value(
-            "outside",
-            .list(.outside, limit: 256),
-            default: []
-        )
+        let beside = document.section("split")
+        let outside = beside.value("outside", .list(.outside, limit: 256), default: [])
         split = Split(
+            allowsLocalNetwork: beside.value("local_network", .flag, default: false),
             networks: outside.compactMap { IPNetwork($0) },
             names: outside.filter { IPNetwork($0) == nil }
         )
         payment = Payment(account: document.section("payment").optionalPath("account"))
-        control = ControlSocket.read(document.section("control"), default: Self.defaultSocket)
+        control = ControlSocket.read(document.section("control"), default: places.socket)
 
         try document.finish()
-        guard let stateFolder, let directory else { throw document.failure }
+        guard let directory else { throw document.failure }
         self.file = file
-        self.stateFolder = stateFolder
         self.directory = directory
     }
 

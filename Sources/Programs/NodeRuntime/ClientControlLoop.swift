@@ -338,7 +338,7 @@ struct ClientControlLoop: ~Copyable {
     }
 
     private static func isReachable(_ relay: SocketAddress) -> Bool {
-        let source = UDPSocket.source(toward: relay, mark: TunnelAddresses.mark)
+        let source = UDPSocket.source(toward: relay, mark: ProcessRights.mark)
         guard let source else { return false }
         // Where there is no way out the kernel would lend a link's address, or the tunnel's.
         return source != TunnelAddresses.clientV4 && source != TunnelAddresses.clientV6

@@ -10,7 +10,7 @@ enum ClientLoopMessage: Sendable {
     /// Do this, all of it before anything that comes from outside.
     case commands([ClientCommand])
     /// Open a TUN device for a tunnel, and tell what came of it.
-    case openTunnel(TunnelID, name: String, @Sendable (TunnelOpening) -> Void)
+    case openTunnel(TunnelID, TunnelSource, @Sendable (TunnelOpening) -> Void)
     /// Close the TUN device of a tunnel.
     case closeTunnel(TunnelID)
     /// Tell what was counted, in all and for these circuits.
@@ -26,6 +26,14 @@ let civilInterval: TimeSpan = .milliseconds(100)
 struct ClientLoopReport: Sendable {
     var counters: ClientCounters
     var traffic: [CircuitTraffic?]
+}
+
+/// Where the TUN device of a tunnel comes from.
+enum TunnelSource: Sendable {
+    /// It is made, in the daemon's own network, under this name.
+    case made(name: String)
+    /// Somebody else made it, in another network.
+    case handedOver(DeviceHandover)
 }
 
 /// What came of opening a TUN device.
@@ -133,8 +141,8 @@ struct ClientLoop: ~Copyable {
                     if shard.remainingCapacity < Self.tunnelReserve { try flush(&bytes, now: now) }
                     shard.perform(command, bytes: &bytes, now: now)
                 }
-            case .openTunnel(let tunnel, let name, let answer):
-                answer(open(tunnel, name: name, poller: &poller))
+            case .openTunnel(let tunnel, let source, let answer):
+                answer(open(tunnel, source, poller: &poller))
             case .closeTunnel(let tunnel):
                 close(tunnel, poller: &poller)
             case .report(let circuits, let answer):
@@ -226,12 +234,16 @@ struct ClientLoop: ~Copyable {
 
     private mutating func open(
         _ tunnel: TunnelID,
-        name: String,
+        _ source: TunnelSource,
         poller: inout Poller
     ) -> TunnelOpening {
         guard !ports.isFull else { return .full }
         do throws(IOError) {
-            let device = try TunnelPort(name: name)
+            let device =
+                switch source {
+                case .made(let name): try TunnelPort(name: name)
+                case .handedOver(let handover): try TunnelPort(adopting: handover.take())
+                }
             let opened = OpenedTunnel(name: device.name, offload: device.offload)
             try poller.add(
                 device.descriptor,

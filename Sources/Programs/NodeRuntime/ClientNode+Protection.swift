@@ -146,6 +146,7 @@ extension ClientNode: ProtectionService {
 
     /// Turns lockdown on, which locks at once, or off, which unlocks where nobody is connected.
     public func setLockdown(_ request: LockdownRequest) async throws(Failure) -> StatusReport {
+        try requireMachine(for: "lock", hint: "sudo umbel lockdown \(request.isOn ? "on" : "off")")
         try beginChange()
         defer { isBusy = false }
         await mending?.value
@@ -176,6 +177,7 @@ extension ClientNode: ProtectionService {
         _ request: LoginRequest,
         for peer: PeerCredentials
     ) async throws(Failure) -> StatusReport {
+        try requireMachine(for: "open a window of", hint: "sudo umbel login")
         guard peer.uid == 0 || peer.uid == request.user else {
             throw Failure(
                 "no window for another user",
@@ -274,7 +276,7 @@ extension ClientNode: ProtectionService {
     private static func source(toward destination: IPAddress) -> IPAddress? {
         let source = UDPSocket.source(
             toward: SocketAddress(ip: destination, port: 9),
-            mark: TunnelAddresses.mark
+            mark: ProcessRights.mark
         )
         guard let source, source != TunnelAddresses.clientV4, source != TunnelAddresses.clientV6,
             !linkLocal.contains(source)

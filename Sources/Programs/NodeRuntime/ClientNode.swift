@@ -84,7 +84,7 @@ public actor ClientNode: ClientService {
     private var idleMemory = IdleMemory(now: MonotonicClock.now())
     /// Why the machine's rules are not what they should be; `nil` where they are.
     var machineProblem: String?
-    private var nextTunnel: UInt64 = 1
+    var nextTunnel: UInt64 = 1
     var nextToken: UInt64 = 1
     /// Who waits for what circuits say.
     var watch: CircuitWatch
@@ -118,6 +118,7 @@ public actor ClientNode: ClientService {
         events: EventRing = EventRing(),
         logger: Logger
     ) async throws -> ClientNode {
+        if isRootless { try requireDevice() }
         try StateFolder.make(configuration.stateFolder)
         let (news, tell) = AsyncStream.makeStream(of: ClientNews.self)
         let node = try ClientNode(
@@ -127,10 +128,14 @@ public actor ClientNode: ClientService {
             keyLog: keyLog,
             logger: logger
         )
-        await node.findLock()
+        if isRootless {
+            logger.notice("\(rootlessReason): it serves `umbel run` and `umbel proxy` of this user")
+        } else {
+            await node.findLock()
+        }
         await node.directory.begin()
         Task { await node.follow(news) }
-        await node.watchKernel()
+        if !isRootless { await node.watchKernel() }
         Task { [weak node] in
             while !Task.isCancelled {
                 try await Task.sleep(for: Self.watchInterval)
@@ -180,17 +185,13 @@ public actor ClientNode: ClientService {
         self.packetsEnded = packetsEnded
 
         var options = UDPOptions()
-        options.mark = TunnelAddresses.mark
-        let any = [IPAddress(v4: 0), IPAddress(high: 0, low: 0)]
+        options.mark = ProcessRights.mark
         let loop = ClientLoop(
             shard: ClientShard(
                 random: try RandomGenerator.seeded(),
                 now: MonotonicClock.now()
             ),
-            sockets: try PacketSockets(
-                any.map { SocketAddress(ip: $0, port: 0) },
-                options: options
-            ),
+            sockets: try PacketSockets(ofAnyPort: options),
             mailbox: packets,
             wakeup: packetWakeup,
             deliver: { events in control.deliver(events) },
@@ -428,6 +429,10 @@ public actor ClientNode: ClientService {
 
     /// Begins to connect the whole machine.
     public func up(_ request: UpRequest) async throws(Failure) -> StatusReport {
+        try requireMachine(
+            for: "connect",
+            hint: "sudo umbel up; or for one program: umbel run -- COMMAND"
+        )
         try beginChange()
         defer { isBusy = false }
         await mending?.value
@@ -442,7 +447,7 @@ public actor ClientNode: ClientService {
             changed()
             return await status()
         }
-        let core = try await openDevice(name: configuration.tunnel.name)
+        let core = try await openDevice(.made(name: configuration.tunnel.name))
         let wasLocked = isLocked
         isLocked = true
         do throws(HostNetworkError) {
@@ -483,6 +488,10 @@ public actor ClientNode: ClientService {
 
     /// Disconnects the machine and lifts what blocks its traffic, unless lockdown is on.
     public func down() async throws(Failure) -> StatusReport {
+        try requireMachine(
+            for: "disconnect",
+            hint: "end the programs of `umbel run`, or: sudo umbel down"
+        )
         try beginChange()
         defer { isBusy = false }
         await mending?.value
@@ -521,76 +530,13 @@ public actor ClientNode: ClientService {
 
     /// Lets the process that asks go beside the machine's tunnel.
     public func goOutside(for peer: PeerCredentials) async throws(Failure) -> StatusReport {
+        try requireMachine(for: "let anything past", hint: "run the command as it is")
         do throws(HostNetworkError) {
             try await split.admit(peer.pid)
         } catch {
             throw Failure(host: error)
         }
         return await status()
-    }
-
-    /// Makes a tunnel of its own for the process that asks.
-    public func openTunnel(
-        _ request: TunnelRequest,
-        for peer: PeerCredentials
-    ) async throws(Failure) -> TunnelGrant {
-        let owner = try owner(request.pid)
-        try requireSameUser(owner, peer)
-        try owner.requireOwnNetwork(thread: request.thread)
-        let traffic = request.traffic ?? TrafficChoice(configuration.tunnel)
-        try traffic.check()
-        let wanted = try await constraints(exit: request.exit)
-        let number = nextTunnel
-        let core = try await openDevice(name: "umbel-run\(number)")
-        do throws(HostNetworkError) {
-            try await moveInterface(
-                core.opened.name,
-                toNamespaceOf: request.thread ?? request.pid
-            )
-        } catch {
-            packets.insist(.closeTunnel(core.id))
-            throw Failure(host: error)
-        }
-        let id = ControlAPI.TunnelID(rawValue: UInt64(core.id.rawValue))
-        tunnels[id] = Tunnel(
-            core.id,
-            core.opened,
-            owner: owner,
-            wanted: wanted,
-            traffic: traffic
-        )
-        control.insist(.open(core.id, wanted, traffic.wish, core.opened.offload))
-        changed()
-        guard await isConnected(id) else {
-            let why =
-                owner.hasEnded
-                ? "it has ended" : reason(of: tunnels[id]) ?? "no circuit was built in 30 seconds"
-            close(id)
-            throw Failure(
-                "there is no circuit for process \(request.pid)",
-                why: why,
-                hint: "umbel status",
-                exit: .temporary
-            )
-        }
-        return TunnelGrant(
-            id: id,
-            interface: core.opened.name,
-            ipv4: "\(TunnelAddresses.clientV4)",
-            ipv6: "\(TunnelAddresses.clientV6)",
-            resolvers: ["\(TunnelAddresses.resolverV4)", "\(TunnelAddresses.resolverV6)"],
-            mtu: configuration.tunnel.mtu
-        )
-    }
-
-    /// Closes the tunnel of a process.
-    public func closeTunnel(
-        _ id: ControlAPI.TunnelID,
-        for peer: PeerCredentials
-    ) async throws(Failure) {
-        guard let owner = tunnels[id]?.owner else { return }
-        try requireSameUser(owner, peer)
-        close(id)
     }
 
     // MARK: Tunnels
@@ -607,38 +553,11 @@ public actor ClientNode: ClientService {
         isBusy = true
     }
 
-    private func owner(_ pid: Int32) throws(Failure) -> OwnerProcess {
-        do throws(IOError) {
-            return try OwnerProcess(pid: pid)
-        } catch {
-            throw Failure(
-                "process \(pid) cannot have a tunnel",
-                why: "\(error)",
-                hint: "umbel run -- COMMAND",
-                exit: .failed
-            )
-        }
-    }
-
-    private func requireSameUser(
-        _ owner: OwnerProcess,
-        _ peer: PeerCredentials
-    ) throws(Failure) {
-        guard peer.uid == 0 || peer.uid == owner.user else {
-            throw Failure(
-                "process \(owner.pid) may not have a tunnel by this user",
-                why: "it belongs to another user",
-                hint: "ask as that user, or as root",
-                exit: .permission
-            )
-        }
-    }
-
     /// What paths to exits in these countries, or those of the configuration, are to keep to.
     ///
     /// - Throws: ``Failure`` for what is no country, and where the directory at hand lists no exit
     ///   in any of them.
-    private func constraints(exit countries: [String]?) async throws(Failure) -> PathConstraints {
+    func constraints(exit countries: [String]?) async throws(Failure) -> PathConstraints {
         var wanted = PathConstraints()
         for text in countries ?? configuration.path.exitCountries {
             guard let code = CountryCode(text) else {
@@ -666,49 +585,6 @@ public actor ClientNode: ClientService {
         return wanted
     }
 
-    private func openDevice(
-        name: String
-    ) async throws(Failure) -> (id: ClientCore.TunnelID, opened: OpenedTunnel) {
-        let id = ClientCore.TunnelID(rawValue: UInt32(truncatingIfNeeded: nextTunnel))
-        nextTunnel += 1
-        return (id, try await openDevice(name: name, for: id))
-    }
-
-    private func openDevice(
-        name: String,
-        for id: ClientCore.TunnelID
-    ) async throws(Failure) -> OpenedTunnel {
-        let result: TunnelOpening? = await withCheckedContinuation { continuation in
-            let once = Once(continuation)
-            let isPosted = packets.post(.openTunnel(id, name: name) { once.resume($0) })
-            if !isPosted { once.resume(nil) }
-        }
-        switch result {
-        case .opened(let opened): return opened
-        case .full:
-            throw Failure(
-                "there can be no further tunnel",
-                why: "there are \(ClientShard.tunnelLimit), as many as there may be",
-                hint: "end a program that runs under umbel run",
-                exit: .temporary
-            )
-        case .refused(let error):
-            throw Failure(
-                "the tunnel interface \(name) cannot be made",
-                why: "\(error)",
-                hint: error.hint ?? "umbel doctor",
-                exit: error.isPrivilegeMissing ? .permission : .unavailable
-            )
-        case nil:
-            throw Failure(
-                "the tunnel interface \(name) cannot be made",
-                why: "the packet thread is overrun",
-                hint: "try again",
-                exit: .temporary
-            )
-        }
-    }
-
     private func giveBack() async {
         do throws(HostNetworkError) {
             try await network.release()
@@ -718,7 +594,7 @@ public actor ClientNode: ClientService {
         }
     }
 
-    private func close(_ id: ControlAPI.TunnelID) {
+    func close(_ id: ControlAPI.TunnelID) {
         guard let tunnel = tunnels.removeValue(forKey: id) else { return }
         control.insist(.close(tunnel.core))
         packets.insist(.closeTunnel(tunnel.core))
@@ -726,7 +602,7 @@ public actor ClientNode: ClientService {
         changed()
     }
 
-    private func isConnected(_ id: ControlAPI.TunnelID) async -> Bool {
+    func isConnected(_ id: ControlAPI.TunnelID) async -> Bool {
         guard tunnels[id] != nil else { return false }
         if tunnels[id]?.state == .connected { return true }
         let limit = Task {
@@ -809,7 +685,7 @@ public actor ClientNode: ClientService {
     private func mend(_ tunnel: Tunnel?) async {
         do {
             if let tunnel, isMachineInterfaceGone {
-                _ = try await openDevice(name: tunnel.interface, for: tunnel.core)
+                _ = try await openDevice(.made(name: tunnel.interface), for: tunnel.core)
                 isMachineInterfaceGone = false
                 try await network.take()
                 logger.warning("\(tunnel.interface) had been removed: it is back")
@@ -942,7 +818,7 @@ public actor ClientNode: ClientService {
         return reason(of: main)
     }
 
-    private func reason(of tunnel: Tunnel?) -> String? {
+    func reason(of tunnel: Tunnel?) -> String? {
         switch tunnel?.state {
         case .connected: machineProblem
         case nil: nil

@@ -28,12 +28,16 @@ actor MachineNetwork {
 
     /// The machine as `configuration` wants it.
     init(_ configuration: ClientConfiguration) {
-        lock = ClientLock(tunnel: configuration.tunnel.name)
-        routing = ClientRouting(
+        var lock = ClientLock(tunnel: configuration.tunnel.name)
+        lock.allowsLocalNetwork = configuration.split.allowsLocalNetwork
+        self.lock = lock
+        var routing = ClientRouting(
             tunnel: configuration.tunnel.name,
             mtu: configuration.tunnel.mtu,
             stateFolder: configuration.stateFolder
         )
+        routing.allowsLocalNetwork = configuration.split.allowsLocalNetwork
+        self.routing = routing
         resolver = MachineResolver(
             stateFolder: configuration.stateFolder,
             tunnel: configuration.tunnel.name

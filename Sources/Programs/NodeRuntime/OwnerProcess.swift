@@ -33,6 +33,17 @@ final class OwnerProcess: Sendable {
         return unsafe poll(&entry, 1, 0) > 0
     }
 
+    /// A copy of the process's descriptor `number`.
+    ///
+    /// - Throws: ``IOError`` where it has none of that number, or is not this user's to look into.
+    func descriptor(_ number: Int32) throws(IOError) -> OwnedDescriptor {
+        try OwnedDescriptor(
+            clinux_process_descriptor(handle.number, number),
+            "take over descriptor \(number) of process",
+            "\(pid)"
+        )
+    }
+
     /// Sees that a tunnel for this process, or for a thread of it, would be in another network than
     /// the daemon's.
     ///

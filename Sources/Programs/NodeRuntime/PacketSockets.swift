@@ -1,5 +1,6 @@
 import Base
 import EventLoop
+import Glibc
 import UDPTransport
 import Wire
 
@@ -33,6 +34,22 @@ struct PacketSockets: ~Copyable {
                 options.isV6Only = true
                 v6 = try UDPSocket(bindingTo: address, options: options)
             }
+        }
+    }
+
+    /// Opens a socket of each family this machine's kernel has, at ports the kernel chooses.
+    init(ofAnyPort options: UDPOptions) throws(IOError) {
+        let any4 = SocketAddress(ip: IPAddress(v4: 0), port: 0)
+        let any6 = SocketAddress(ip: IPAddress(high: 0, low: 0), port: 0)
+        v4 = try UDPSocket(bindingTo: any4, options: options)
+        var options = options
+        options.isV6Only = true
+        do throws(IOError) {
+            v6 = try UDPSocket(bindingTo: any6, options: options)
+        } catch {
+            // A kernel that was started without IPv6: IPv4 serves.
+            guard error.code == EAFNOSUPPORT else { throw error }
+            v6 = nil
         }
     }
 

@@ -2,7 +2,7 @@ import Base
 import Glibc
 import HostNetwork
 
-/// A UDP socket with our mark that speaks to one address at a time.
+/// A UDP socket with our mark, where this process may set it, that speaks to one address at a time.
 final class ProbeSocket {
     private let descriptor: Int32
     private let isV4: Bool
@@ -24,8 +24,10 @@ final class ProbeSocket {
         let type = Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC | O_NONBLOCK
         descriptor = socket(isV4 ? AF_INET : AF_INET6, type, 0)
         guard descriptor >= 0 else { return nil }
+        let isMarked =
+            ProcessRights.mark.map { set(SOL_SOCKET, Self.markOption, Int32($0)) } ?? true
         let isReady =
-            set(SOL_SOCKET, Self.markOption, Int32(TunnelAddresses.mark))
+            isMarked
             && set(
                 isV4 ? Int32(IPPROTO_IP) : Int32(IPPROTO_IPV6),
                 isV4 ? Self.discoverV4 : Self.discoverV6,

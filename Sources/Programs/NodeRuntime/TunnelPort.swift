@@ -19,6 +19,11 @@ struct TunnelPort: ~Copyable {
         device = try TunDevice(name: name, options: options)
     }
 
+    /// Takes over a device that is attached to its interface.
+    init(adopting descriptor: consuming OwnedDescriptor) throws(IOError) {
+        device = try TunDevice(adopting: descriptor)
+    }
+
     /// What to watch for readability.
     var descriptor: CInt { device.descriptor }
 

@@ -150,12 +150,16 @@ actor ProxyTunnel: ProxyNetwork {
     }
 
     private func open() async throws -> ProxyTunnel {
+        let device = try await device()
+        // The daemon has a descriptor of its own by then, and with it the interface ends.
+        defer { if let device { Glibc.close(device) } }
         let grant = try await client.openTunnel(
             TunnelRequest(
                 pid: getpid(),
                 thread: network.thread,
                 exit: exit,
-                traffic: traffic
+                traffic: traffic,
+                device: device
             )
         )
         self.grant = grant
@@ -168,6 +172,16 @@ actor ProxyTunnel: ProxyNetwork {
             throw RunCommand.failure(error)
         }
         return self
+    }
+
+    /// A TUN device in the namespace, for a daemon that cannot put one there; `nil` for one that can.
+    private func device() async throws -> Int32? {
+        guard try await client.node().rootless == true else { return nil }
+        do {
+            return try await eventLoop.submit { try ThreadNetwork.makeDevice() }.get()
+        } catch let error as IsolationError {
+            throw RunCommand.failure(error)
+        }
     }
 
     /// Whether the interface is there: it goes with the daemon.

@@ -20,7 +20,7 @@ public struct ControlServer: Sendable {
     /// - Parameters:
     ///   - path: the socket's path; its folder is made if only it is missing.
     ///   - group: the group admitted besides the owner, which must exist; `nil` for the group
-    ///     `umbel` where the system has one.
+    ///     `umbel` where the system has one and this process may give it something.
     ///   - node: what the node says of itself.
     public init(path: String, group: String?, node: NodeReport, logger: Logger) {
         self.path = path
@@ -144,7 +144,8 @@ public struct ControlServer: Sendable {
     /// Gives the socket to its group, and takes it from everybody else.
     private func restrict(toGroup group: UInt32?) throws(Failure) {
         let isOurs = group.map { unsafe chown(path, uid_t.max, $0) == 0 } ?? true
-        guard isOurs, unsafe chmod(path, 0o660) == 0 else {
+        // Without a group of its own the file has its owner's, whoever else that one holds.
+        guard isOurs, unsafe chmod(path, group == nil ? 0o600 : 0o660) == 0 else {
             throw Failure(
                 "cannot restrict the socket \(path)",
                 why: unsafe String(cString: strerror(errno)),
@@ -156,7 +157,7 @@ public struct ControlServer: Sendable {
 
     private func admittedGroup() throws(Failure) -> UInt32? {
         let name = group ?? "umbel"
-        if let id = Self.groupID(name) { return id }
+        if let id = Self.groupID(name), group != nil || Self.mayGive(to: id) { return id }
         guard group != nil else { return nil }
         throw Failure(
             "there is no group \(name)",
@@ -164,6 +165,14 @@ public struct ControlServer: Sendable {
             hint: "groupadd --system \(name)",
             exit: .configuration
         )
+    }
+
+    /// Whether this process may give its files to the group `id`.
+    private static func mayGive(to id: UInt32) -> Bool {
+        if geteuid() == 0 || getegid() == id { return true }
+        var groups = [gid_t](repeating: 0, count: 65_536)
+        let count = unsafe getgroups(CInt(groups.count), &groups)
+        return count > 0 && groups.prefix(Int(count)).contains(id)
     }
 
     private static func groupID(_ name: String) -> UInt32? {

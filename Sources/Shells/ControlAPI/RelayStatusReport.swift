@@ -109,10 +109,14 @@ public struct NodeReport: Codable, Hashable, Sendable {
     public var version: String
     /// Its process.
     public var pid: Int32
+    /// True for a client's daemon without rights over its machine's network: whoever wants a tunnel
+    /// of it brings a TUN device.
+    public var rootless: Bool?
 
     /// Makes a report in the current schema.
-    public init(role: Role, version: String, pid: Int32) {
+    public init(role: Role, version: String, pid: Int32, rootless: Bool? = nil) {
         schema = reportSchema
+        self.rootless = rootless
         self.role = role
         self.version = version
         self.pid = pid

@@ -35,16 +35,21 @@ public struct TunnelRequest: Codable, Hashable, Sendable {
     public var exit: [String]?
     /// What the traffic is to look like; `nil` for what the configuration says.
     public var traffic: TrafficChoice?
+    /// The descriptor, in that process, of a TUN device in its network namespace; for a daemon
+    /// without rights over networks, which cannot put one there.
+    public var device: Int32?
 
     /// Makes a request from its parts.
     public init(
         pid: Int32,
         thread: Int32? = nil,
         exit: [String]? = nil,
-        traffic: TrafficChoice? = nil
+        traffic: TrafficChoice? = nil,
+        device: Int32? = nil
     ) {
         self.pid = pid
         self.thread = thread
+        self.device = device
         self.exit = exit
         self.traffic = traffic
     }

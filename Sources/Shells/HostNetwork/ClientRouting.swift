@@ -85,13 +85,16 @@ public struct ClientRouting: Hashable, Sendable {
         try await settings.restore(with: runner)
     }
 
-    /// Whether rules and routes that lead into the tunnel are in place, in both families.
+    /// Whether rules and routes that lead into the tunnel are in place, in both families, and those
+    /// to the local network where it is allowed.
     ///
     /// - Throws: ``HostNetworkError`` where `ip` fails.
     public func isInPlace() async throws(HostNetworkError) -> Bool {
         for family in try await families() {
             let text = try await runner.run(["ip", family, "rule", "list"])
-            guard text.contains("\(routingTable):") else { return false }
+            guard text.contains("\(routingTable):"),
+                !allowsLocalNetwork || text.contains("\(routingTable - 1):")
+            else { return false }
             let routes = try await runner.outcome(
                 of: ["ip", family, "route", "show", "table", "\(routingTable)"]
             )

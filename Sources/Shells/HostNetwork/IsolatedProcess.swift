@@ -72,6 +72,18 @@ public struct IsolatedProcess: ~Copyable {
         if result.code != 0 { throw IsolationError(result) }
     }
 
+    /// Has the process make a TUN device in its network, for a daemon that may not put one there.
+    ///
+    /// - Returns: the device's descriptor in that process, which closes it when it becomes its
+    ///   command.
+    /// - Throws: ``IsolationError`` where it cannot; the process goes on waiting.
+    public func makeDevice() throws(IsolationError) -> Int32 {
+        var device: Int32 = -1
+        let result = unsafe clinux_isolated_make_device(process.channel, &device)
+        if result.code != 0 { throw IsolationError(result) }
+        return device
+    }
+
     /// Sets the interface up and lets the process become its command.
     ///
     /// From now on this program leaves SIGINT and SIGQUIT to the command, and passes SIGTERM,

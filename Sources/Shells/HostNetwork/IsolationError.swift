@@ -13,6 +13,8 @@ public struct IsolationError: Error, Hashable, Sendable {
         case userMap
         /// Keeping its mounts to itself.
         case privateMounts
+        /// Making a TUN device in its network.
+        case device
         /// Bringing loopback up.
         case loopback
         /// Finding the interface and bringing it up.
@@ -54,6 +56,7 @@ extension IsolationError: CustomStringConvertible {
             case .namespaces: "making network and mount namespaces"
             case .userMap: "mapping this user into its namespace"
             case .privateMounts: "making mounts private"
+            case .device: "making a tunnel device with /dev/net/tun"
             case .loopback: "bringing loopback up"
             case .interface: "bringing the tunnel's interface up"
             case .ipv4: "setting the IPv4 address and route"

@@ -18,6 +18,16 @@ public struct ThreadNetwork: Sendable {
         thread = result
     }
 
+    /// Makes a TUN device in the calling thread's namespace, for a daemon that may not put one
+    /// there.
+    ///
+    /// - Returns: its descriptor, which the caller owns.
+    public static func makeDevice() throws(IsolationError) -> Int32 {
+        let result = clinux_device_make()
+        guard result >= 0 else { throw IsolationError(step: .device, code: -result) }
+        return result
+    }
+
     /// Sets `interface` up, which is in the calling thread's namespace already.
     public static func setUp(_ interface: IsolatedProcess.Interface) throws(IsolationError) {
         guard var setup = interface.setup() else {

@@ -69,6 +69,29 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
         unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity)
     }
 
+    /// Takes over a device that somebody else attached to an interface, with the header and one
+    /// queue, in whatever network namespace.
+    ///
+    /// - Throws: ``IOError`` where the descriptor is none of such a device.
+    public init(adopting owned: consuming OwnedDescriptor) throws(IOError) {
+        var buffer = [CChar](repeating: 0, count: Int(CLINUX_TUN_NAME_SIZE))
+        let result = unsafe clinux_tun_identify(owned.number, &buffer)
+        guard result == 0 else {
+            throw IOError("take over", "a TUN device", code: -result)
+        }
+        let name = Self.text(buffer)
+        let headerResult = clinux_tun_set_header(owned.number)
+        guard headerResult == 0 else {
+            throw IOError("set header of TUN interface", name, code: -headerResult)
+        }
+        let (tcp, udp) = try Self.negotiate(owned.number, name, TunOptions())
+        self.name = name
+        offloads = tcp
+        supportsUDPSegmentation = udp
+        self.owned = owned
+        unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity)
+    }
+
     /// What to watch for readability; valid as long as the device lives.
     public var descriptor: CInt {
         owned.number
@@ -188,10 +211,12 @@ extension TunDevice {
         guard result == 0 else {
             throw IOError(operation, name, code: -result, hint: attachHint(-result, name))
         }
-        return String(
-            decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)),
-            as: UTF8.self
-        )
+        return text(buffer)
+    }
+
+    /// The name in `buffer`, which ends at its first 0.
+    private static func text(_ buffer: [CChar]) -> String {
+        String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     /// Asks for all offloads, then for those older kernels have.

@@ -80,6 +80,10 @@ int clinux_enter_network_namespace(int fd);
 /// A descriptor of the process `pid`, which becomes readable when that process has ended.
 int clinux_process_open(int pid);
 
+/// A copy of the descriptor `number` of the process that `process` is a descriptor of; the kernel
+/// grants it to who may trace that process.
+int clinux_process_descriptor(int process, int number);
+
 // MARK: UDP
 
 /// An address as Umbel holds it: IPv6, or IPv4 as ::ffff:a.b.c.d, in words of the host.
@@ -169,6 +173,9 @@ enum {
 
 /// Attaches `fd` to the interface in `name`, which comes back as the kernel completed it.
 int clinux_tun_attach(int fd, char *name, bool is_multi_queue);
+/// Looks whether `fd` is a device with one queue that clinux_tun_attach has attached, whoever called
+/// that; the interface's name comes back, and reading no longer waits.
+int clinux_tun_identify(int fd, char *name);
 /// Fixes the header's size and byte order.
 int clinux_tun_set_header(int fd);
 /// Offers checksum and TCP offload; with `udp` UDP segmentation as well.

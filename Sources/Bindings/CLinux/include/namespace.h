@@ -16,6 +16,7 @@ enum {
     CLINUX_STEP_NAMESPACES,
     CLINUX_STEP_USER_MAP,
     CLINUX_STEP_PRIVATE_MOUNTS,
+    CLINUX_STEP_DEVICE,
     CLINUX_STEP_LOOPBACK,
     CLINUX_STEP_INTERFACE,
     CLINUX_STEP_IPV4,
@@ -59,6 +60,10 @@ typedef struct {
 clinux_step_failure clinux_isolated_start(
     char *_Nullable const *_Nonnull argv, clinux_isolated *process);
 
+/// Has the process behind `channel`, which waits in its namespaces, make a TUN device there. `device`
+/// is then its descriptor in that process, which closes it when it becomes its command.
+clinux_step_failure clinux_isolated_make_device(int channel, int32_t *device);
+
 /// Has the process set its interface up, give up its rights and become its command. From success on
 /// this process ignores SIGINT and SIGQUIT, which the terminal sends to both, and passes SIGTERM,
 /// SIGHUP, SIGUSR1 and SIGUSR2 on.
@@ -80,12 +85,23 @@ void clinux_die_by_signal(int signal);
 
 // MARK: Threads with a network namespace of their own, and sockets from before they had it
 
+/// A TUN device in the calling thread's network namespace, as clinux_tun_attach makes them: its
+/// descriptor, or a negated errno.
+int clinux_device_make(void);
+
 /// Moves the calling thread into a new network namespace with nothing but loopback in it: the
 /// thread's number, or a negated errno.
 int clinux_thread_leave_network(void);
 
 /// Sets the interface of `setup` up in the calling thread's namespace; files are left alone.
 clinux_step_failure clinux_thread_set_up(const clinux_isolated_setup *setup);
+
+/// Keeps this process's memory to itself: no core is written, and no other program of this user may
+/// trace it. A program it becomes or starts is as before.
+void clinux_hide_memory(void);
+
+/// Whether this process may change interfaces, routes and rules of the network it is in.
+bool clinux_is_network_administrator(void);
 
 /// Whether the calling thread's namespace has the interface `name`.
 bool clinux_thread_has_interface(const char *name);

@@ -37,7 +37,7 @@ final class ClientDirectory: Sendable {
                 file: configuration.directory.consensus,
                 stateFolder: configuration.stateFolder,
                 isClient: true,
-                mark: TunnelAddresses.mark
+                mark: ProcessRights.mark
             ),
             root: root,
             logger: logger

@@ -194,7 +194,7 @@ extension ClientNode: CircuitService {
         guard let report else { throw Self.noCircuit(id) }
         let relay = report.hops.first.flatMap { SocketAddress($0.address) }
         let source = relay.flatMap {
-            UDPSocket.source(toward: $0, mark: TunnelAddresses.mark)
+            UDPSocket.source(toward: $0, mark: ProcessRights.mark)
         }
         guard let explained = ExplainReport(report, source: source.map { "\($0)" }) else {
             throw Self.noCircuit(id)

@@ -111,7 +111,7 @@ struct LeakTest {
             result: .passed,
             detail: "there is no way out over \(family) at all"
         )
-        guard let source = UDPSocket.source(toward: address, mark: TunnelAddresses.mark),
+        guard let source = UDPSocket.source(toward: address, mark: ProcessRights.mark),
             !Self.isTunnel(source)
         else { return check }
         guard let interface = Self.interface(of: source) else {

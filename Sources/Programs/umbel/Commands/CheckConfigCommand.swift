@@ -28,7 +28,11 @@ struct CheckConfigCommand: ParsableCommand {
         let problems: [ConfigurationProblem]
         switch role {
         case .client:
-            problems = try ClientConfiguration(file: file, environment: environment).fileProblems()
+            problems = try ClientConfiguration(
+                file: file,
+                environment: environment,
+                places: .own
+            ).fileProblems()
         case .relay:
             problems = try RelayConfiguration(file: file, environment: environment).fileProblems()
         case .authority:

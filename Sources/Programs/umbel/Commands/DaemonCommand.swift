@@ -23,10 +23,27 @@ struct DaemonCommand: AsyncParsableCommand {
         discussion: """
             Owns circuits, guards and tunnels. Ends at SIGTERM; traffic that was blocked stays \
             blocked until `umbel down`. Reads its file again at SIGHUP.
+
+            An ordinary user's daemon serves `umbel run` and `umbel proxy` of that user alone, where \
+            /dev/net/tun is open to everybody. Its state and socket are in the user's own folders, by \
+            the XDG base directory specification.
             """
     )
 
-    @OptionGroup var options: DaemonOptions
+    @Option(
+        help: ArgumentHelp(
+            "Configuration file.",
+            discussion: """
+                Default: \(ClientPlaces.system.configuration), or an ordinary user's \
+                $XDG_CONFIG_HOME/umbel/client.toml.
+                """,
+            valueName: "file"
+        ),
+        completion: .file(extensions: ["toml"])
+    )
+    var config: String?
+    @Flag(help: "Log what happens, not only what goes wrong.")
+    var verbose = false
     @OptionGroup var reveal: RevealOptions
     @Option(
         help: ArgumentHelp(
@@ -39,15 +56,21 @@ struct DaemonCommand: AsyncParsableCommand {
 
     func run() async throws {
         let events = EventRing()
-        let logger = DaemonLog.make("daemon", isVerbose: options.verbose, ring: events)
+        let logger = DaemonLog.make("daemon", isVerbose: verbose, ring: events)
         let environment = ProcessInfo.processInfo.environment
-        var file = try ClientConfiguration(file: options.config, environment: environment)
+        let places = ClientPlaces.own
+        var file = try ClientConfiguration(
+            file: config ?? places.configuration,
+            environment: environment,
+            places: places
+        )
         file.directory.consensus = consensus ?? file.directory.consensus
         let configuration = file
         let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
             "the daemon",
             as: .client,
+            rootless: ClientNode.isRootless ? true : nil,
             on: configuration.control,
             logger: logger,
             start: {
@@ -60,7 +83,9 @@ struct DaemonCommand: AsyncParsableCommand {
             },
             reload: { node in
                 let file = configuration.file
-                await node.reload(try ClientConfiguration(file: file, environment: environment))
+                await node.reload(
+                    try ClientConfiguration(file: file, environment: environment, places: places)
+                )
             }
         ) { server, node, isReady in
             // By name: the compiler does not find its way to the optional protocols from here.

@@ -7,7 +7,7 @@ import NodeConfiguration
 /// Starts a client's daemon for a command that finds none.
 enum DaemonStart {
     /// The configuration a daemon is started with unless somebody says otherwise.
-    static let configuration = "/etc/umbel/client.toml"
+    static let configuration = ClientPlaces.system.configuration
     /// The unit that keeps it, where there is a service manager.
     static let unit = "umbel-client.service"
     private static let patience = Duration.seconds(10)
@@ -124,18 +124,19 @@ enum DaemonStart {
 }
 
 extension SocketOptions {
-    /// A client of the daemon, which is started where none runs and this user may.
-    func clientOfStartedDaemon() async throws(Failure) -> ControlClient {
+    /// A client of the daemon, which is started where none runs and this user may, and what the
+    /// daemon says of itself.
+    func startedDaemon() async throws(Failure) -> (client: ControlClient, node: NodeReport) {
         let client = client
         do throws(Failure) {
-            _ = try await client.node()
+            return (client, try await client.node())
         } catch {
             guard error.exitCode == ExitStatus.unavailable.rawValue, !isHeld(path + ".lock") else {
                 throw error
             }
             try await DaemonStart.start(for: client, at: path, insteadOf: error)
         }
-        return client
+        return (client, try await client.node())
     }
 
     /// Whether a node holds the lock file: one that does not answer is not started a second time.

@@ -140,6 +140,8 @@ struct Doctor {
     private let configuration: String?
     private(set) var checks: [DoctorReport.Check] = []
     private var status: StatusReport?
+    /// Whether the daemon serves single programs of this user alone.
+    private var isRootless = false
 
     init(client: ControlClient, configuration: String?) {
         self.client = client
@@ -153,6 +155,8 @@ struct Doctor {
     ///
     /// What comes after a step that failed is left out, unless it needs nothing of it.
     mutating func check(_ shown: (DoctorReport.Check) -> Void) async {
+        // What is needed depends on who runs the daemon; whether one does is looked at in its turn.
+        isRootless = (try? await client.node())?.rootless == true
         var failed: Set<Step> = []
         for step in Step.allCases {
             let finding: Finding
@@ -220,6 +224,7 @@ struct Doctor {
     // MARK: This machine
 
     private func programs() -> Finding {
+        guard !isRootless else { return .skipped("an ordinary user's daemon runs none") }
         for program in ["ip", "nft", "sysctl"] {
             do throws(HostNetworkError) {
                 _ = try CommandRunner.locate(program)
@@ -234,6 +239,12 @@ struct Doctor {
         var details = stat()
         guard stat("/dev/net/tun", &details) == 0 else {
             return .failed("/dev/net/tun is not there", fix: "modprobe tun")
+        }
+        guard !isRootless || access("/dev/net/tun", R_OK | W_OK) == 0 else {
+            return .failed(
+                "/dev/net/tun is there, and this user may not open it",
+                fix: "sudo chmod 666 /dev/net/tun"
+            )
         }
         return .passed("/dev/net/tun is there")
     }
@@ -255,12 +266,13 @@ struct Doctor {
     }
 
     private func settings() -> Finding {
-        let file = configuration ?? DaemonStart.configuration
+        let places = ClientPlaces.asked
+        let file = configuration ?? places.configuration
         guard configuration != nil || FileManager.default.fileExists(atPath: file) else {
             return .skipped("there is no \(file)")
         }
         do throws(ConfigurationError) {
-            let read = try ClientConfiguration(file: file)
+            let read = try ClientConfiguration(file: file, places: places)
             guard let problem = read.fileProblems().first else {
                 return .passed("\(file) is right")
             }
@@ -332,7 +344,9 @@ struct Doctor {
         if let line = lines.first { return .failed(line.problem, fix: line.fix) }
         switch status?.state {
         case .disconnected: return .passed("nothing: this machine's traffic goes out directly")
-        default: return .passed("the rules stand")
+        case .blocked where status?.tunnels.isEmpty == true: return .passed("the rules stand")
+        case _ where isMachineUp: return .passed("the rules stand")
+        default: return .passed("nothing: only programs of `umbel run` are kept from going out")
         }
     }
 

@@ -28,7 +28,7 @@ struct LockdownOnCommand: AsyncParsableCommand {
     @OptionGroup var socket: SocketOptions
 
     func run() async throws {
-        let client = try await socket.clientOfStartedDaemon()
+        let client = try await socket.startedDaemon().client
         try Output.show(await client.setLockdown(LockdownRequest(isOn: true)), format)
     }
 }
@@ -44,7 +44,7 @@ struct LockdownOffCommand: AsyncParsableCommand {
     @OptionGroup var socket: SocketOptions
 
     func run() async throws {
-        let client = try await socket.clientOfStartedDaemon()
+        let client = try await socket.startedDaemon().client
         try Output.show(await client.setLockdown(LockdownRequest(isOn: false)), format)
     }
 }

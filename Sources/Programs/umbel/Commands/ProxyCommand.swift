@@ -35,7 +35,7 @@ struct ProxyCommand: AsyncParsableCommand {
 
     func run() async throws {
         // Before there are sockets a daemon that is started would inherit.
-        _ = try await socket.clientOfStartedDaemon()
+        _ = try await socket.startedDaemon()
         // While this program is in the network of those it serves; what it starts inherits them.
         let (listeners, families) = try listen()
         let relays: [Int32]

@@ -17,7 +17,8 @@ struct RunCommand: AsyncParsableCommand {
             The command gets a network namespace with one interface, the tunnel's, and resolvers \
             inside the tunnel. It has no capabilities in there; run by root, those over files, \
             users and sockets. Its exit status, or the signal that ended it, is passed on; 126 and \
-            127 say that it could not be run or found. Where no daemon runs, root starts one.
+            127 say that it could not be run or found. Where no daemon runs, root starts one. A daemon \
+            of an ordinary user serves that user's commands, where /dev/net/tun is open to everybody.
 
             With --outside it is the other way round: the command, and what it starts, goes beside \
             the tunnel of a machine that is up. Names are still asked for in the tunnel.
@@ -61,16 +62,19 @@ struct RunCommand: AsyncParsableCommand {
         let client: ControlClient
         let grant: TunnelGrant
         do {
-            client = try await socket.clientOfStartedDaemon()
+            let daemon = try await socket.startedDaemon()
+            client = daemon.client
             grant = try await client.openTunnel(
                 TunnelRequest(
                     pid: process.pid,
                     exit: exit.countries,
-                    traffic: traffic.choice
+                    traffic: traffic.choice,
+                    device: daemon.node.rootless == true ? process.makeDevice() : nil
                 )
             )
         } catch {
             process.abandon()
+            if let error = error as? IsolationError { throw Self.failure(error) }
             throw error
         }
 
@@ -148,6 +152,20 @@ struct RunCommand: AsyncParsableCommand {
                 hint:
                     "run it with sudo, or allow user namespaces (sysctl user.max_user_namespaces)",
                 exit: .permission
+            )
+        case (.device, EPERM), (.device, EACCES):
+            Failure(
+                "this user's daemon cannot be given a tunnel",
+                why: "\(error)",
+                hint: "sudo chmod 666 /dev/net/tun, or use the machine's daemon: sudo umbel run",
+                exit: .permission
+            )
+        case (.device, _):
+            Failure(
+                "there can be no tunnel",
+                why: "\(error)",
+                hint: "load the driver with `modprobe tun`; in a container, pass /dev/net/tun in",
+                exit: .unavailable
             )
         case (.namespaces, ENOSPC):
             Failure(

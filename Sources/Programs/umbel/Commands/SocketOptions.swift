@@ -8,8 +8,10 @@ struct SocketOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Control socket of the node.",
-            discussion:
-                "Default: $UMBEL_SOCKET, else \(ClientConfiguration.defaultSocket).",
+            discussion: """
+                Default: $UMBEL_SOCKET, else that of this user's own daemon where there is one, else \
+                \(ClientConfiguration.defaultSocket).
+                """,
             valueName: "path"
         ),
         completion: .file()
@@ -18,13 +20,12 @@ struct SocketOptions: ParsableArguments {
 
     /// The socket's path.
     var path: String {
-        socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
-            ?? ClientConfiguration.defaultSocket
+        socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"] ?? ClientPlaces.asked.socket
     }
 
     /// A client of that node.
     var client: ControlClient {
-        ControlClient(path: path, start: "umbel daemon --config \(DaemonStart.configuration)")
+        ControlClient(path: path, start: ClientPlaces.asked.start)
     }
 }
 

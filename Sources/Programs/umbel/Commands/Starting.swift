@@ -55,8 +55,10 @@ extension MintNode: RunningNode {}
 enum Starting {
     /// Starts a node, serves it on its control socket, and ends it at SIGTERM or when it fails.
     ///
-    /// Tells the service manager, where there is one, of all of this.
+    /// Tells the service manager, where there is one, of all of this. Keys are in this process's memory:
+    /// from here on nobody else looks into it.
     /// - Parameters:
+    ///   - rootless: what the node says of its rights, see `NodeReport`.
     ///   - start: makes the node; called once nobody else serves at the socket, whose state it may
     ///     then touch.
     ///   - reload: what SIGHUP does; `nil` where nothing can be changed while it runs.
@@ -66,6 +68,7 @@ enum Starting {
     static func serve<Node: RunningNode>(
         _ what: String,
         as role: NodeReport.Role,
+        rootless: Bool? = nil,
         on socket: ControlSocket,
         logger: Logger,
         start: () async throws -> Node,
@@ -75,10 +78,16 @@ enum Starting {
                 ControlServer, Node, @escaping @Sendable () async -> Void
             ) async throws -> Void
     ) async throws {
+        ProcessRights.hideMemory()
         let server = ControlServer(
             path: socket.path,
             group: socket.group,
-            node: NodeReport(role: role, version: Version.number, pid: getpid()),
+            node: NodeReport(
+                role: role,
+                version: Version.number,
+                pid: getpid(),
+                rootless: rootless
+            ),
             logger: logger
         )
         try server.requireFree()

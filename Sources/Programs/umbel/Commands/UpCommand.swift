@@ -20,7 +20,7 @@ struct UpCommand: AsyncParsableCommand {
     @OptionGroup var socket: SocketOptions
 
     func run() async throws {
-        let client = try await socket.clientOfStartedDaemon()
+        let client = try await socket.startedDaemon().client
         // What it costs, before it does.
         if !format.json { TrafficText.tellPrice(of: traffic.choice) }
         var report = try await client.up(
