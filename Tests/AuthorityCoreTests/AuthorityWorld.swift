@@ -99,6 +99,7 @@ final class AuthorityWorld {
     func descriptor(
         _ index: Int,
         address: UInt32? = nil,
+        port: UInt16 = 4433,
         keyByte: UInt8? = nil,
         policy: DescribedPolicy? = nil
     ) throws -> SignedDescriptor {
@@ -115,7 +116,7 @@ final class AuthorityWorld {
                 addresses: try RelayAddresses(
                     v4: SocketAddress(
                         ip: IPAddress(v4: address ?? 0x0b00_0001 &+ UInt32(index) << 8),
-                        port: 4433
+                        port: port
                     ),
                     v6: nil
                 ),

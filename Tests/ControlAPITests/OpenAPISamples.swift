@@ -100,7 +100,8 @@ extension OpenAPITests {
             isListed: true,
             flags: ["running"],
             weight: 3,
-            authorities: ["ash": "listed"]
+            authorities: ["ash": "listed"],
+            clockOffsetSeconds: -3_600
         )
         return report
     }

@@ -1,9 +1,10 @@
 import Base
-import DirectoryHTTP
 import Foundation
 import Logging
 import Synchronization
 import Testing
+
+@testable import DirectoryHTTP
 
 /// A service with one document, that remembers what was posted.
 private final class Shelf: DirectoryService {
@@ -93,6 +94,54 @@ struct DirectoryHTTPTests {
             let posted = shelf.posted.withLock { $0 }
             #expect(posted == [.post(.descriptor, [1, 2, 3]), .post(.vote, [])])
         }
+    }
+
+    @Test("an answer tells what time it is there, a refusal too")
+    func time() async throws {
+        try await withServer { _, address in
+            let heard = Mutex<[WallTime]>([])
+            let before = UInt64(Date().timeIntervalSince1970)
+            for post in [DirectoryRequest.Post.descriptor, .vote] {
+                _ = try? await client.send(
+                    .post(post, []),
+                    to: address,
+                    limit: 100,
+                    within: .seconds(10)
+                ) { time in heard.withLock { $0.append(time) } }
+            }
+            let after = UInt64(Date().timeIntervalSince1970)
+            let times = heard.withLock { $0.map(\.seconds) }
+            #expect(times.count == 2)
+            // The server looks at its clock once a second.
+            #expect(times.allSatisfy { (before - 2...after + 2).contains($0) }, "\(times)")
+        }
+    }
+
+    @Test(
+        "a date is read as HTTP writes it",
+        arguments: [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("Tue, 29 Feb 2028 23:59:59 GMT", 1_835_481_599),
+            ("Wed, 01 Mar 2028 00:00:00 GMT", 1_835_481_600),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
+        ]
+    )
+    func date(text: String, seconds: UInt64) {
+        #expect(HTTPDate.parse(text) == WallTime(seconds: seconds))
+    }
+
+    @Test(
+        "anything else is no date",
+        arguments: [
+            "", "GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT", "Sun, 06 Nov 1994 -1:00:00 GMT",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+        ]
+    )
+    func noDate(text: String) {
+        #expect(HTTPDate.parse(text) == nil)
     }
 
     @Test("of proofs, which may be large, one is taken at a time")

@@ -326,6 +326,8 @@ extension Lab {
               allow: [203.0.113.0/24, "2001:db8:f::/48"]
               ipv4_pool: 100.64.0.0/16
               ipv6_pool: "fd75:6d62:656c:e::/64"
+              resolver: dnsmasq
+              upstreams: [203.0.113.10]
           - {name: client, role: client, addresses: [198.51.100.10, "2001:db8:c::10"]}
 
         """

@@ -1,6 +1,7 @@
 import ControlAPI
 import Foundation
 import HostNetwork
+import NamespaceSupport
 import Testing
 
 extension EndToEnd {
@@ -188,6 +189,44 @@ extension EndToEnd {
             relay.send(SIGTERM)
             #expect(try await relay.status() == 0)
             try await lab.run("stranger", "nft delete table inet cut")
+        }
+
+        @Test("a service manager hears that a relay is ready, what it carries, and that it lives")
+        func managed() async throws {
+            let folder = "\(lab.scratch)/managed"
+            try FileManager.default.createDirectory(
+                atPath: folder,
+                withIntermediateDirectories: true
+            )
+            let made = try await umbel(
+                "stranger",
+                [
+                    "relay", "init", "--name", "managed", "--address", "198.18.99.9:4460",
+                    "--network", "/run/umbel-lab/\(lab.name)/directory/network.toml", "--config",
+                    "\(folder)/relay.toml", "--state", "\(folder)/state", "--socket",
+                    "\(folder)/control.sock", "--metrics", "", "--yes",
+                ]
+            )
+            try #require(made.status == 0, "\(made.message)")
+            let manager = try ServiceManagerSocket()
+            let relay = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                ["env", "NOTIFY_SOCKET=\(manager.path)", "WATCHDOG_USEC=400000"]
+                    + [Lab.umbel, "relay", "--config", "\(folder)/relay.toml"]
+            )
+            var missing: Set = [
+                "READY=1", "WATCHDOG=1", "STATUS=managed takes circuits, 0 circuits",
+            ]
+            while !missing.isEmpty {
+                let message = try #require(manager.next(milliseconds: 60_000), "no \(missing)")
+                missing = missing.filter { !message.hasPrefix($0) }
+            }
+            relay.send(SIGTERM)
+            #expect(try await relay.status() == 0)
+            var last: String?
+            while let message = manager.next(milliseconds: 100) { last = message }
+            #expect(last == "STOPPING=1")
         }
 
         @Test("row 71: from `umbel relay init` to a relay the authorities reach, metrics and all")

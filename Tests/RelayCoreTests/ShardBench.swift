@@ -44,12 +44,14 @@ final class ShardBench {
         peer: LinkPeer = .relay(NodeID(.zero)),
         linkLimit: Int = 64,
         circuitLimit: Int = 4_096,
+        timing: LinkTable.Timing = LinkTable.Timing(),
         limits: LineLimits = LineLimits(),
         budget: LineBudget? = nil
     ) throws {
         shard = RelayShard(
             linkLimit: linkLimit,
             circuitLimit: circuitLimit,
+            timing: timing,
             limits: limits,
             budget: budget,
             exit: ExitSettings(
@@ -111,9 +113,13 @@ final class ShardBench {
         shard.clearOutput()
     }
 
+    /// How often the shard was woken by ``pass(to:)``.
+    private(set) var wakeCount = 0
+
     /// Lets time pass to `end`, and has the shard do what is due on the way.
     func pass(to end: Instant) {
         while shard.nextDeadline <= end {
+            wakeCount += 1
             now = max(now, shard.nextDeadline)
             withMemory { shard.advance(to: now, bytes: &$0) }
             collectReplies()

@@ -46,7 +46,8 @@ struct ShapedPayTests {
         for host in hosts { host.startFlow(ShapeTests.flow) }
         world.run(for: .seconds(10))
         for host in hosts { #expect(host.flows[0].answeredCount == host.flows[0].settings.count) }
-        #expect(world.relays.map(\.counters.lateCells).reduce(0, +) == 0)
+        #expect(world.relays.map(\.counters.unkeptCells).reduce(0, +) == 0)
+        #expect(world.relays.map(\.counters.lateReleases).reduce(0, +) == 0)
         world.expectSound()
     }
 }

@@ -210,7 +210,7 @@ public struct RelayCounters: Sendable, Equatable {
     public var receivedDatagrams: UInt64 = 0
     /// Datagrams made for sockets.
     public var sentDatagrams: UInt64 = 0
-    /// Cells dropped because they had waited too long, or too many of their circuit did.
+    /// Cells dropped because they had waited too long for a limited line.
     public var lateCells: UInt64 = 0
     /// Circuits ended because what waited here was too much.
     public var quotaKills: UInt64 = 0
@@ -220,6 +220,18 @@ public struct RelayCounters: Sendable, Equatable {
     public var paddingCells: UInt64 = 0
     /// Cells that parity brought back.
     public var rebuiltCells: UInt64 = 0
+    /// Cells that left in slots of `padded` and `mix` circuits; cover and PAD are counted apart.
+    public var slotCells: UInt64 = 0
+    /// Parity of `mix` circuits.
+    public var parityCells: UInt64 = 0
+    /// Slots that were served, and held cells that left, later than they should.
+    public var lateReleases: UInt64 = 0
+    /// Cells dropped because their circuit had all it may keep for its slots.
+    public var unkeptCells: UInt64 = 0
+    /// Cells that were held, by ``HoldLength``.
+    public var holds = [UInt64](repeating: 0, count: HoldLength.bounds.count + 1)
+    /// How long all of them are held, in microseconds.
+    public var holdMicroseconds: UInt64 = 0
 
     /// Nothing counted yet.
     public init() {}
@@ -228,6 +240,7 @@ public struct RelayCounters: Sendable, Equatable {
     public mutating func add(_ other: RelayCounters) {
         for count in Self.counts { self[keyPath: count] += other[keyPath: count] }
         drops = zip(drops, other.drops).map { $0 + $1 }
+        holds = zip(holds, other.holds).map { $0 + $1 }
     }
 
     private static var counts: [WritableKeyPath<RelayCounters, UInt64>] {
@@ -237,6 +250,7 @@ public struct RelayCounters: Sendable, Equatable {
             \.markedCells, \.shedCells, \.signalDrops, \.handedOver, \.echoedCells,
             \.unpaidCells, \.exitBytes, \.returnBytes, \.receivedDatagrams, \.sentDatagrams,
             \.lateCells, \.quotaKills, \.coverCells, \.paddingCells, \.rebuiltCells,
+            \.slotCells, \.parityCells, \.lateReleases, \.unkeptCells, \.holdMicroseconds,
         ]
     }
 }

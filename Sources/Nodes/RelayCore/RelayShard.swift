@@ -827,6 +827,7 @@ public struct RelayShard: ~Copyable {
             let counter = circuits[slot].path?.sealParity(&bytes, body: body)
         else { return }
         circuits[slot].meter.countOwn()
+        counters.parityCells += 1
         filler.fill(
             &bytes,
             range: body + OnionLayer.byteCount(at: hop)..<body + Datagram.bodyByteCount

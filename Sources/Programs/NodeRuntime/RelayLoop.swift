@@ -26,6 +26,8 @@ struct RelayLoopReport: Sendable {
     var linkDrops: [UInt64]
     var circuits: Int
     var waitingBytes: Int
+    /// Cells kept until their slots.
+    var heldCells = 0
 
     /// Adds what another thread of the relay counted.
     mutating func add(_ other: RelayLoopReport) {
@@ -33,6 +35,7 @@ struct RelayLoopReport: Sendable {
         linkDrops = zip(linkDrops, other.linkDrops).map { $0 + $1 }
         circuits += other.circuits
         waitingBytes += other.waitingBytes
+        heldCells += other.heldCells
     }
 }
 
@@ -226,7 +229,8 @@ struct RelayLoop: ~Copyable {
             counters: shard.counters,
             linkDrops: shard.links.drops,
             circuits: shard.circuitCount,
-            waitingBytes: shard.waitingByteCount
+            waitingBytes: shard.waitingByteCount,
+            heldCells: shard.heldCellCount
         )
     }
 }

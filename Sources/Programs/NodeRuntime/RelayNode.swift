@@ -327,7 +327,10 @@ public final class RelayNode: RelayService {
         await keeper.begin { [directory, version, resolver, weak self] metrics in
             metrics.version = version
             metrics.resolver = resolver?.state
-            if let report = await directory.reports().directory, report.validAfter > 0 {
+            metrics.exitFlows = KeptConnections.count()
+            let (report, listing) = await directory.reports()
+            metrics.clockOffsetSeconds = listing?.clockOffsetSeconds
+            if let report, report.validAfter > 0 {
                 let now = WallClock.now().seconds
                 metrics.directory = (now - min(now, report.validAfter), report.signers.count)
             }

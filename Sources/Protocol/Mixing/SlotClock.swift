@@ -95,6 +95,13 @@ public struct SlotClock: Sendable {
         return now + TimeSpan(nanoseconds: span - civil(now) % span)
     }
 
+    /// How long after the beginning of `slot` it is at `now`; nothing before it.
+    public func lateness(of slot: UInt64, at now: Instant, _ length: SlotLength) -> TimeSpan {
+        let (begin, overflow) = slot.multipliedReportingOverflow(by: length.span.nanoseconds)
+        let time = civil(now)
+        return TimeSpan(nanoseconds: overflow || time < begin ? 0 : time - begin)
+    }
+
     private func civil(_ now: Instant) -> UInt64 {
         now.nanoseconds &+ offset &+ UInt64(bitPattern: correction)
     }

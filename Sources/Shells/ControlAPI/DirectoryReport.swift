@@ -53,23 +53,37 @@ public struct ListingReport: Codable, Hashable, Sendable {
     public var weight: UInt32
     /// What each authority said of it last, by the authority's name.
     public var authorities: [String: String]
+    /// Seconds that the machine's clock is behind the authorities', negative where it is ahead; `nil`
+    /// before one of them told its time.
+    public var clockOffsetSeconds: Int64?
+
+    /// Seconds a relay's clock may be off: what clients send at once is judged to two minutes.
+    public static let clockTolerance: Int64 = 120
+
+    /// Whether the machine's clock shows another time than the authorities' do.
+    public var hasWrongClock: Bool {
+        (clockOffsetSeconds ?? 0).magnitude > UInt64(Self.clockTolerance)
+    }
 
     /// Makes a report from its parts.
     public init(
         isListed: Bool,
         flags: [String],
         weight: UInt32,
-        authorities: [String: String]
+        authorities: [String: String],
+        clockOffsetSeconds: Int64? = nil
     ) {
         self.isListed = isListed
         self.flags = flags
         self.weight = weight
         self.authorities = authorities
+        self.clockOffsetSeconds = clockOffsetSeconds
     }
 
     private enum CodingKeys: String, CodingKey {
         case flags, weight, authorities
         case isListed = "listed"
+        case clockOffsetSeconds = "clock_offset_s"
     }
 }
 

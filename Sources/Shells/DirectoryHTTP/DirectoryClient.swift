@@ -45,18 +45,20 @@ public struct DirectoryClient: Sendable {
     /// - Parameters:
     ///   - known: the digest of the document at hand, which need not come again.
     ///   - limit: bytes the answer may have.
+    ///   - noteTime: told what time it is there, to the second; whatever the answer is.
     /// - Throws: ``DirectoryFetchError``.
     public func send(
         _ request: DirectoryRequest,
         to address: Base.SocketAddress,
         known: Bytes32? = nil,
         limit: Int,
-        within time: Duration
+        within time: Duration,
+        noteTime: @escaping @Sendable (WallTime) -> Void = { _ in }
     ) async throws(DirectoryFetchError) -> Response {
         do {
             return try await withThrowingTaskGroup(of: Response.self) { group in
                 group.addTask {
-                    try await exchange(request, address, known: known, limit: limit)
+                    try await exchange(request, address, known, limit, noteTime)
                 }
                 group.addTask {
                     try await Task.sleep(for: time)
@@ -80,8 +82,9 @@ public struct DirectoryClient: Sendable {
     private func exchange(
         _ request: DirectoryRequest,
         _ address: Base.SocketAddress,
-        known: Bytes32?,
-        limit: Int
+        _ known: Bytes32?,
+        _ limit: Int,
+        _ noteTime: @escaping @Sendable (WallTime) -> Void
     ) async throws -> Response {
         var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connectTimeout(.seconds(5))
@@ -108,7 +111,7 @@ public struct DirectoryClient: Sendable {
             try await outbound.write(.head(head(of: request, body, address, known: known)))
             if let body { try await outbound.write(.body(.byteBuffer(body))) }
             try await outbound.write(.end(nil))
-            return try await read(inbound, address, limit: limit)
+            return try await read(inbound, address, limit: limit, noteTime)
         }
     }
 
@@ -135,7 +138,8 @@ public struct DirectoryClient: Sendable {
     private func read(
         _ parts: NIOAsyncChannelInboundStream<HTTPClientResponsePart>,
         _ address: Base.SocketAddress,
-        limit: Int
+        limit: Int,
+        _ noteTime: @Sendable (WallTime) -> Void
     ) async throws -> Response {
         var status = 0
         var bytes: [UInt8] = []
@@ -143,6 +147,9 @@ public struct DirectoryClient: Sendable {
             switch part {
             case .head(let head):
                 status = Int(head.status.code)
+                if let time = head.headers.first(name: "date").flatMap(HTTPDate.parse) {
+                    noteTime(time)
+                }
                 if let encoding = head.headers.first(name: "content-encoding") {
                     throw DirectoryFetchError.encoded(address, encoding)
                 }

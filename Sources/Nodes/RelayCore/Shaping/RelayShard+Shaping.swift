@@ -9,6 +9,8 @@ import Wire
 extension RelayShard {
     /// Datagrams that may still be made when the next circuit is served.
     private static let shapingReserve = 40
+    /// How much later than at its time a cell may leave before it is counted as late.
+    private static let lateLimit: TimeSpan = .milliseconds(1)
 
     /// Takes the machine's civil time over, in nanoseconds since 1970: what slots are counted by.
     public mutating func setCivilTime(nanoseconds: UInt64, now: Instant) {
@@ -92,8 +94,16 @@ extension RelayShard {
                 + UInt64(opened.header.auxiliary)
             held.cell = shaper.store.keep(bytes, body: body)
             _ = shaper.circuits[index].forward.insert(held)
+            let span = length.span * UInt64(opened.header.auxiliary)
+            counters.holds[HoldLength.step(of: span)] += 1
+            counters.holdMicroseconds += span.nanoseconds / 1_000
         }
         return true
+    }
+
+    /// Cells kept until their slots.
+    public var heldCellCount: Int {
+        shaper.store.count
     }
 
     /// The slot a forward cell came in, or would have come in had nothing gone wrong.
@@ -178,7 +188,7 @@ extension RelayShard {
     }
 
     private mutating func noteUnkept(_ slot: Int) {
-        counters.lateCells += 1
+        counters.unkeptCells += 1
         circuits[slot].meter.noteShed()
     }
 
@@ -224,11 +234,20 @@ extension RelayShard {
     ) {
         let circuit = shaper.circuits[index].circuit
         guard !isSilent(index, circuit: circuit, now: now) else { return }
+        if let length = shaper.circuits[index].length,
+            shaper.clock.lateness(of: slot, at: now, length) > Self.lateLimit
+        {
+            counters.lateReleases += 1
+        }
         switch shaper.circuits[index].role {
         case .guardRelay:
             passOne(index, circuit: circuit, &bytes, now: now)
             returnOne(index, circuit: circuit, &bytes, now: now)
         case .mixMiddle:
+            // Those behind it waited for it, by design: only the first can be late.
+            if let due = shaper.circuits[index].forward.firstDue, due < slot {
+                counters.lateReleases += 1
+            }
             while links.output.remainingCapacity > 2,
                 let held = shaper.circuits[index].forward.removeFirst(dueIn: slot)
             {
@@ -247,6 +266,9 @@ extension RelayShard {
     ) {
         let circuit = shaper.circuits[index].circuit
         guard !isSilent(index, circuit: circuit, now: now) else { return }
+        if let due = shaper.circuits[index].ladder?.due, now - due > Self.lateLimit {
+            counters.lateReleases += 1
+        }
         let isReal = sendShaped(index, circuit: circuit, &bytes, now: now)
         let backlog = shaper.circuits[index].own.count + shaper.circuits[index].backward.count
         shaper.circuits[index].ladder?.noteCell(
@@ -310,6 +332,7 @@ extension RelayShard {
         )
         if links.send(&bytes, datagram: datagram, link: previous.slot, header: header, now: now) {
             counters.backwardCells += 1
+            counters.slotCells += 1
         }
     }
 
@@ -321,6 +344,7 @@ extension RelayShard {
     ) {
         guard let datagram = links.output.allocate() else { return shaper.store.drop(held.cell) }
         shaper.store.release(held.cell, into: &bytes, at: datagram + Datagram.bodyOffset)
+        counters.slotCells += 1
         sendForward(
             LayerCounter(rawValue: held.counter),
             &bytes,
@@ -356,6 +380,7 @@ extension RelayShard {
         }
         if let held {
             shaper.store.release(held.cell, into: &bytes, at: body)
+            counters.slotCells += 1
         } else {
             guard isPaid(circuit, now: now) else {
                 sendPadding(link: circuits[circuit].previous.slot, &bytes, now: now)

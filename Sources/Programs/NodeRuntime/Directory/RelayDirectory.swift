@@ -157,7 +157,8 @@ actor RelayDirectory {
                 isListed: record != nil,
                 flags: record?.flags.names ?? [],
                 weight: record?.weight ?? 0,
-                authorities: await registrar.answers
+                authorities: await registrar.answers,
+                clockOffsetSeconds: await registrar.clockOffsetSeconds
             )
         )
     }

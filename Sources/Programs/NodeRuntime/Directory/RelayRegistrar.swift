@@ -12,6 +12,7 @@ actor RelayRegistrar {
     private static let answerTime: Duration = .seconds(5)
     private static let answerLimit = 4_096
     private static let soon: Duration = .seconds(2)
+    private static let wrongClockPause: Duration = .seconds(10)
     private static let freshSeconds: UInt64 = 6 * 3_600
 
     private let configuration: RelayConfiguration
@@ -24,8 +25,10 @@ actor RelayRegistrar {
     private var signedAt = WallTime(seconds: 0)
     /// What each authority said last, by name; empty before the first answer.
     private(set) var answers: [String: String] = [:]
+    private var clocks = ClockComparison()
     private var view: NetworkView?
     private var toldListing: String?
+    private var toldProblem: String?
 
     /// Makes a registrar of the relay with these keys.
     init(
@@ -48,7 +51,7 @@ actor RelayRegistrar {
             do {
                 try await register()
             } catch {
-                logger.error("no descriptor can be made: \(error)")
+                note(error)
             }
             try? await Task.sleep(for: pause)
         }
@@ -61,8 +64,17 @@ actor RelayRegistrar {
         do {
             try await register()
         } catch {
-            logger.error("no descriptor can be made: \(error)")
+            note(error)
         }
+    }
+
+    /// Nobody is told of a relay that cannot describe itself.
+    private func note(_ error: any Error) {
+        let problem = "no descriptor can be made of [node] and [listen]: \(error)"
+        for authority in network.authorities { answers[authority.name] = "not told: \(problem)" }
+        guard problem != toldProblem else { return }
+        toldProblem = problem
+        logger.error("\(problem)")
     }
 
     /// Takes a newer view, and tells the operator whether the relay is in it.
@@ -93,6 +105,8 @@ actor RelayRegistrar {
     }
 
     private var pause: Duration {
+        // The operator is about to set the clock, and to ask whether it is right now.
+        if clocks.isWrong { return Self.wrongClockPause }
         guard let view, record != nil, !answers.isEmpty else { return Self.soon }
         return max(Self.soon, .seconds(Int64(min(view.parameters.intervalSeconds, 1_200)) / 2))
     }
@@ -113,15 +127,27 @@ actor RelayRegistrar {
             signedAt = now
         }
         guard let bytes = descriptor?.encoded() else { return }
-        await withTaskGroup(of: (String, String).self) { group in
+        await withTaskGroup(of: (String, String, Int64?).self) { group in
             for authority in network.authorities {
                 guard let address = authority.addresses.first else { continue }
                 group.addTask { [http] in
-                    (authority.name, await Self.post(bytes, to: address, http))
+                    let clock = ClockNote()
+                    let answer = await Self.post(bytes, to: address, http) { clock.note($0) }
+                    return (authority.name, answer, clock.offsetSeconds)
                 }
             }
-            for await (name, answer) in group { answers[name] = answer }
+            for await (name, answer, offset) in group {
+                answers[name] = answer
+                if let offset { clocks.note(offset, of: name) }
+            }
         }
+        guard let change = clocks.takeChange() else { return }
+        if clocks.isWrong { logger.error("\(change)") } else { logger.notice("\(change)") }
+    }
+
+    /// Seconds that this machine's clock is behind the authorities'; `nil` before one told its time.
+    var clockOffsetSeconds: Int64? {
+        clocks.offsetSeconds
     }
 
     private static let refused = "refused: "
@@ -129,14 +155,16 @@ actor RelayRegistrar {
     private static func post(
         _ bytes: [UInt8],
         to address: SocketAddress,
-        _ http: DirectoryClient
+        _ http: DirectoryClient,
+        noteTime: @escaping @Sendable (WallTime) -> Void
     ) async -> String {
         do throws(DirectoryFetchError) {
             let answer = try await http.send(
                 .post(.descriptor, bytes),
                 to: address,
                 limit: answerLimit,
-                within: answerTime
+                within: answerTime,
+                noteTime: noteTime
             )
             guard case .bytes(let text) = answer else { return "it takes no descriptors" }
             return String(decoding: text, as: UTF8.self)

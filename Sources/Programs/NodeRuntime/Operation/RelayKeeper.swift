@@ -108,6 +108,16 @@ actor RelayKeeper {
         readings.map { MonotonicClock.now() - $0.time < .seconds(10) } ?? false
     }
 
+    /// Returns once all threads have answered; hangs where one does not.
+    func proveAlive() async {
+        while !Task.isCancelled {
+            let readings = await RelayReadings.take(shards: shards, control: control)
+            guard readings == nil else { return }
+            // A mailbox that is full takes no question: whoever empties it may be behind, or stuck.
+            try? await Task.sleep(for: Self.look)
+        }
+    }
+
     /// Why no new circuits are taken; `nil` where they are.
     var whyNotServing: String? {
         switch state {

@@ -11,7 +11,7 @@ struct RelayMetrics: Sendable {
     private static let roundCells: UInt64 = 64
     private static let roundBytes: UInt64 = 1 << 16
 
-    private let readings: RelayReadings
+    let readings: RelayReadings
     private let process: ProcessReadings
     private let up: TimeSpan
     /// Whether new circuits are taken.
@@ -26,6 +26,10 @@ struct RelayMetrics: Sendable {
     var resolver: ResolverKeeper.State?
     /// Seconds since the directory became valid, and the signatures it has; `nil` before the first.
     var directory: (ageSeconds: UInt64, signatures: Int)?
+    /// Seconds the machine's clock is behind the authorities'; `nil` where nobody told.
+    var clockOffsetSeconds: Int64?
+    /// Connections the kernel keeps for an exit; `nil` where it does not tell.
+    var exitFlows: UInt64?
     /// Vouchers, in ticks: earned, handed in, credited, expired; `nil` where nothing is known.
     var ticks: (served: UInt64, deposited: UInt64, credited: UInt64, expired: UInt64)?
 
@@ -40,6 +44,7 @@ struct RelayMetrics: Sendable {
         var text = PrometheusText()
         addTraffic(to: &text)
         addCircuits(to: &text)
+        addMixing(to: &text)
         if isExit { addExit(to: &text) }
         addNode(to: &text)
         return text.text
@@ -61,7 +66,8 @@ struct RelayMetrics: Sendable {
             + (ticks.map { ", \($0.served) ticks earned" } ?? "")
     }
 
-    private func cells(_ count: UInt64) -> UInt64 {
+    /// A count of cells as it is told.
+    func cells(_ count: UInt64) -> UInt64 {
         count / Self.roundCells * Self.roundCells
     }
 
@@ -96,7 +102,10 @@ struct RelayMetrics: Sendable {
                 .init(["reason": "replay"], drops[RelayPath.Drop.replayed.rawValue]),
                 .init(["reason": "auth"], drops[RelayPath.Drop.forged.rawValue]),
                 .init(["reason": "malformed"], drops[RelayPath.Drop.malformed.rawValue]),
-                .init(["reason": "queue"], counters.shedCells + counters.overflow),
+                .init(
+                    ["reason": "queue"],
+                    counters.shedCells + counters.overflow + counters.unkeptCells
+                ),
                 .init(["reason": "expired"], counters.lateCells),
                 .init(["reason": "unpaid"], counters.unpaidCells),
                 .init(["reason": "unknown_circuit"], counters.unknownCircuit),
@@ -198,6 +207,14 @@ struct RelayMetrics: Sendable {
             "Addresses leased to circuits.",
             [.init(readings.control.leases)]
         )
+        if let exitFlows {
+            text.add(
+                .gauge,
+                "umbel_exit_flows",
+                "Connections the kernel keeps. In steps of 16.",
+                [.init(exitFlows / 16 * 16)]
+            )
+        }
         guard let resolver else { return }
         text.add(
             .gauge,
@@ -249,6 +266,14 @@ struct RelayMetrics: Sendable {
                 "umbel_directory_signatures",
                 "Signatures the directory has.",
                 [.init(directory.signatures)]
+            )
+        }
+        if let clockOffsetSeconds {
+            text.add(
+                .gauge,
+                "umbel_clock_offset_seconds",
+                "Seconds this machine's clock is behind the authorities'.",
+                [.init(clockOffsetSeconds)]
             )
         }
         if let ticks {

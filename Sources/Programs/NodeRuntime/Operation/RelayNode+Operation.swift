@@ -47,6 +47,11 @@ extension RelayNode {
         }
     }
 
+    /// Returns once all threads have answered; hangs where one does not.
+    public func proveAlive() async {
+        await keeper.proveAlive()
+    }
+
     /// Serves metrics as long as the process lives.
     ///
     /// - Throws: ``Failure`` where the address cannot be bound.

@@ -75,6 +75,16 @@ extension timeval {
     fileprivate var inSeconds: Double { Double(tv_sec) + Double(tv_usec) / 1e6 }
 }
 
+/// The connections the kernel keeps for an exit, to translate their addresses.
+enum KeptConnections {
+    /// How many there are in this network; `nil` where the kernel keeps none or does not tell.
+    static func count() -> UInt64? {
+        let path = "/proc/sys/net/netfilter/nf_conntrack_count"
+        guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
+        return UInt64(String(decoding: bytes, as: UTF8.self).prefix { $0.isNumber })
+    }
+}
+
 /// The operator's clock.
 enum LocalClock {
     /// The minute of the day at `wall`, as this machine's time zone has it.

@@ -274,7 +274,10 @@ struct DaemonLauncher {
             ]
             if let pool = exit.poolV6 { values.append(("ipv6_pool", TOMLText.quoted("\(pool)"))) }
             if let resolver = exit.resolver {
-                values.append(("resolver", TOMLText.quoted("\(resolver)")))
+                values.append(("resolver", TOMLText.quoted(resolver)))
+            }
+            if !exit.upstreams.isEmpty {
+                values.append(("upstreams", TOMLText.list(exit.upstreams.map(\.description))))
             }
             text += TOMLText.section("\n[exit]", values)
         }

@@ -12,7 +12,8 @@ struct MeasureCommand: AsyncParsableCommand {
             MeasureDirectoryCommand.self, MeasurePaymentsCommand.self,
             MeasureLinkingCommand.self, MeasureClientCommand.self, MeasureLimitsCommand.self,
             MeasurePayThroughputCommand.self, MeasureConservationCommand.self,
-            MeasureMetricsCommand.self,
+            MeasureMetricsCommand.self, MeasureRelayCommand.self, MeasureLineCommand.self,
+            MeasureBirthCommand.self,
         ]
     )
 }

@@ -7,7 +7,7 @@ struct MeasureLimitsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "limits",
         abstract:
-            "What of a relay's rate passes, and how long small circuits wait beside a large one."
+            "What of a relay's rate and quota passes, and how long circuits wait beside a large one."
     )
 
     @Option(help: "Seconds of virtual time for each figure.")
@@ -44,6 +44,14 @@ struct MeasureLimitsCommand: ParsableCommand {
                 runs(flooded)
             )
         )
+        var quota = QuotaBench(megabits: 100, share: 0.9)
+        let month = quota.run()
+        measurements += [
+            Measurement("carried of a month's quota", unit: "of it", [month.carried]),
+            Measurement("closed at its end", unit: "s", [month.closed]),
+            Measurement("open again after midnight", unit: "s", [month.reopened]),
+            Measurement("counted in the new month by then", unit: "of it", [month.leftOver]),
+        ]
         try Measurement.show(measurements, options)
     }
 

@@ -95,7 +95,10 @@ struct Topology: Hashable, Sendable {
         var allowed: [IPNetwork]
         var poolV4: IPNetwork
         var poolV6: IPNetwork?
-        var resolver: IPAddress?
+        /// Who answers for names, as the relay's configuration says it: an address or a program.
+        var resolver: String?
+        /// Whom a resolver of the exit's own asks.
+        var upstreams: [IPAddress]
     }
 
     /// What the `internet` host serves.

@@ -197,10 +197,16 @@ struct TopologyReader {
     }
 
     private func exit(_ node: TopologyNode) throws(TopologyError) -> Topology.Exit {
-        let map = try node.mapping(["allow", "ipv4_pool", "ipv6_pool", "resolver", "ipv6"])
+        let map = try node.mapping([
+            "allow", "ipv4_pool", "ipv6_pool", "resolver", "upstreams", "ipv6",
+        ])
         var allowed: [IPNetwork] = []
         for item in try map["allow"]?.list(limit: 64) ?? [] {
             allowed.append(try item.value("a network") { IPNetwork($0) })
+        }
+        var upstreams: [IPAddress] = []
+        for item in try map["upstreams"]?.list(limit: 8) ?? [] {
+            upstreams.append(try item.value("an address") { IPAddress($0) })
         }
         let hasV6 = try map["ipv6"]?.value("true or false") { Bool($0) } ?? true
         let poolV6 = try map["ipv6_pool"]?.value("an IPv6 network") { text in
@@ -212,7 +218,10 @@ struct TopologyReader {
                 IPNetwork(text).flatMap { $0.base.isV4 ? $0 : nil }
             },
             poolV6: hasV6 ? poolV6 : nil,
-            resolver: try map["resolver"]?.value("an address") { IPAddress($0) }
+            resolver: try map["resolver"]?.value("an address, unbound or dnsmasq") { text in
+                ["unbound", "dnsmasq"].contains(text) || IPAddress(text) != nil ? text : nil
+            },
+            upstreams: upstreams
         )
     }
 

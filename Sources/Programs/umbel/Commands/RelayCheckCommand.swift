@@ -9,6 +9,12 @@ struct RelayCheckCommand: AsyncParsableCommand {
         let reachable: Bool
         let listed: Bool
         let authorities: [String: String]
+        let clockOffsetSeconds: Int64?
+
+        private enum CodingKeys: String, CodingKey {
+            case schema, reachable, listed, authorities
+            case clockOffsetSeconds = "clock_offset_s"
+        }
     }
 
     static let configuration = CommandConfiguration(
@@ -17,7 +23,8 @@ struct RelayCheckCommand: AsyncParsableCommand {
         discussion: """
             Each authority opens a link and a circuit to the relay's UDP port, and asks for the \
             directory at the TCP port of the same number; this waits for what they say. The exit status \
-            is 1 where one cannot reach a port, 75 where none has answered yet.
+            is 1 where one cannot reach a port or this machine's clock is wrong, 75 where none has \
+            answered yet.
             """
     )
 
@@ -51,7 +58,8 @@ struct RelayCheckCommand: AsyncParsableCommand {
                 Report(
                     reachable: reach == .reached,
                     listed: listing.isListed,
-                    authorities: listing.authorities
+                    authorities: listing.authorities,
+                    clockOffsetSeconds: listing.clockOffsetSeconds
                 )
             )
         } else {
@@ -76,14 +84,22 @@ enum RelayReach: Equatable {
     /// Cells reach it, but nobody gets the directory from it.
     case withoutDirectory(String)
     case refused(String)
+    /// It cannot say what it is.
+    case untold(String)
     case untested
+    /// The machine's clock shows another time than the authorities'.
+    case wrongClock(String)
 
     init(_ listing: ListingReport) {
         let answers = listing.authorities.values.sorted()
-        if let answer = answers.first(where: { $0.hasPrefix("unreachable") }) {
+        if listing.hasWrongClock {
+            self = .wrongClock(DirectoryText.clock(listing))
+        } else if let answer = answers.first(where: { $0.hasPrefix("unreachable") }) {
             self = .unreachable(answer)
         } else if let answer = answers.first(where: { $0.hasPrefix("refused") }) {
             self = .refused(answer)
+        } else if let answer = answers.first(where: { $0.hasPrefix("not told") }) {
+            self = .untold(answer)
         } else if let answer = answers.first(where: { $0.contains("; TCP ") }) {
             self = .withoutDirectory(answer)
         } else if answers.contains("running") {
@@ -98,6 +114,7 @@ enum RelayReach: Equatable {
     /// Whether waiting for more answers would change nothing.
     static func isSettled(_ listing: ListingReport) -> Bool {
         let reach = RelayReach(listing)
+        if case .wrongClock = reach { return true }
         return reach != .untested && reach != .silent
             && !listing.authorities.values.contains("not tested yet")
     }
@@ -106,6 +123,14 @@ enum RelayReach: Equatable {
     var failure: Failure? {
         switch self {
         case .reached: nil
+        case .wrongClock(let offset):
+            Failure(
+                "this machine's clock is wrong: \(offset)",
+                why: "a relay beyond two minutes refuses what clients send at once, beyond an hour"
+                    + " it is not listed, or takes the directory for one to come",
+                hint: "timedatectl set-ntp true",
+                exit: .failed
+            )
         case .unreachable(let answer):
             Failure(
                 "an authority cannot reach the relay's UDP port",
@@ -128,6 +153,13 @@ enum RelayReach: Equatable {
                 why: answer,
                 hint: "mend what it says; it is asked again within a minute",
                 exit: .failed
+            )
+        case .untold(let answer):
+            Failure(
+                "the authorities are not told of the relay",
+                why: answer,
+                hint: "name addresses of the internet in [listen], and start the relay again",
+                exit: .configuration
             )
         case .untested:
             Failure(

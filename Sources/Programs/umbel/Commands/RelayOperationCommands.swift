@@ -71,14 +71,14 @@ struct RelayTopCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal.output
+        var screen = LiveScreen(terminal)
         var left = count ?? .max
         while true {
             let report = try await socket.client.relayStatus()
             if format.json {
                 try Output.printJSON(report)
             } else if terminal.isInteractive {
-                // Home, and what is left of the last look away: no flicker.
-                Output.print("\u{1B}[H\u{1B}[J" + RelayText.top(report, terminal: terminal))
+                screen.show(RelayText.top(report, terminal: terminal))
             } else {
                 Output.print(RelayText.line(report))
             }

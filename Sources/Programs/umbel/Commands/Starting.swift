@@ -47,7 +47,24 @@ extension ClientNode: RunningNode {
     }
 }
 
-extension RelayNode: RunningNode {}
+extension RelayNode: RunningNode {
+    /// What it carries, twice a minute.
+    func headlines() async -> AsyncStream<String> {
+        let (lines, line) = AsyncStream.makeStream(
+            of: String.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let task = Task {
+            while !Task.isCancelled {
+                line.yield(RelayText.line(await status()))
+                try? await Task.sleep(for: .seconds(30))
+            }
+            line.finish()
+        }
+        line.onTermination = { _ in task.cancel() }
+        return lines
+    }
+}
 extension AuthorityNode: RunningNode {}
 extension MintNode: RunningNode {}
 

@@ -25,7 +25,14 @@ enum DirectoryText {
         return [
             ("Listed", listed),
             ("Authorities", answers.isEmpty ? "none has answered yet" : answers),
-        ]
+        ] + (report.hasWrongClock ? [("CLOCK", "\(clock(report)): timedatectl set-ntp true")] : [])
+    }
+
+    /// What a machine's clock shows beside those of the authorities.
+    static func clock(_ report: ListingReport) -> String {
+        let offset = report.clockOffsetSeconds ?? 0
+        let way = offset > 0 ? "behind" : "ahead of"
+        return "\(Text.seconds(offset.magnitude)) \(way) the authorities' clocks"
     }
 
     /// An authority's state in full.

@@ -18,7 +18,7 @@ enum RelayText {
             fields.append(
                 (
                     "Quota",
-                    "\(Text.bytes(quota.usedBytes)) of \(Text.bytes(quota.limitBytes)),"
+                    "\(Text.decimalBytes(quota.usedBytes)) of \(Text.decimalBytes(quota.limitBytes)),"
                         + " \(percent) %, until \(DateText.minute(seconds: quota.ends))"
                 )
             )

@@ -150,6 +150,18 @@ enum Text {
         return unit == 0 ? "\(count) B" : "\(fixed(value, digits: 1)) \(units[unit])"
     }
 
+    /// A number of bytes as quotas are given, in powers of a thousand.
+    static func decimalBytes(_ count: UInt64) -> String {
+        var value = Double(count)
+        var unit = 0
+        let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
+        while value >= 1_000, unit < units.count - 1 {
+            value /= 1_000
+            unit += 1
+        }
+        return unit == 0 ? "\(count) B" : "\(fixed(value, digits: 1)) \(units[unit])"
+    }
+
     /// A length of time in its two largest units.
     static func seconds(_ count: UInt64) -> String {
         let parts: [(UInt64, String)] = [

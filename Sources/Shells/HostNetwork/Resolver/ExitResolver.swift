@@ -141,7 +141,8 @@ public struct ExitResolver: Hashable, Sendable {
         return [
             "keep-in-foreground", "log-facility=-", "pid-file=", "no-hosts", "port=\(Self.port)",
             "bind-interfaces", "domain-needed", "cache-size=10000", "dns-forward-max=1000",
-            "max-cache-ttl=\(Self.cacheSeconds)", "edns-packet-max=1232",
+            "max-cache-ttl=\(Self.cacheSeconds)", "max-ttl=\(Self.cacheSeconds)",
+            "edns-packet-max=1232",
             "address=/\(ResolverQuestion.name)/127.0.0.1",
         ] + addresses.map { "listen-address=\($0)" } + servers
     }
