@@ -21,6 +21,8 @@ struct MeasureClientCommand: AsyncParsableCommand {
     var starts = 20
     @Option(help: "How often to kill each hop of the path in use.")
     var kills = 50
+    @Option(help: "The hop to kill, 1 to 3. Default: one after the other.")
+    var hop: Int?
     @Option(help: "Seconds to watch the idle daemon.")
     var idle = 300
     @Option(help: "How often to connect and disconnect, looking for what the daemon keeps.")
@@ -30,8 +32,9 @@ struct MeasureClientCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard (0...1_000).contains(starts), (0...1_000).contains(kills),
-            (0...86_400).contains(idle), (0...100_000).contains(cycles)
-        else { throw ValidationError("--starts and --kills are 0 to 1000, --idle at most a day") }
+            (0...86_400).contains(idle), (0...100_000).contains(cycles),
+            hop.map({ (1...3).contains($0) }) ?? true
+        else { throw ValidationError("--starts and --kills are 0 to 1000, --hop is 1 to 3") }
     }
 
     func run() async throws {
@@ -42,7 +45,9 @@ struct MeasureClientCommand: AsyncParsableCommand {
             results += [try await bench.starts(count: max(1, starts / 5), isCold: true)]
         }
         if kills > 0 {
-            for hop in 0..<3 { results += try await bench.deaths(of: hop, count: kills) }
+            for hop in 0..<3 where self.hop.map({ $0 == hop + 1 }) ?? true {
+                results += try await bench.deaths(of: hop, count: kills)
+            }
         }
         if idle > 0 { results += try await bench.idleCost(seconds: idle) }
         if cycles > 0 { results += try await bench.cycles(count: cycles) }
@@ -143,29 +148,37 @@ struct ClientBench {
         var circuits: [Circuit]
     }
 
-    private func path() async throws -> [String] {
+    /// The relays of the circuit in use; `nil` where there is none.
+    private func path() async throws -> [String]? {
         let text = try await ask("circuits", "--json")
         let report = try JSONDecoder().decode(Circuits.self, from: Data(text.utf8))
         let active = report.circuits.first { $0.state == "active" && $0.isolation == "machine" }
-        guard let active, active.hops.count == 3 else {
-            throw LabError("no circuit is in use", why: "the client has lost it")
-        }
+        guard let active, active.hops.count == 3 else { return nil }
         return active.hops.map(\.nickname)
     }
 
     /// Milliseconds from the death of a hop to the first question that got an answer again: the
-    /// median of all, and the 99th of a hundred.
+    /// median of all, and the 99th of a hundred; and how often no circuit was in use when the next hop
+    /// was to be killed, though a question had been answered two seconds before.
     func deaths(of hop: Int, count: Int) async throws -> [Measurement] {
         var figures: [Double] = []
+        var gaps = 0.0
         try await ask("up", "--wait")
         let probe = try EchoProbe(namespace: client.namespace, address: server, port: 7)
         defer { probe.stop() }
         for round in 0..<count {
-            let begin = MonotonicClock.now().nanoseconds
-            _ = try await answer(of: probe, after: begin)
-            // A spare stands within a second, where there is to be one.
-            try await Task.sleep(for: .seconds(2))
-            let victim = try await path()[hop]
+            var path: [String]?
+            while path == nil {
+                _ = try await answer(of: probe, after: MonotonicClock.now().nanoseconds)
+                // A spare stands within a second, where there is to be one.
+                try await Task.sleep(for: .seconds(2))
+                path = try await self.path()
+                if path == nil { gaps += 1 }
+                guard gaps <= 100 else {
+                    throw LabError("no circuit is in use", why: "the client has none most times")
+                }
+            }
+            guard let victim = path?[hop] else { continue }
             let manifest = try folder.existing()
             let host = manifest.hosts[try manifest.index(of: victim)]
             let killed = MonotonicClock.now().nanoseconds
@@ -180,10 +193,13 @@ struct ClientBench {
         let name = ["guard", "middle", "exit"][hop]
         let sorted = figures.sorted()
         let high = sorted[min(sorted.count - 1, sorted.count * 99 / 100)]
-        return [
+        let results = [
             Measurement("death of the \(name) to first answer", unit: "ms", figures),
             Measurement("the same, p99", unit: "ms", [high]),
+            Measurement("without a circuit before a kill", unit: "times", [gaps]),
         ]
+        for result in results { progress.say("\(result.name): \(result.median) \(result.unit)") }
+        return results
     }
 
     /// A question asked this long after the kill was not yet with the dead relay.
