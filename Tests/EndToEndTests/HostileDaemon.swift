@@ -3,7 +3,7 @@ import Foundation
 import Logging
 
 /// A daemon whose relays have names that a page must not take for its own.
-final class HostileDaemon: ClientService, CircuitService, WalletService {
+final class HostileDaemon: ClientService, CircuitService, WalletService, ProtectionService {
     static let names = [
         "<script>umbelWasHere=1</script>", "<img src=x onerror=umbelWasHere=1>",
         "\"'><svg onload=umbelWasHere=1>",
@@ -95,22 +95,32 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
         let (stream, continuation) = AsyncStream.makeStream(of: StateUpdate.self)
         continuation.yield(.status(Self.state))
         continuation.yield(.circuits(Self.circuits))
-        for (index, name) in Self.names.enumerated() {
-            continuation.yield(
-                .event(
-                    EventReport(
-                        number: UInt64(index) + 1,
-                        time: 0,
-                        level: name,
-                        kind: .ended,
-                        hops: Self.names,
-                        text: name
-                    )
-                )
-            )
-        }
+        for event in Self.events { continuation.yield(.event(event)) }
         return stream
     }
+
+    private static let events = names.enumerated().map { index, name in
+        EventReport(
+            number: UInt64(index) + 1,
+            time: 0,
+            level: name,
+            kind: .ended,
+            hops: names,
+            text: name
+        )
+    }
+
+    func events() async -> [EventReport] { Self.events }
+    func eventUpdates() async -> AsyncStream<EventReport> { AsyncStream { $0.finish() } }
+    func reconnect() async throws(Failure) -> StatusReport { throw refusal }
+    func setLockdown(_ request: LockdownRequest) async throws(Failure) -> StatusReport {
+        throw refusal
+    }
+    func login(
+        _ request: LoginRequest,
+        for peer: PeerCredentials
+    ) async throws(Failure) -> StatusReport { throw refusal }
+    func checkNetwork() async throws(Failure) -> NetworkReport { throw refusal }
 
     func account() async throws(Failure) -> AccountReport { throw refusal }
     func tickets() async throws(Failure) -> TicketsReport { throw refusal }
@@ -133,7 +143,9 @@ final class HostileDaemon: ClientService, CircuitService, WalletService {
         let (ready, becameReady) = AsyncStream.makeStream(of: Void.self)
         let task = Task {
             defer { becameReady.finish() }
-            try await server.serve(self, wallet: self, circuits: self) { becameReady.finish() }
+            try await server.serve(self, wallet: self, protection: self, circuits: self) {
+                becameReady.finish()
+            }
         }
         for await _ in ready {}
         let result: Result<Void, any Error>
