@@ -197,7 +197,7 @@ let package = Package(
         ),
         .target(
             name: "Anonymity",
-            dependencies: ["Base", "CryptoPrimitives", "Workloads"],
+            dependencies: ["Base", "CryptoPrimitives", "Mixing", "Workloads"],
             path: "Sources/Simulation/Anonymity",
             swiftSettings: coreSettings
         ),
@@ -208,14 +208,14 @@ let package = Package(
             name: "FlowModel",
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Tickets", "ClientCore",
-                "RelayCore", "Simulation", "Workloads",
+                "RelayCore", "Simulation",
             ],
             path: "Sources/Simulation/FlowModel",
             swiftSettings: coreSettings
         ),
         tests(
             of: "FlowModel",
-            ["Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Simulation"]
+            ["Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Simulation", "Tickets"]
         ),
         tests(
             of: "Simulation",

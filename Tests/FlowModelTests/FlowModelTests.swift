@@ -20,7 +20,7 @@ struct FlowModelTests {
     private static func result(_ plan: NetworkPlan, seed: UInt64) async throws -> FlowResult {
         let streams = Streams(seed: seed)
         let network = try DrawnNetwork(plan, streams: streams)
-        return await FlowRun(network: network, plan: plan, streams: streams).run { _, _ in }
+        return try await FlowRun(network: network, plan: plan, streams: streams).run { _, _ in }
     }
 
     @Test("a seed gives the same hash twice, another seed another (row 88)")

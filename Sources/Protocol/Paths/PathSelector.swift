@@ -81,11 +81,17 @@ public struct PathSelector: Sendable {
         middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
     }
 
-    /// The selector of another client of the same network, with guards and middles of its own.
-    public func another(at date: WallTime, using generator: inout RandomGenerator) -> Self {
+    /// The selector of another client of the same network, with guards and middles of its own: the
+    /// same as one made with `init` for this view, without working weights and rules out again.
+    public func another(
+        guards: GuardSample = GuardSample(),
+        middles: MiddleSet = MiddleSet(),
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) -> Self {
         var other = self
-        other.guards = GuardSample()
-        other.middles = MiddleSet()
+        other.guards = guards
+        other.middles = middles
         other.failures = FailureTable()
         other.update(toViewOf: self, at: date, using: &generator)
         return other

@@ -9,6 +9,10 @@ struct ClientLives: Sendable {
     var circuits = CircuitTable()
     /// The place of each client.
     var places: [UInt8] = []
+    /// Exits each client holds vouchers for, ``stockCount`` of each.
+    private(set) var stocks: [UInt16] = []
+    /// Exits in the stock of one client; 0 where relays are not paid.
+    let stockCount: Int
     /// Circuits that came to nothing, because a hop was down.
     var failedBuilds = 0
     /// Times there was no path at all.
@@ -18,9 +22,24 @@ struct ClientLives: Sendable {
     /// Seconds clients were there, all together.
     var online = 0.0
 
+    init(stockCount: Int) {
+        self.stockCount = stockCount
+    }
+
+    /// The exits client `client` holds vouchers for.
+    func stock(of client: UInt32) -> ArraySlice<UInt16> {
+        stocks[Int(client) * stockCount..<(Int(client) + 1) * stockCount]
+    }
+
+    mutating func addStock(_ exits: [UInt16]) {
+        precondition(exits.count == stockCount, "each client has a stock of the same size")
+        stocks += exits
+    }
+
     mutating func append(_ other: Self) {
         circuits.append(other.circuits)
         places += other.places
+        stocks += other.stocks
         failedBuilds += other.failedBuilds
         pathlessCount += other.pathlessCount
         outage += other.outage
@@ -30,9 +49,11 @@ struct ClientLives: Sendable {
 
 /// The life of one client, by events: circuits begin, grow old, lose a hop.
 ///
-/// Guards, middles and exits are chosen by the production ``PathSelector``. What it does not ask
-/// for: a spare takes another of the client's middles without looking at subnets and families; it
-/// carries nothing unless a middle dies.
+/// Guards, middles and exits are chosen by the production ``PathSelector``. Where relays are paid, a
+/// wallet holds vouchers for eight exits drawn evenly, and circuits after the first one have one of
+/// those, by weight: that is what `payablePath` of the product comes to, but for vouchers that have
+/// not rested yet. What is not asked for: a spare takes another of the client's middles without
+/// looking at subnets and families; it carries nothing unless a middle dies.
 struct ClientLife {
     let network: DrawnNetwork
     let plan: NetworkPlan
@@ -47,7 +68,7 @@ struct ClientLife {
 
     /// Follows the clients of `range`.
     func run(_ range: Range<Int>, streams: Streams) -> ClientLives {
-        var lives = ClientLives()
+        var lives = ClientLives(stockCount: stockCount)
         let perClient = Int(plan.duration / plan.rotation) + 1
         lives.circuits.reserve(range.count * perClient * 2)
         for client in range { run(UInt32(client), streams: streams, into: &lives) }
@@ -62,10 +83,15 @@ struct ClientLife {
         var time = Float(random.unit() * min(Self.arrival, plan.duration / 10))
         let end = Float(plan.duration)
         lives.online += Double(end - time)
+        let stock = stock(&random)
+        lives.addStock(stock)
         var lastGuard: UInt16?
         while time < end {
             let now = Instant(nanoseconds: UInt64(Double(time) * 1e9) + 1)
-            guard let path = path(&selector, now, date, &random), let hops = hops(path) else {
+            // At first there are no vouchers: they are bought for what is chosen.
+            let wanted = lastGuard == nil ? nil : payableExit(stock, &random)
+            guard let path = path(&selector, wanted, now, date, &random), let hops = hops(path)
+            else {
                 lives.pathlessCount += 1
                 lives.outage += Double(min(Self.retry, end - time))
                 time += Self.retry
@@ -88,12 +114,46 @@ struct ClientLife {
 
     private static let retry: Float = 30
 
+    /// Exits a wallet holds vouchers for.
+    var stockCount: Int {
+        plan.paysRelays ? min(Self.stockedExits, network.exits.count) : 0
+    }
+
+    private static let stockedExits = 8
+
+    private func stock(_ random: inout RandomGenerator) -> [UInt16] {
+        var chosen: [UInt16] = []
+        while chosen.count < stockCount {
+            let exit = network.exits[Int(random.next(below: UInt64(network.exits.count)))]
+            if !chosen.contains(exit) { chosen.append(exit) }
+        }
+        return chosen
+    }
+
+    /// One of the exits there are vouchers for, by weight; `nil` where any will do.
+    private func payableExit(_ stock: [UInt16], _ random: inout RandomGenerator) -> NodeID? {
+        guard !stock.isEmpty, stock.count < network.exits.count else { return nil }
+        let sums = DrawnNetwork.sums(
+            stock.map { Double(network.selector.weight(Int($0), at: .exit)) }
+        )
+        return network.view.relays[Int(stock[random.place(in: sums)])].id
+    }
+
     private func path(
         _ selector: inout PathSelector,
+        _ exit: NodeID?,
         _ now: Instant,
         _ date: WallTime,
         _ random: inout RandomGenerator
     ) -> Path? {
+        if let exit {
+            // Where rules or failures stand against it, any exit will do.
+            var wanted = PathConstraints()
+            wanted.exit = exit
+            if let path = try? selector.path(wanted, now: now, date: date, using: &random) {
+                return path
+            }
+        }
         do throws(PathError) {
             return try selector.path(now: now, date: date, using: &random)
         } catch {

@@ -3,6 +3,7 @@ import CryptoPrimitives
 public import Directory
 import Foundation
 public import Paths
+import Simulation
 import Wire
 
 /// Why a plan makes no network.
@@ -36,6 +37,10 @@ public struct DrawnNetwork: Sendable {
     let placeCount: Int
     /// When each relay is up.
     let uptimes: Uptimes
+    /// Relays that are exits.
+    let exits: [UInt16]
+    /// Relays fit to be guards.
+    let guardCount: Int
 
     /// Draws a network.
     ///
@@ -54,20 +59,60 @@ public struct DrawnNetwork: Sendable {
         latency = Self.latencies(plan)
         clientSums = Self.sums(countries.isEmpty ? [1] : countries.map(\.clients))
         uptimes = Uptimes(plan, streams: streams)
+        (exits, guardCount) = Self.kinds(view)
     }
 
-    /// Takes over a directory that is there already: every way takes `latency` seconds, lines have
-    /// no limit, and relays stay up.
-    public init(view: NetworkView, latency: Double, streams: Streams) {
+    /// Takes over a directory that is there already, in place of one drawn from a plan.
+    ///
+    /// Lines have no limit, and relays stay up. Relays and clients are in the plan's countries.
+    public init(view: NetworkView, plan: NetworkPlan, streams: Streams) {
         self.view = view
         var generator = streams.generator(.keys, 1)
         selector = PathSelector(view: view, at: view.validAfter, using: &generator)
         capacity = [Double](repeating: .infinity, count: view.relays.count)
-        place = [UInt8](repeating: 0, count: view.relays.count)
-        placeCount = 1
-        self.latency = [latency]
-        clientSums = [1]
+        let countries = plan.countries
+        place = view.relays.map { relay in
+            UInt8(countries.firstIndex { $0.code == relay.country } ?? 0)
+        }
+        placeCount = max(1, countries.count)
+        latency = Self.latencies(plan)
+        clientSums = Self.sums(countries.isEmpty ? [1] : countries.map(\.clients))
         uptimes = Uptimes(relayCount: view.relays.count)
+        (exits, guardCount) = Self.kinds(view)
+    }
+
+    private static func kinds(_ view: NetworkView) -> (exits: [UInt16], guardCount: Int) {
+        let relays = view.relays
+        return (
+            relays.indices.filter { relays[$0].flags.contains(.exit) }.map { UInt16($0) },
+            relays.count { $0.flags.contains(.guardCapable) }
+        )
+    }
+
+    /// The relays as a world of cores is made of them.
+    var drafts: [RelayRoster.Draft] {
+        view.relays.map { relay in
+            var draft = RelayRoster.Draft(flags: relay.flags)
+            draft.v4 = relay.addresses.v4?.ip
+            draft.weightKilobits = relay.weight
+            draft.country = relay.country
+            draft.autonomousSystem = relay.autonomousSystem
+            draft.family = relay.family
+            return draft
+        }
+    }
+
+    /// Times between places, as a world of cores takes them.
+    var placeTable: PlaceLatencies {
+        PlaceLatencies(
+            count: placeCount,
+            latencies: latency.map { TimeSpan(nanoseconds: UInt64($0 * 1e9)) }
+        )
+    }
+
+    /// A place for a client, drawn.
+    func clientPlace(using random: inout RandomGenerator) -> UInt8 {
+        UInt8(random.place(in: clientSums))
     }
 
     /// Seconds one way between two places.

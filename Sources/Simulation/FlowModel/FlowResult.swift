@@ -13,18 +13,6 @@ public struct PositionShares: Hashable, Sendable {
     }
 }
 
-/// What the directory weighs.
-public struct DirectoryFigures: Hashable, Sendable {
-    /// The whole document.
-    public var documentByteCount = 0
-    /// The change of one interval, in which a 24th of the relays has a new key.
-    public var diffByteCount = 0
-    /// A client's or relay's first day: the document once, then changes.
-    public var firstDayByteCount = 0.0
-    /// Any day after.
-    public var dayByteCount = 0.0
-}
-
 /// What came of a run.
 ///
 /// Arrays are by relay.

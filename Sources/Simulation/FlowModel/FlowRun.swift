@@ -28,7 +28,9 @@ public struct FlowRun: Sendable {
     private static let chunk = 5_000
 
     /// Runs the model in as many threads as there are.
-    public func run(progress: @escaping Progress) async -> FlowResult {
+    ///
+    /// - Throws: `WireError` where the directory cannot be written down.
+    public func run(progress: @escaping Progress) async throws -> FlowResult {
         var lives = await lives(progress: progress)
         var result = FlowResult(relayCount: network.view.relays.count)
         share(&lives, &result, progress)
@@ -37,7 +39,7 @@ public struct FlowRun: Sendable {
         if plan.paysRelays {
             result.money = MoneyModel(network: network, plan: plan, streams: streams).run(lives)
         }
-        result.directory = directory()
+        result.directory = try DirectoryFigures(network, plan, streams: streams)
         result.hash = hash(lives, result)
         progress("money", 1)
         return result
@@ -62,7 +64,7 @@ public struct FlowRun: Sendable {
                 progress("clients", Double(doneCount) / Double(chunkCount))
             }
         }
-        var lives = ClientLives()
+        var lives = ClientLives(stockCount: life.stockCount)
         lives.circuits.reserve(parts.reduce(0) { $0 + ($1?.circuits.count ?? 0) })
         lives.places.reserveCapacity(plan.clientCount)
         for index in parts.indices {
@@ -192,28 +194,6 @@ public struct FlowRun: Sendable {
         result.outage = lives.outage
         result.online = lives.online
         result.availability = network.uptimes.availability(duration: plan.duration)
-    }
-
-    /// What the directory weighs: the document, and the diff of an hour in which a 24th of the
-    /// relays has a new key.
-    private func directory() -> DirectoryFigures {
-        let old = network.view.consensus
-        var new = old
-        var random = streams.generator(.keys, 2)
-        for index in new.relays.indices where index % 24 == 0 {
-            new.relays[index].circuitKey = random.bytes(1_216)
-        }
-        new.validAfter = old.validAfter + UInt64(plan.parameters.intervalSeconds)
-        let diff = ConsensusDiff(from: old, .zero, to: new, .zero, signatures: [])
-        let whole = (try? old.encoded().count) ?? 0
-        let part = (try? diff.encoded().count) ?? 0
-        let perDay = 86_400 / Double(max(1, plan.parameters.intervalSeconds))
-        return DirectoryFigures(
-            documentByteCount: whole,
-            diffByteCount: part,
-            firstDayByteCount: Double(whole) + perDay * Double(part),
-            dayByteCount: perDay * Double(part)
-        )
     }
 
     private func hash(_ lives: ClientLives, _ result: FlowResult) -> RunHash {

@@ -86,7 +86,7 @@ extension RandomGenerator {
 
 /// A running hash of what a run comes to: equal for equal seeds.
 public struct RunHash: Hashable, Sendable, CustomStringConvertible {
-    private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    private(set) var state: UInt64 = 0xcbf2_9ce4_8422_2325
 
     /// Of nothing yet.
     public init() {}

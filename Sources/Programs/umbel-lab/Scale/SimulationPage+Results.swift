@@ -1,3 +1,4 @@
+import Base
 import FlowModel
 import Foundation
 import Simulation
@@ -17,7 +18,6 @@ extension SimulationPage {
             "\(plan.relayCount) relays, \(plan.clientCount) clients in "
             + "\(load.isMix ? "mix" : "fast"), \(Int(plan.duration)) s: \(file)"
         let perHour = 3_600 / max(1, result.online)
-        let directory = result.directory
         facts = [
             ("engine", "flow model: circuits as flows, production path selection"),
             ("seed", "\(seed)"), ("hash", result.hash.description),
@@ -37,10 +37,7 @@ extension SimulationPage {
             Double(result.failedBuilds) * perHour
         )
         add("seconds without a circuit, a client and hour", result.outage * perHour)
-        add("directory, bytes", Double(directory.documentByteCount))
-        add("its change in an hour, bytes", Double(directory.diffByteCount))
-        add("directory bytes a day and node, the first", directory.firstDayByteCount)
-        add("directory bytes a day and node, then", directory.dayByteCount)
+        addDirectory(result.directory)
         add("guards a client uses in a year", year.usedGuards)
         addLoads(plan, result)
         addBuilds(result)
@@ -201,33 +198,67 @@ extension SimulationPage {
         )
     }
 
-    /// What the cores and the flow model say of a small network.
-    init(file: String, seed: UInt64, seconds: UInt64, level: CellLevel) {
-        title = "\(level.shares.count) relays on the production cores, \(seconds) s: \(file)"
+    /// What the cores and the flow model say of a network.
+    init(file: String, seed: UInt64, level: CellLevel) {
+        let clients = level.runs.reduce(0) { $0 + $1.clientCount }
+        title = "\(level.shares.count) relays, \(clients) clients on the production cores: \(file)"
         facts = [
             ("engine", "production cores, and the flow model beside them"),
             ("seed", "\(seed)"),
-            ("hash", level.trace),
-            ("events", "\(level.report.events)"),
-            ("datagrams", "\(level.report.datagrams)"),
-            ("invariants broken", "\(level.violations.count)"),
-            ("largest difference of a relay's share", Self.short(level.largestShareError)),
-            ("that in standard deviations", Self.short(level.largestShareSigma)),
+            ("hash", level.hash.description),
         ]
-        sections = [
+        addCores(level)
+        addDirectory(level.sample.directory)
+    }
+
+    /// Adds what the same network, made smaller, came to on both.
+    mutating func add(_ level: CellLevel) {
+        let clients = level.runs.reduce(0) { $0 + $1.clientCount }
+        facts.append(
+            ("a part of it on the cores", "\(level.shares.count) relays, \(clients) clients")
+        )
+        addCores(level)
+    }
+
+    private mutating func addCores(_ level: CellLevel) {
+        add("worlds on the cores", Double(level.runs.count))
+        add("virtual seconds", level.runs.reduce(0) { $0 + $1.report.elapsed.seconds })
+        add("events", Double(level.runs.reduce(0) { $0 + $1.report.events }))
+        add("datagrams", Double(level.runs.reduce(0) { $0 + $1.report.datagrams }))
+        add("packets answered, share", level.runs.map(\.answeredShare).min() ?? 0)
+        let violations = level.runs.flatMap(\.violations)
+        facts.append(("invariants broken", "\(violations.count)"))
+        if let first = violations.first { facts.append(("the first of them", first)) }
+        add("largest difference of a relay's share", level.largestShareError)
+        add("that in standard deviations", level.largestShareSigma)
+        sections.append(
             Section(
                 title: "Cores and flow model, each of one client",
-                columns: ["cores", "flow model", "error, %"],
-                rows: level.figures.map { [$0.cells, $0.flows, $0.error * 100] },
+                columns: ["cores", "flow model", "error, %", "chance, %"],
+                rows: level.figures.map {
+                    [$0.cells, $0.flows, $0.error * 100, $0.chance * 100]
+                },
                 labels: level.figures.map(\.name)
-            ),
+            )
+        )
+        guard level.shares.count <= 100 else { return }
+        sections.append(
             Section(
                 title: "Share of all cells, by relay",
                 columns: ["cores", "flow model"],
                 rows: level.shares.map { [$0.cells, $0.flows] },
                 labels: level.shares.indices.map { "relay \($0 + 1)" },
                 plot: .bars
-            ),
-        ]
+            )
+        )
+    }
+
+    private mutating func addDirectory(_ directory: DirectoryFigures) {
+        add("directory, bytes", Double(directory.documentByteCount))
+        add("its change, bytes", Double(directory.diffByteCount))
+        add("records in a change", Double(directory.changedRecordCount))
+        add("relays a change takes off", Double(directory.goneCount))
+        add("directory bytes a day and node, the first", directory.firstDayByteCount)
+        add("directory bytes a day and node, then", directory.dayByteCount)
     }
 }
