@@ -244,9 +244,17 @@ public final class ClientNode: Node {
         world.learn(addresses(), of: index)
     }
 
-    /// Whether a tunnel is connected.
+    /// Whether a tunnel is connected, and its packet path has heard of it.
+    ///
+    /// What is sent before that has no circuit to go by: it is dropped and counted as blocked.
     public func isConnected(_ host: ClientHost) -> Bool {
-        control.state(of: host.tunnel) == .connected
+        let isOnItsWay = toShard.contains { command in
+            switch command {
+            case .bind(_, host.tunnel, _), .setCurrent(host.tunnel, _): true
+            default: false
+            }
+        }
+        return control.state(of: host.tunnel) == .connected && !isOnItsWay
     }
 
     /// The relays of the circuit new flows of a tunnel begin on, the guard first.

@@ -129,7 +129,12 @@ public struct CellLevel: Sendable {
             plan.guards, plan.middles, plan.exits
         )
         settings.clientFlowLimit = 256
-        if plan.paysRelays { settings.pay = PaySettings() }
+        if plan.paysRelays {
+            var pay = PaySettings()
+            // No epoch ends in a run: the model knows nothing of vouchers that grow old.
+            pay.epochSeconds = UInt32(clamping: max(7_200, 2 * plan.seconds))
+            settings.pay = pay
+        }
         if let drawn {
             settings.relays = drawn.drafts
             settings.parameters = numbers.parameters

@@ -14,6 +14,8 @@ struct CircuitTable: Sendable {
         static let takenOver = Self(rawValue: 8)
         /// It ended before the run did.
         static let ended = Self(rawValue: 16)
+        /// It took the place of one that had grown old.
+        static let rotated = Self(rawValue: 32)
     }
 
     var client: [UInt32] = []

@@ -107,12 +107,14 @@ struct ClientLife {
             selector.noteSuccess(of: path, on: date)
             var kind: CircuitTable.Kind = lastGuard == hops.guardRelay ? [] : .newLink
             lastGuard = hops.guardRelay
-            let stop = min(time + Float(plan.rotation), end)
-            time = carry(client, hops, from: time, to: stop, &kind, &selector, &random, &lives)
+            time = carry(client, hops, from: time, &kind, &selector, &random, &lives)
         }
     }
 
     private static let retry: Float = 30
+    /// Time an old circuit stays for flows that began on it: half of one that takes half a minute,
+    /// and five minutes after its last packet (`FlowTable`).
+    private static let linger: Float = 315
 
     /// Exits a wallet holds vouchers for.
     var stockCount: Int {
@@ -162,14 +164,13 @@ struct ClientLife {
         }
     }
 
-    /// Lets circuits carry from one rotation to the next; a spare takes over where a middle dies.
+    /// Lets circuits carry; a spare takes over where one has grown old, or a middle dies.
     ///
     /// - Returns: when the client looks for another path.
     private func carry(
         _ client: UInt32,
         _ first: CircuitTable.Hops,
         from start: Float,
-        to stop: Float,
         _ kind: inout CircuitTable.Kind,
         _ selector: inout PathSelector,
         _ random: inout RandomGenerator,
@@ -177,19 +178,31 @@ struct ClientLife {
     ) -> Float {
         var hops = first
         var time = start
+        let duration = Float(plan.duration)
+        var stop = min(time + Float(plan.rotation), duration)
         while true {
             let spare = spare(hops, selector.middles, &random)
             let (down, position) = firstDown(hops, after: time)
             let isBroken = down < stop
             var own = kind
             if isBroken { own.insert(.broken) }
-            if isBroken || stop < Float(plan.duration) { own.insert(.ended) }
+            if isBroken || stop + Self.linger < duration { own.insert(.ended) }
             let end = min(stop, down)
             lives.circuits.append(client: client, hops, from: time, to: end, own)
             if let spare {
                 lives.circuits.append(client: client, spare, from: time, to: end, .spare)
             }
-            guard isBroken else { return stop }
+            guard isBroken else {
+                // The spare leads to the same exit; it was built long ago.
+                guard stop < duration, let spare, downPosition(spare, at: stop) == nil else {
+                    return stop
+                }
+                hops = spare
+                kind = [.takenOver, .rotated]
+                time = stop
+                stop = min(time + Float(plan.rotation), duration)
+                continue
+            }
             lives.outage += Double(Self.detection)
             time = down + Self.detection
             guard time < stop else { return time }

@@ -53,6 +53,8 @@ public struct FlowResult: Sendable {
     public var brokenCount = 0
     /// Of those, whose place a spare took.
     public var takenOverCount = 0
+    /// Circuits whose place a spare took because they were old.
+    public var rotatedCount = 0
     /// Circuits that came to nothing because a hop was down.
     public var failedBuilds = 0
     /// Times a client had no path at all.

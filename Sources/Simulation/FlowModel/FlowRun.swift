@@ -172,7 +172,11 @@ public struct FlowRun: Sendable {
             let cells = Double(circuits.cells[index])
             result.circuitCount += 1
             if circuits.kind[index].contains(.broken) { result.brokenCount += 1 }
-            if circuits.kind[index].contains(.takenOver) { result.takenOverCount += 1 }
+            if circuits.kind[index].isSuperset(of: [.takenOver, .rotated]) {
+                result.rotatedCount += 1
+            } else if circuits.kind[index].contains(.takenOver) {
+                result.takenOverCount += 1
+            }
             result.guardCells[Int(circuits.guardRelay[index])] += cells
             result.middleCells[Int(circuits.middle[index])] += cells
             result.exitCells[Int(circuits.exit[index])] += cells

@@ -26,6 +26,7 @@ extension SimulationPage {
         add("cells carried of those wanted", result.cellHops / 3 / max(1, result.wantedCells))
         add("circuits used", Double(result.circuitCount))
         add("circuits to stand ready", Double(result.spareCount))
+        add("circuits that grew old, whose spare took over", Double(result.rotatedCount))
         add("links made between nodes", Double(result.newLinkCount))
         add("handshakes of circuits a second", Double(result.handshakeCount) / plan.duration)
         add("relays up, share of time", result.availability)
