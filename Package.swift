@@ -185,7 +185,7 @@ let package = Package(
                 "Anonymity", "Workloads",
             ],
             path: "Sources/Simulation",
-            exclude: ["Anonymity", "Workloads"],
+            exclude: ["Anonymity", "FlowModel", "Workloads"],
             swiftSettings: coreSettings
         ),
         // What people do with a network, and what adversaries learn of it
@@ -197,12 +197,26 @@ let package = Package(
         ),
         .target(
             name: "Anonymity",
-            dependencies: ["Base", "CryptoPrimitives", "Workloads"],
+            dependencies: ["Base", "CryptoPrimitives", "Mixing", "Workloads"],
             path: "Sources/Simulation/Anonymity",
             swiftSettings: coreSettings
         ),
         tests(of: "Workloads", ["Base", "CryptoPrimitives"]),
         tests(of: "Anonymity", ["CryptoPrimitives", "Workloads"]),
+        // Networks too large for that: circuits as flows, beside the cores for comparison
+        .target(
+            name: "FlowModel",
+            dependencies: [
+                "Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Tickets", "ClientCore",
+                "RelayCore", "Simulation",
+            ],
+            path: "Sources/Simulation/FlowModel",
+            swiftSettings: coreSettings
+        ),
+        tests(
+            of: "FlowModel",
+            ["Base", "CryptoPrimitives", "Wire", "Directory", "Paths", "Simulation", "Tickets"]
+        ),
         tests(
             of: "Simulation",
             [
@@ -320,7 +334,8 @@ let package = Package(
             dependencies: [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Flows",
                 "Directory", "Paths", "Tickets", "AuthorityCore", "ClientCore", "RelayCore",
-                "EventLoop", "HostNetwork", "Simulation", "Anonymity", "Workloads", "CLinux",
+                "EventLoop", "HostNetwork", "Simulation", "Anonymity", "FlowModel", "Workloads",
+                "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -429,7 +444,8 @@ let package = Package(
         .testTarget(
             name: "LabTests",
             dependencies: [
-                "umbel-lab", "Anonymity", "Base", "CryptoPrimitives", "HostNetwork", "Workloads",
+                "umbel-lab", "Anonymity", "Base", "CryptoPrimitives", "FlowModel", "HostNetwork",
+                "Workloads",
             ],
             path: "Tests/LabTests",
             swiftSettings: settings

@@ -22,8 +22,8 @@ public final class Checker {
     public private(set) var violations: [Violation] = []
     private unowned let world: World
     private var lastSequences: [UInt64: UInt32] = [:]
-    /// Packets that were delivered: flow, number and way.
-    private var delivered: Set<UInt64> = []
+    /// Numbers of the packets that were delivered, by flow and way.
+    private var delivered: [UInt64: NumberSet] = [:]
 
     init(world: World) {
         self.world = world
@@ -53,7 +53,13 @@ public final class Checker {
 
     /// Whether a packet came for the first time.
     func isFirst(flow: UInt32, number: UInt32, isAnswer: Bool) -> Bool {
-        delivered.insert(UInt64(flow) << 33 | UInt64(number) << 1 | (isAnswer ? 1 : 0)).inserted
+        delivered[UInt64(flow) << 1 | (isAnswer ? 1 : 0), default: NumberSet()].insert(number)
+    }
+
+    /// Nothing of this flow comes any more.
+    func forget(flow: UInt32) {
+        delivered[UInt64(flow) << 1] = nil
+        delivered[UInt64(flow) << 1 | 1] = nil
     }
 
     static func showsCanary(_ bytes: [UInt8]) -> Bool {

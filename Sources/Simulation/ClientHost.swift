@@ -36,6 +36,17 @@ public final class ClientHost: Host {
         super.init(index: index, world: world)
     }
 
+    /// Packets of all flows that were sent.
+    public private(set) var sentCount: UInt64 = 0
+    /// Packets of all flows that were answered.
+    public private(set) var answeredCount: UInt64 = 0
+
+    /// Forgets flows that are over; what of them still comes is a stranger's.
+    public func endFlows(where isOver: (DatagramFlow) -> Bool) {
+        for flow in flows where isOver(flow) { world.forget(flow) }
+        flows.removeAll(where: isOver)
+    }
+
     /// Starts a flow of UDP packets now.
     @discardableResult
     public func startFlow(_ settings: DatagramFlow.Settings = .init()) -> DatagramFlow {
@@ -176,8 +187,8 @@ public final class ClientHost: Host {
                 byteCount: settings.byteCount
             )
             packets.append(Offload.plain(packet.encoded))
-            flow.sentCount += 1
-            flow.sentAt.append(world.now)
+            flow.noteSent(at: world.now)
+            sentCount += 1
         }
         flow.due = world.now + settings.interval
     }
@@ -196,11 +207,12 @@ public final class ClientHost: Host {
             return world.checker.note("answer \(claim.number) of flow \(flow.id) came twice")
         }
         let now = world.now
-        flow.longestGap = max(flow.longestGap, now - (flow.lastAnswer ?? flow.sentAt[0]))
+        flow.longestGap = max(flow.longestGap, now - (flow.lastAnswer ?? flow.firstSent ?? now))
         flow.lastAnswer = now
         flow.answeredCount += 1
+        answeredCount += 1
         if packet.ecn == 3 { flow.markedAnswerCount += 1 }
-        world.noteRoundTrip(now - flow.sentAt[Int(claim.number)])
+        if let sent = flow.sent(claim.number) { world.noteRoundTrip(now - sent) }
     }
 
     private func receiveSegment(_ packet: Packet, _ answers: inout [TunInput]) {

@@ -42,10 +42,10 @@ public final class ClientNode: Node {
         view: NetworkView,
         settings: ClientControl.Settings
     ) {
-        // 198.19.0.0/16 and 2001:db8:1::/48.
+        // 198.19.0.0/16 and 2001:db8:ffff::/48, where no relay is.
         v4 = SocketAddress(ip: IPAddress(v4: 0xc613_0000 + number), port: 50_000)
         v6 = SocketAddress(
-            ip: IPAddress(high: 0x2001_0db8_0001_0000, low: UInt64(number)),
+            ip: IPAddress(high: 0x2001_0db8_ffff_0000, low: UInt64(number)),
             port: 50_000
         )
         self.settings = settings
@@ -53,6 +53,7 @@ public final class ClientNode: Node {
         let wallet = Self.wallet(accountKey, records: [], world: world)
         control = ClientControl(
             view: view,
+            sharing: world.selector(excluding: settings.exclusions),
             settings: settings,
             wallet: wallet,
             now: world.now,
@@ -61,6 +62,7 @@ public final class ClientNode: Node {
         )
         shard = ClientShard(
             timing: world.settings.timing,
+            flowLimit: world.settings.clientFlowLimit,
             random: world.splitRandom(),
             now: world.now
         )
@@ -73,7 +75,9 @@ public final class ClientNode: Node {
 
     private static func accountSeed(_ number: UInt32) -> Secret {
         var bytes = [UInt8](repeating: 17, count: 32)
-        bytes[0] = UInt8(truncatingIfNeeded: number)
+        for index in 0..<4 {
+            bytes[index] = UInt8(truncatingIfNeeded: number >> (8 * UInt32(index)))
+        }
         return Secret(copying: bytes)
     }
 
@@ -118,6 +122,7 @@ public final class ClientNode: Node {
         )
         shard = ClientShard(
             timing: world.settings.timing,
+            flowLimit: world.settings.clientFlowLimit,
             random: world.splitRandom(),
             now: world.now
         )
@@ -239,9 +244,17 @@ public final class ClientNode: Node {
         world.learn(addresses(), of: index)
     }
 
-    /// Whether a tunnel is connected.
+    /// Whether a tunnel is connected, and its packet path has heard of it.
+    ///
+    /// What is sent before that has no circuit to go by: it is dropped and counted as blocked.
     public func isConnected(_ host: ClientHost) -> Bool {
-        control.state(of: host.tunnel) == .connected
+        let isOnItsWay = toShard.contains { command in
+            switch command {
+            case .bind(_, host.tunnel, _), .setCurrent(host.tunnel, _): true
+            default: false
+            }
+        }
+        return control.state(of: host.tunnel) == .connected && !isOnItsWay
     }
 
     /// The relays of the circuit new flows of a tunnel begin on, the guard first.

@@ -6,6 +6,8 @@ public final class DatagramFlow {
     public struct Settings: Sendable {
         /// Time between packets.
         public var interval: TimeSpan = .milliseconds(20)
+        /// Time before the first of them.
+        public var delay: TimeSpan = .zero
         /// Packets in all.
         public var count: UInt32 = 100
         /// Packets sent at once each time.
@@ -38,25 +40,48 @@ public final class DatagramFlow {
     /// Answers that came back marked.
     public internal(set) var markedAnswerCount: UInt32 = 0
     /// Numbers of the packets that reached the host behind the exit.
-    public internal(set) var arrivals: Set<UInt32> = []
+    public internal(set) var arrivals = NumberSet()
     /// Addresses it was seen from behind exits, in order.
     public internal(set) var leases: [IPAddress] = []
     /// When the last answer came.
     public internal(set) var lastAnswer: Instant?
     /// The longest time between two answers.
     public internal(set) var longestGap: TimeSpan = .zero
-    var sentAt: [Instant] = []
+    /// When the first packet was sent.
+    private(set) var firstSent: Instant?
+    // Of the last packets; those before them are not waited for any more.
+    private var sentAt: [Instant] = []
     var due: Instant
+
+    private static let memory = 1_024
 
     init(id: UInt32, settings: Settings, start: Instant) {
         self.id = id
         self.settings = settings
-        due = start
+        due = start + settings.delay
     }
 
     /// Whether everything has been sent.
     public var isSent: Bool { sentCount == settings.count }
 
-    var port: UInt16 { UInt16(1_024 + id) }
+    /// A packet leaves at `now`.
+    func noteSent(at now: Instant) {
+        if firstSent == nil { firstSent = now }
+        if sentAt.count < Self.memory {
+            sentAt.append(now)
+        } else {
+            sentAt[Int(sentCount) % Self.memory] = now
+        }
+        sentCount += 1
+    }
+
+    /// When packet `number` was sent; `nil` where that was too long ago.
+    func sent(_ number: UInt32) -> Instant? {
+        guard number < sentCount, sentCount - number <= Self.memory else { return nil }
+        return sentAt[Int(number) % Self.memory]
+    }
+
+    // Flows of one client are far fewer than ports.
+    var port: UInt16 { UInt16(1_024 + id % 60_000) }
     var nextDeadline: Instant { isSent ? .distantFuture : due }
 }

@@ -27,6 +27,31 @@ public struct LinkQuality: Sendable, Equatable {
     public init(latency: TimeSpan) {
         self.latency = latency
     }
+
+    /// Whether each datagram arrives once, as it was sent, after ``latency``.
+    var isSteady: Bool {
+        jitter == .zero && loss == 0 && duplication == 0 && corruption == 0 && reordering == 0
+            && bitsPerSecond == nil
+    }
+}
+
+/// Places nodes may be at, and how long datagrams take between them.
+public struct PlaceLatencies: Sendable {
+    private let count: Int
+    private let latencies: [TimeSpan]
+
+    /// Takes the times over, by place and place.
+    ///
+    /// - Precondition: there are `count` times `count` of them.
+    public init(count: Int, latencies: [TimeSpan]) {
+        precondition(count > 0 && latencies.count == count * count, "a time for each two places")
+        self.count = count
+        self.latencies = latencies
+    }
+
+    func latency(_ one: UInt8, _ other: UInt8) -> TimeSpan {
+        latencies[Int(one) * count + Int(other)]
+    }
 }
 
 /// The ways between nodes: what becomes of each datagram.
@@ -49,7 +74,16 @@ public struct Network: ~Copyable {
     }
 
     /// How good ways are that nothing else is said of.
-    public var quality: LinkQuality
+    public var quality: LinkQuality {
+        didSet { hasChanged = true }
+    }
+    /// Where nodes are, where that decides how long ways take; `nil` where they take what
+    /// ``quality`` says.
+    public var places: PlaceLatencies?
+    // By node; those beyond its end are at the first place.
+    private var nodePlaces: [UInt8] = []
+    // Whether some way has been another one than ``quality`` says.
+    private var hasChanged = false
     private var special: [Way: LinkQuality] = [:]
     private var blocked: Set<Way> = []
     private var lines: [Way: Line] = [:]
@@ -63,6 +97,17 @@ public struct Network: ~Copyable {
     /// Says how good the way from one node to another is; `nil` makes it as good as the others.
     public mutating func setQuality(_ quality: LinkQuality?, from: Int, to: Int) {
         special[Way(from: from, to: to)] = quality
+        hasChanged = true
+    }
+
+    /// Says at which of ``places`` a node is.
+    public mutating func setPlace(_ place: UInt8, of node: Int) {
+        while nodePlaces.count <= node { nodePlaces.append(0) }
+        nodePlaces[node] = place
+    }
+
+    private func place(of node: Int) -> UInt8 {
+        node < nodePlaces.count ? nodePlaces[node] : 0
     }
 
     /// Stops all datagrams from one node to another, or lets them pass again.
@@ -81,13 +126,22 @@ public struct Network: ~Copyable {
 
     /// How good the way from one node to another is.
     public func quality(from: Int, to: Int) -> LinkQuality {
-        special[Way(from: from, to: to)] ?? quality
+        if let quality = special[Way(from: from, to: to)] { return quality }
+        var usual = quality
+        if let places { usual.latency = places.latency(place(of: from), place(of: to)) }
+        return usual
     }
 
     mutating func fate(of byteCount: Int, from: Int, to: Int, now: Instant) -> Fate {
+        // Where ways have always been steady, none has a memory.
+        if !hasChanged, blocked.isEmpty, quality.isSteady {
+            let latency =
+                places.map { $0.latency(place(of: from), place(of: to)) } ?? quality.latency
+            return Fate(arrivals: [(now + latency, nil)])
+        }
         let way = Way(from: from, to: to)
         guard !blocked.contains(way) else { return Fate() }
-        let quality = special[way] ?? self.quality
+        let quality = quality(from: from, to: to)
         var line = lines[way] ?? Line()
         var leaves = now
         if let rate = quality.bitsPerSecond {

@@ -5,7 +5,8 @@ import Base
 /// Times, parties, sizes and kinds go in; ciphertext does not, since encapsulation draws
 /// randomness of its own.
 public struct Trace: Hashable, Sendable, CustomStringConvertible {
-    private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// The hash.
+    public private(set) var state: UInt64 = 0xcbf2_9ce4_8422_2325
     /// How many words went in.
     public private(set) var count: UInt64 = 0
 
@@ -15,8 +16,20 @@ public struct Trace: Hashable, Sendable, CustomStringConvertible {
         count &+= 1
     }
 
-    mutating func add(_ words: UInt64...) {
-        for word in words { add(word) }
+    mutating func add(_ first: UInt64, _ second: UInt64) {
+        add(first)
+        add(second)
+    }
+
+    mutating func add(_ first: UInt64, _ second: UInt64, _ third: UInt64) {
+        add(first)
+        add(second)
+        add(third)
+    }
+
+    mutating func add(_ first: UInt64, _ second: UInt64, _ third: UInt64, _ fourth: UInt64) {
+        add(first, second)
+        add(third, fourth)
     }
 
     mutating func add(_ address: SocketAddress) {

@@ -4,8 +4,9 @@ import CryptoPrimitives
 public import Directory
 import Flows
 public import Links
+import Paths
 import RelayCore
-import Wire
+public import Wire
 
 /// What a world is like.
 public struct WorldSettings: Sendable {
@@ -17,6 +18,12 @@ public struct WorldSettings: Sendable {
     public var middleCount = 4
     /// Relays that are exits.
     public var exitCount = 2
+    /// The relays one by one, instead of the counts above.
+    public var relays: [RelayRoster.Draft]?
+    /// What the directory says, as far as it does not follow from ``pay``.
+    public var parameters = RelayRoster.parameters
+    /// Flows of a client's tunnel at most; each takes 80 bytes of memory whether it is there or not.
+    public var clientFlowLimit = ClientShard.flowLimit
     /// Ways between nodes.
     public var quality = LinkQuality()
     /// Time from an exit to the hosts behind it.
@@ -84,6 +91,9 @@ public final class World {
     public var exitTap:
         ((_ exit: Int, _ leaves: Bool, _ lease: IPAddress, _ byteCount: Int) -> Void)?
     let arena = Arena()
+    // Relays that are exits, by the number of their pool.
+    private let exits: [Int]
+    private let selector: PathSelector
     private var queue = EventQueue()
     private var random: RandomGenerator
     private var owners: [SocketAddress: Int] = [:]
@@ -102,17 +112,25 @@ public final class World {
     public init(_ settings: WorldSettings) throws {
         self.settings = settings
         var random = RandomGenerator(seed: Self.secret(settings.seed))
-        roster = try RelayRoster(
-            guards: settings.guardCount,
-            middles: settings.middleCount,
-            exits: settings.exitCount,
-            listensOnV6: settings.usesV6,
-            random: &random
-        )
+        let roster =
+            if let drafts = settings.relays {
+                try RelayRoster(drafts, listensOnV6: settings.usesV6, random: &random)
+            } else {
+                try RelayRoster(
+                    guards: settings.guardCount,
+                    middles: settings.middleCount,
+                    exits: settings.exitCount,
+                    listensOnV6: settings.usesV6,
+                    random: &random
+                )
+            }
+        self.roster = roster
+        exits = roster.members.indices.filter { roster.members[$0].flags.contains(.exit) }
+        precondition(exits.count <= Self.exitLimit, "more exits than there are pools of addresses")
         let began = WallTime(seconds: 1_800_000_000)
-        var parameters = RelayRoster.parameters
+        var parameters = settings.parameters
+        parameters.paymentsRequired = settings.pay != nil
         if let pay = settings.pay {
-            parameters.paymentsRequired = true
             parameters.mintCount = UInt32(pay.mintCount)
             parameters.ticketEpochSeconds = pay.epochSeconds
             parameters.voucherBatch = pay.batch
@@ -123,8 +141,11 @@ public final class World {
             made.setNetwork(view.consensus)
         } else {
             mints = nil
-            view = try roster.view(at: began)
+            view = try roster.view(at: began, parameters: parameters)
         }
+        // No client's: what follows from the view alone is worked out once.
+        var other = RandomGenerator(seed: Self.secret(0))
+        selector = PathSelector(view: view, at: began, using: &other)
         network = Network(quality: settings.quality, random: random.split())
         self.random = random
         started = now
@@ -136,7 +157,7 @@ public final class World {
                 world: self,
                 member: member,
                 view: view,
-                exit: member.flags.contains(.exit) ? exitSettings(index) : nil
+                exit: exits.firstIndex(of: index).map { exitSettings(index, number: $0) }
             )
             relays.append(relay)
             nodes.append(relay)
@@ -190,6 +211,11 @@ public final class World {
         return client
     }
 
+    /// A selector that clients which exclude these relays may begin from; `nil` where there is none.
+    func selector(excluding exclusions: RelayExclusions) -> PathSelector? {
+        exclusions == selector.exclusions ? selector : nil
+    }
+
     /// Gives a client's account so many ticks.
     public func grant(_ ticks: UInt64, to client: ClientNode) {
         mints?.grant(ticks, to: client.account, at: wall)
@@ -228,6 +254,9 @@ public final class World {
         if !condition() { now = max(now, end) }
         report.elapsed = now - started
     }
+
+    /// Events that are to come.
+    public var pendingEvents: Int { queue.count }
 
     /// Does something at a time to come.
     public func at(_ time: Instant, _ action: @escaping () -> Void) {
@@ -467,6 +496,11 @@ public final class World {
         flows[flow.id] = flow
     }
 
+    func forget(_ flow: DatagramFlow) {
+        flows[flow.id] = nil
+        checker.forget(flow: flow.id)
+    }
+
     func flow(_ id: UInt32) -> DatagramFlow? {
         flows[id]
     }
@@ -508,20 +542,27 @@ public final class World {
     func exit(of address: IPAddress) -> Int? {
         if let v4 = address.v4 {
             guard v4 >> 22 == 0x6440_0000 >> 22 else { return nil }
-            return Int(v4 >> 12 & 0x3ff)
+            return exit(numbered: Int(v4 >> 12 & 0x3ff))
         }
         guard address.high >> 32 == 0xfd00_0000 else { return nil }
-        return Int(address.high & 0xffff)
+        return exit(numbered: Int(address.high & 0xffff))
     }
 
-    private func exitSettings(_ index: Int) -> ExitSettings {
+    private func exit(numbered number: Int) -> Int? {
+        exits.indices.contains(number) ? exits[number] : nil
+    }
+
+    /// Exits there may be: a /20 of 100.64.0.0/10 each.
+    private static let exitLimit = 1_024
+
+    private func exitSettings(_ index: Int, number: Int) -> ExitSettings {
         var exit = ExitSettings(
             v4Pool: IPNetwork(
-                IPAddress(v4: 0x6440_0000 | UInt32(index) << 12),
+                IPAddress(v4: 0x6440_0000 | UInt32(number) << 12),
                 prefixBitCount: 96 + 20
             ),
             v6Pool: IPNetwork(
-                IPAddress(high: 0xfd00_0000_0000_0000 | UInt64(index), low: 0),
+                IPAddress(high: 0xfd00_0000_0000_0000 | UInt64(number), low: 0),
                 prefixBitCount: 96
             ),
             allow: [],

@@ -329,6 +329,7 @@ struct ScheduleTests {
             let began = world.now
             let isConnected = world.run(within: .seconds(30)) { client.isConnected(host) }
             try #require(isConnected, "\(client.history)")
+            #expect(client.history.contains("session_offset"), "\(client.history)")
             waits.insert((world.now - began).nanoseconds / 1_000_000_000)
             client.closeTunnel(host)
             let closed = world.now

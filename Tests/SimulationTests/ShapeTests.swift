@@ -46,6 +46,30 @@ struct ShapeTests {
         world.expectSound()
     }
 
+    @Test(
+        "nothing is lost where relays have two shards and halves of nodes are 200 µs apart",
+        arguments: 0..<12 as Range<UInt64>
+    )
+    func apart(seed: UInt64) throws {
+        let world = try Self.world(seed) {
+            $0.shardCount = 2
+            $0.mailboxTime = .microseconds(200)
+        }
+        let client = world.addClient()
+        let host = client.openTunnel(shape: .mix(.tenMilliseconds))
+        let isConnected = world.run(within: .seconds(10)) { client.isConnected(host) }
+        try #require(isConnected, "seed=\(seed): \(client.history)")
+        // At once: the first packet meets a circuit that has just been made.
+        let flow = host.startFlow(Self.flow)
+        let arrived = world.run(within: .seconds(20)) { flow.answeredCount == flow.settings.count }
+        let missing = (0..<flow.settings.count).filter { !flow.arrivals.contains($0) }
+        #expect(
+            arrived,
+            "seed=\(seed): \(flow.arrivedCount), \(flow.answeredCount), not \(missing)"
+        )
+        world.expectSound()
+    }
+
     @Test("a stream ends over a mix circuit, at the rate of its slots")
     func stream() throws {
         let world = try Self.world(4)

@@ -226,8 +226,12 @@ public struct ClientControl: ~Copyable {
     var clock: Instant = .zero
 
     /// Makes the control plane of a client with the network `view` and the guards it had before.
+    ///
+    /// - Parameter shared: a selector of the same view and exclusions, whose weights and rules are
+    ///   taken over: of many clients in one process each needs only guards and middles of its own.
     public init(
         view: NetworkView,
+        sharing shared: PathSelector? = nil,
         guards: GuardSample = GuardSample(),
         middles: MiddleSet = MiddleSet(),
         settings: Settings = Settings(),
@@ -241,14 +245,18 @@ public struct ClientControl: ~Copyable {
         network = view.network
         self.settings = settings
         self.wall = wall
-        selector = PathSelector(
-            view: view,
-            guards: guards,
-            middles: middles,
-            excluding: settings.exclusions,
-            at: wall,
-            using: &random
-        )
+        if let shared {
+            selector = shared.another(guards: guards, middles: middles, at: wall, using: &random)
+        } else {
+            selector = PathSelector(
+                view: view,
+                guards: guards,
+                middles: middles,
+                excluding: settings.exclusions,
+                at: wall,
+                using: &random
+            )
+        }
         dialer = LinkDialer(identity: nil, random: random.split())
         cashier = Cashier(wallet: wallet, reputation: reputation, random: random.split())
         self.random = random

@@ -21,6 +21,8 @@ import Wire
 public struct ClientShard: ~Copyable {
     /// Tunnels at a time.
     public static let tunnelLimit = 32
+    /// Flows of a tunnel at a time, where nothing else is said.
+    public static let flowLimit = 65_536
     private static let waitingCellLimit = 4
     private static let repeatedEventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
@@ -100,6 +102,7 @@ public struct ClientShard: ~Copyable {
     /// The shard's links; its output holds the datagrams to send.
     public internal(set) var links: LinkTable
     var circuits: Slab<Circuit>
+    private let flowLimit: Int
     private var routes: IndexTable
     private var names: IndexTable
     private var tunnels: Slab<Tunnel>
@@ -122,12 +125,16 @@ public struct ClientShard: ~Copyable {
     public internal(set) var counters = ClientCounters()
 
     /// Makes a shard without links.
+    ///
+    /// - Parameter flowLimit: flows of a tunnel at most; their memory is reserved when it opens.
     public init(
         timing: LinkTable.Timing = LinkTable.Timing(),
+        flowLimit: Int = Self.flowLimit,
         random: consuming RandomGenerator,
         now: Instant
     ) {
         var random = random
+        self.flowLimit = flowLimit
         links = LinkTable(
             linkLimit: 64,
             generated: ArenaLayout.generated,
@@ -1016,7 +1023,7 @@ public struct ClientShard: ~Copyable {
                 Tunnel(
                     id: id,
                     headerStart: start,
-                    flows: FlowTable(capacity: 65_536, seed: (random.next(), random.next())),
+                    flows: FlowTable(capacity: flowLimit, seed: (random.next(), random.next())),
                     coalescer: TunCoalescer(
                         offload: offload,
                         headerRegion: start..<start + width

@@ -136,7 +136,7 @@ public struct ClientConfiguration: Hashable, Sendable {
             sessionOffset: tunnel.value(
                 "session_offset",
                 .duration(.zero...TimeSpan.seconds(3_600)),
-                default: .zero
+                default: .seconds(300)
             )
         )
         let beside = document.section("split")

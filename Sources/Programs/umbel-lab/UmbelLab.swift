@@ -25,7 +25,8 @@ struct UmbelLab: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, ExecCommand.self, StatusCommand.self, KillCommand.self,
             StartCommand.self, ImpairCommand.self, CaptureCommand.self, DownCommand.self,
-            MoneyCommand.self, MeasureCommand.self, AnonymityCommand.self, BridgeCommand.self,
+            MoneyCommand.self, MeasureCommand.self, AnonymityCommand.self, SimulateCommand.self,
+            BridgeCommand.self,
         ]
     )
 }

@@ -60,6 +60,48 @@ public struct PathSelector: Sendable {
         middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
     }
 
+    /// Takes over the view of `other`, and what follows from it alone, and lets go of guards and
+    /// middles whose time is over.
+    ///
+    /// For many clients of one network: weights and rules are worked out once. Both must exclude the
+    /// same relays.
+    public mutating func update(
+        toViewOf other: Self,
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) {
+        view = other.view
+        draw = other.draw
+        weights = other.weights
+        rules = other.rules
+        exits = other.exits
+        let mayUse = { [rules] (index: Int) in !rules.isExcluded(index) }
+        guards.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
+        middles.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
+        middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
+    }
+
+    /// The selector of another client of the same network, with guards and middles of its own: the
+    /// same as one made with `init` for this view, without working weights and rules out again.
+    public func another(
+        guards: GuardSample = GuardSample(),
+        middles: MiddleSet = MiddleSet(),
+        at date: WallTime,
+        using generator: inout RandomGenerator
+    ) -> Self {
+        var other = self
+        other.guards = guards
+        other.middles = middles
+        other.failures = FailureTable()
+        other.update(toViewOf: self, at: date, using: &generator)
+        return other
+    }
+
+    /// What the relay at `index` counts for at `position`; the others of the view are the measure.
+    public func weight(_ index: Int, at position: PathPosition) -> UInt64 {
+        weights.weight(index, at: position)
+    }
+
     /// Adds the relay at `index` to the middles, if there is room.
     mutating func widenMiddles(
         by index: Int,

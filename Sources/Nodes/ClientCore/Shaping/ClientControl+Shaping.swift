@@ -77,8 +77,18 @@ extension ClientControl {
         if tunnels[circuit.tunnel]?.carriesFrom == nil {
             let from = now + drawOffset()
             tunnels[circuit.tunnel]?.carriesFrom = from
+            if from > now { noteWaiting(circuit.tunnel, until: from, now: now) }
         }
         return tunnels[circuit.tunnel]?.carriesFrom.map { $0 <= now } ?? true
+    }
+
+    /// Says that a tunnel waits of its own accord, and for how long.
+    private mutating func noteWaiting(_ id: TunnelID, until from: Instant, now: Instant) {
+        let seconds = (from - now).nanoseconds / 1_000_000_000 + 1
+        let reason = "cover has begun; packets wait for \(seconds) s, so that it does not tell when"
+        let state = TunnelState.connecting(reason: reason + " you came (session_offset)")
+        tunnels[id]?.state = state
+        notices.append(.tunnel(id, state))
     }
 
     /// Lets circuits carry packets whose cover has gone on for long enough.

@@ -296,6 +296,8 @@ struct DaemonLauncher {
         let tunnel = [
             ("mtu", "1280"), ("name", TOMLText.quoted("umbel0")),
             ("mode", TOMLText.quoted(topology.mode.rawValue)),
+            // A lab has no user whose coming is to be hidden.
+            ("session_offset", TOMLText.quoted("0s")),
         ]
         return TOMLText.section("[client]", client) + directorySection
             + TOMLText.section("\n[tunnel]", tunnel)

@@ -11,16 +11,17 @@ public struct ActiveExperiment: Sendable {
         public var interference: String
         /// How well the pattern was found.
         public var verdict: Verdict
-        /// The share of cells it cost, as loops measure it; 0 where it only delays.
+        /// The share of cells it cost; 0 where it only delays.
         public var lossShare: Double
-        /// The mean delay it added, as loops measure it, in seconds.
+        /// The mean delay it added, in seconds.
         public var addedDelay: Double
-        /// Whether loops notice: loss above the ordinary by 2 % (protocol text, D).
-        public var isNoticed: Bool
+        /// The share of clients whose own watch found their guard to break the schedule.
+        public var noticedShare: Double
+        /// Whether most of them did.
+        ///
+        /// Where no schedule is kept nobody watches.
+        public var isNoticed: Bool { noticedShare > 0.5 }
     }
-
-    /// Loss above the ordinary that loops raise an alarm at.
-    public static let alarmShare = 0.02
 
     /// Clients, each with a pattern of its own.
     public var clients: Int
@@ -54,14 +55,23 @@ public struct ActiveExperiment: Sendable {
         var patterns: [Watermark] = []
         var exits: [FlowTrace] = []
         var (loss, delay) = (0.0, 0.0)
+        var noticed = 0
         for _ in 0..<clients {
             let pattern = Watermark(seconds: seconds, chipSeconds: 1, random: &random)
             let phase = random.unit() / cellsPerSecond
             let wanted = (0..<Int(seconds * cellsPerSecond)).map {
                 phase + Double($0) / cellsPerSecond
             }
+            var passed: [Double?] = []
             let passage = known.process.upload(.at(wanted), seconds: seconds, random: &random) {
-                pattern.passes(interference, $0, random: &$1)
+                let goesOn = pattern.passes(interference, $0, random: &$1)
+                passed.append(goesOn)
+                return goesOn
+            }
+            if case .slots(let grid) = known.process,
+                ScheduleJudgement(grid).findsFault(passed, random: &random)
+            {
+                noticed += 1
             }
             patterns.append(pattern)
             exits.append(passage.exit)
@@ -78,7 +88,7 @@ public struct ActiveExperiment: Sendable {
             verdict: Verdict(scores, random: &random),
             lossShare: mean,
             addedDelay: delay / Double(max(1, clients)),
-            isNoticed: mean > Self.alarmShare
+            noticedShare: Double(noticed) / Double(max(1, clients))
         )
     }
 }

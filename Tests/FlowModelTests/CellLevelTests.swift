@@ -1,0 +1,90 @@
+import CryptoPrimitives
+import Simulation
+import Testing
+import Wire
+
+@testable import FlowModel
+
+/// What the flow model says against what the production cores do, where both run.
+@Suite("The flow model against the cores", .timeLimit(.minutes(5)))
+struct CellLevelTests {
+    private func check(_ level: CellLevel, _ bounds: [String: Double]) {
+        for figure in level.figures {
+            // What chance alone may come to is no error of the model.
+            let bound = (bounds[figure.name] ?? 0.1) + figure.chance
+            #expect(abs(figure.error) < bound, "\(figure)")
+        }
+        #expect(level.largestShareSigma < 4, "\(level.largestShareError)")
+        for run in level.runs {
+            #expect(run.violations.isEmpty, "\(run.violations)")
+            #expect(run.answeredShare > 0.99)
+        }
+    }
+
+    @Test("five minutes of nine relays and their clients: no figure is off by more than a tenth")
+    func small() async throws {
+        var plan = CellLevel.Plan()
+        (plan.guards, plan.middles, plan.exits) = (6, 0, 3)
+        plan.clients = 4
+        plan.worlds = 8
+        check(try await CellLevel.run(plan, seed: 1) { _, _ in }, [:])
+    }
+
+    @Test("twenty minutes, in which circuits grow old and others take their place")
+    func rotation() async throws {
+        var plan = CellLevel.Plan()
+        (plan.guards, plan.middles, plan.exits) = (6, 6, 12)
+        plan.clients = 8
+        plan.worlds = 4
+        plan.seconds = 1_290
+        check(try await CellLevel.run(plan, seed: 2) { _, _ in }, [:])
+    }
+
+    @Test("a network by numbers, with countries, systems and families, and without pay")
+    func drawn() async throws {
+        var network = NetworkPlan()
+        network.relayCount = 60
+        network.systemCount = 40
+        network.countries = [
+            .init(
+                code: try #require(CountryCode("DE")),
+                relays: 3,
+                clients: 1,
+                latitude: 51,
+                longitude: 10
+            ),
+            .init(
+                code: try #require(CountryCode("US")),
+                relays: 1,
+                clients: 2,
+                latitude: 39,
+                longitude: -98
+            ),
+            .init(
+                code: try #require(CountryCode("JP")),
+                relays: 1,
+                clients: 1,
+                latitude: 36,
+                longitude: 138
+            ),
+        ]
+        var plan = CellLevel.Plan()
+        plan.network = network
+        plan.clients = 100
+        plan.seconds = 120
+        plan.paysRelays = false
+        check(try await CellLevel.run(plan, seed: 3) { _, _ in }, [:])
+    }
+
+    @Test("a seed gives the same hash twice, another seed another (row 88)")
+    func sameSeed() async throws {
+        var plan = CellLevel.Plan()
+        plan.clients = 2
+        plan.seconds = 20
+        let first = try await CellLevel.run(plan, seed: 1) { _, _ in }
+        let second = try await CellLevel.run(plan, seed: 1) { _, _ in }
+        let other = try await CellLevel.run(plan, seed: 2) { _, _ in }
+        #expect(first.hash == second.hash)
+        #expect(first.hash != other.hash)
+    }
+}
