@@ -151,6 +151,7 @@ extension EndToEnd {
             )
             try await eventually("it says so: \(program.output)") {
                 program.output.contains("no descriptor can be made of [node] and [listen]")
+                    && program.output.contains("ready on")
             }
             let check = try await lab.outcome(
                 "stranger",

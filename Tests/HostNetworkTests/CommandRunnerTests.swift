@@ -3,6 +3,8 @@ import Foundation
 import HostNetwork
 import Testing
 
+@testable import HostNetwork
+
 @Suite("Programs run to their end")
 struct CommandRunnerTests {
     @Test("a program reads its input and its output comes back")
@@ -31,6 +33,28 @@ struct CommandRunnerTests {
             try await CommandRunner().run(["umbel-no-such-program"])
         }
         #expect(error?.what.contains("umbel-no-such-program") == true)
+    }
+
+    @Test("programs are looked for in PATH first, and then where administration's are")
+    func path() throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/\(UUID().uuidString)"
+        try FileManager.default.createDirectory(
+            atPath: folder,
+            withIntermediateDirectories: true
+        )
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let own = "\(folder)/umbel-own-program"
+        #expect(throws: HostNetworkError.self) {
+            _ = try CommandRunner.locate("umbel-own-program", path: folder)
+        }
+        let isMade = FileManager.default.createFile(
+            atPath: own,
+            contents: nil,
+            attributes: [.posixPermissions: 0o755]
+        )
+        #expect(isMade)
+        #expect(try CommandRunner.locate("umbel-own-program", path: "/nowhere:\(folder)") == own)
+        #expect(try CommandRunner.locate("sh", path: "/nowhere").hasSuffix("bin/sh"))
     }
 
     @Test("a program that fails is named with its complaint and status")

@@ -21,144 +21,46 @@ public import Wire
 public struct RelayControl: ~Copyable {
     /// CREATEs that may be in work at a time.
     public static let createWorkLimit = 1_024
-    private static let extendsWaitingLimit = 64
-    private static let earlyWait: TimeSpan = .milliseconds(300)
-    private static let createTryLimit = 5
+    static let extendsWaitingLimit = 64
+    static let earlyWait: TimeSpan = .milliseconds(300)
+    static let createTryLimit = 5
     private static let reportsWaitingLimit = 8
     /// Bytes of messages from clients that did not come whole yet, of all circuits together.
     public static let heldByteLimit = 16 << 20
 
-    /// What a relay is.
-    public struct Identity: Sendable {
-        /// The network it serves.
-        public let network: NetworkID
-        /// Its identity key.
-        public let signingKey: Ed25519.SigningKey
-        /// Its circuit keys, the newest first.
-        public let circuitKeys: [XWing.PrivateKey]
-
-        /// Puts an identity together.
-        public init(
-            network: NetworkID,
-            signingKey: Ed25519.SigningKey,
-            circuitKeys: [XWing.PrivateKey]
-        ) {
-            precondition(!circuitKeys.isEmpty, "a relay has a circuit key")
-            self.network = network
-            self.signingKey = signingKey
-            self.circuitKeys = circuitKeys
-        }
-
-        /// The relay's name.
-        public var relay: NodeID {
-            NodeID(signingKey.publicKey)
-        }
-    }
-
-    /// Addresses a relay reaches others by.
-    public struct Families: Sendable {
-        /// Whether it can send over IPv4.
-        public var v4: Bool
-        /// Whether it can send over IPv6.
-        public var v6: Bool
-
-        /// Says which families are usable.
-        public init(v4: Bool, v6: Bool) {
-            self.v4 = v4
-            self.v6 = v6
-        }
-
-        func address(of record: RelayRecord) -> SocketAddress? {
-            if v4, let address = record.addresses.v4 { return address }
-            return v6 ? record.addresses.v6 : nil
-        }
-    }
-
-    /// A circuit as one link numbers it.
-    public struct RouteKey: Hashable, Sendable {
-        let link: LinkID
-        let number: CircuitNumber
-    }
-
-    /// A relay as one shard reaches it: each shard has links of its own.
-    struct Neighbour: Hashable {
-        let relay: NodeID
-        let shard: Int
-    }
-
-    struct LinkState {
-        let peer: LinkPeer
-        let shard: Int
-        let isInitiator: Bool
-        /// Where a client is; `nil` for a relay.
-        var source: IPAddress?
-        var creates: TokenBucket
-        var circuits: Set<CircuitID> = []
-        /// Whether both ends have shown that they hold its keys.
-        var stands = false
-    }
-
-    enum CreateState {
-        case working(mark: UInt64)
-        case established(CircuitID, mark: UInt64)
-    }
-
-    struct PendingExtend {
-        var next: NodeID
-        var create: [UInt8]
-        var tries = 0
-        var wait = RelayControl.earlyWait
-    }
-
-    struct CircuitState {
-        let id: CircuitID
-        /// The shard of its previous link, and of its next one.
-        let shard: Int
-        let previous: RouteKey
-        let hop: HopIndex
-        /// The answer to its CREATE, which may be asked for again; empty once that is over.
-        var created: [UInt8]
-        var channel: ControlChannel
-        var next: RouteKey?
-        var extend: PendingExtend?
-        /// Whether it was asked to be extended: that happens once, whatever comes of it.
-        var wasExtended = false
-        var extendDue: Instant = .distantFuture
-    }
-
-    private let identity: Identity
-    private let families: Families
-    private var target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
+    let identity: Identity
+    let families: Families
+    var target: [(target: HandshakeTarget, key: XWing.PrivateKey)]
     private var shelf = DirectoryShelf()
-    private var view: NetworkView?
+    var view: NetworkView?
     // The newest `wall`.
-    private var wall: WallTime
-    private var responder: LinkResponder
-    private var dialer: LinkDialer
-    private var filter: CreateFilter
+    var wall: WallTime
+    var responder: LinkResponder
+    var dialer: LinkDialer
+    var filter: CreateFilter
     private let bootMinute: UInt32
     private let uncleanBootMinute: UInt32
-    private var random: RandomGenerator
-    private let shardCount: Int
+    var random: RandomGenerator
+    let shardCount: Int
     private var commands: Deque<ShardCommand> = []
-    private var jobs: Deque<RelayJob> = []
+    var jobs: Deque<RelayJob> = []
     private var errands: Deque<TicketErrand> = []
 
     private var nextLink: UInt64 = 1
     var links: [LinkID: LinkState] = [:]
-    private var relayLinks: [Neighbour: LinkID] = [:]
-    private var dialing: [Neighbour: LinkID] = [:]
-    private var dialed: [LinkID: Neighbour] = [:]
-    private var waitingForLink: [Neighbour: [CircuitID]] = [:]
-    private var nextShard = 0
-    private var leases: LeaseTable?
-    private var desk: PaymentDesk
+    var relayLinks: [Neighbour: LinkID] = [:]
+    var dialing: [Neighbour: LinkID] = [:]
+    var dialed: [LinkID: Neighbour] = [:]
+    var waitingForLink: [Neighbour: [CircuitID]] = [:]
+    var nextShard = 0
+    var leases: LeaseTable?
+    var desk: PaymentDesk
 
     private var nextCircuit: UInt64 = 1
     var circuits: [CircuitID: CircuitState] = [:]
     private var byPrevious: [RouteKey: CreateState] = [:]
-    private var answered = AnsweredCreates()
-    private var byNext: [RouteKey: CircuitID] = [:]
+    var answered = AnsweredCreates()
+    var byNext: [RouteKey: CircuitID] = [:]
     private var createsInWork = 0
     /// Bytes of messages from clients that did not come whole yet.
     public private(set) var heldByteCount = 0
@@ -173,46 +75,6 @@ public struct RelayControl: ~Copyable {
     public var isAccepting = true
     /// What the control plane counted.
     public internal(set) var counters = Counters()
-
-    /// Counts of the control plane, for metrics and tests.
-    public struct Counters: Sendable, Equatable {
-        /// Links that stood.
-        public var links: UInt64 = 0
-        /// Circuits created.
-        public var circuits: UInt64 = 0
-        /// CREATEs of which a replay was dropped.
-        public var replayedCreates: UInt64 = 0
-        /// CREATEs refused for lack of capacity or budget.
-        public var busyCreates: UInt64 = 0
-        /// CREATEs that did not open.
-        public var failedCreates: UInt64 = 0
-        /// Circuits destroyed because a rule was broken.
-        public var violations: UInt64 = 0
-        /// Extensions that failed.
-        public var failedExtends: UInt64 = 0
-        /// Requests to mints handed on.
-        public var mintRequests: UInt64 = 0
-        /// Requests to mints refused for lack of budget.
-        public var busyMintRequests: UInt64 = 0
-    }
-
-    /// What a relay remembers of CREATEs its circuit key opened before this start.
-    public enum ReplayMemory: Sendable {
-        /// The key opened none: this is its first run.
-        case none
-        /// All of the last minutes; the relay was stopped in order.
-        case marks(CreateFilter)
-        /// Nothing, though there were some: recordings of the last minutes could be replayed.
-        case lost
-    }
-
-    /// A command and the shard it is for.
-    public struct ShardCommand: Sendable {
-        /// The shard's number.
-        public let shard: Int
-        /// What it is to do.
-        public let command: RelayCommand
-    }
 
     /// Makes the control plane of a relay that starts now.
     ///
@@ -489,232 +351,6 @@ public struct RelayControl: ~Copyable {
         }
     }
 
-    // MARK: Links
-
-    private mutating func receive(_ event: LinkEvent, now: Instant) {
-        switch event {
-        case .confirmed(let id):
-            guard let link = links[id] else { return }
-            counters.links += 1
-            settle(id)
-            if let neighbour = link.neighbour { relayLinks[neighbour] = id }
-        case .lost(let id):
-            lose(id, now: now)
-        case .rekeyDue(let id):
-            guard let neighbour = links[id]?.neighbour, let target = linkTarget(neighbour.relay)
-            else { return }
-            dialer.renew(id, target: target, shard: neighbour.shard, now: now)
-        case .control(let id, .rekey(let session, let body)):
-            guard links[id] != nil, let work = responder.rekeyWork(body, random: &random) else {
-                return
-            }
-            jobs.append(.respond(.rekey(id, session), work))
-        case .control(_, .rekeyed(let session, let initiatorSession, let body)):
-            dialer.receiveRekeyed(session: session, initiatorSession: initiatorSession, body: body)
-        case .control, .roamed:
-            break
-        }
-    }
-
-    private mutating func receiveHandshake(
-        _ bytes: [UInt8],
-        source: SocketAddress,
-        now: Instant
-    ) {
-        guard let datagram = try? HandshakeDatagram(parsing: bytes) else { return }
-        switch datagram {
-        case .initiation(let initiation):
-            switch responder.admit(initiation, source: source, random: &random, now: now) {
-            case .silence: break
-            case .answer(let answer): tell(.sendHandshake(answer, to: source), to: 0)
-            case .work(let work): jobs.append(.respond(.initiation(initiation, source), work))
-            }
-        case .response(let response): dialer.receive(response, now: now)
-        case .cookie(let cookie): dialer.receive(cookie, now: now)
-        }
-    }
-
-    private mutating func finishResponse(
-        _ request: RelayJob.LinkRequest,
-        _ result: Result<ResponseWork.Result, HandshakeError>,
-        now: Instant
-    ) {
-        responder.workEnded()
-        guard case .success(let answer) = result else { return }
-        switch request {
-        case .initiation(let initiation, let source):
-            let id = drawLink()
-            let (peer, address) = listed(answer.peer, at: source)
-            let shard = shard(for: peer)
-            let local = random.session(of: shard, count: shardCount)
-            links[id] = LinkState(
-                peer: peer,
-                shard: shard,
-                isInitiator: false,
-                source: peer == .client ? source.ip : nil,
-                creates: createBudget(for: peer, now: now)
-            )
-            let session = NewSession(
-                local: local,
-                remote: initiation.session,
-                keys: answer.keys,
-                isConfirmed: false
-            )
-            tell(
-                .addLink(
-                    NewLink(
-                        id: id,
-                        address: address,
-                        peer: peer,
-                        isInitiator: false,
-                        session: session
-                    )
-                ),
-                to: shard
-            )
-            let datagram = responder.answered(
-                answer,
-                initiation: initiation,
-                session: local,
-                source: source,
-                random: &random,
-                now: now
-            )
-            tell(.sendHandshake(datagram, to: source), to: shard)
-        case .rekey(let id, let remote):
-            guard let link = links[id] else { return }
-            let local = random.session(of: link.shard, count: shardCount)
-            let session = NewSession(
-                local: local,
-                remote: remote,
-                keys: answer.keys,
-                isConfirmed: false
-            )
-            tell(.renewLink(id, session), to: id)
-            let message = LinkControlMessage.rekeyed(
-                session: local,
-                initiatorSession: remote,
-                body: answer.answer
-            )
-            tell(.sendLinkControl(id, message), to: id)
-        }
-    }
-
-    /// The shard a link that this end answers will belong to: one that has none to that relay yet,
-    /// and in turn otherwise.
-    private mutating func shard(for peer: LinkPeer) -> Int {
-        nextShard = (nextShard + 1) % shardCount
-        guard case .relay(let relay) = peer else { return nextShard }
-        for step in 0..<shardCount {
-            let shard = (nextShard + step) % shardCount
-            if relayLinks[Neighbour(relay: relay, shard: shard)] == nil { return shard }
-        }
-        return nextShard
-    }
-
-    /// Who opened a link, and where it is: a relay is one that the consensus lists, and is where
-    /// the consensus says; anybody else with a key is a client like all others.
-    private func listed(_ peer: LinkPeer, at source: SocketAddress) -> (LinkPeer, SocketAddress) {
-        guard case .relay(let relay) = peer, let record = view?.relay(relay) else {
-            return (.client, source)
-        }
-        let address = source.ip.isV4 ? record.addresses.v4 : record.addresses.v6
-        return (peer, address ?? source)
-    }
-
-    private mutating func drainDialer(now: Instant) {
-        while let step = dialer.nextStep() {
-            switch step {
-            case .job(let job):
-                jobs.append(.dialer(job))
-            case .send(let datagram, let destination):
-                tell(.sendHandshake(datagram, to: destination), to: 0)
-            case .sendControl(let id, let message):
-                tell(.sendLinkControl(id, message), to: id)
-            case .renewed(let id, let session):
-                tell(.renewLink(id, session), to: id)
-            case .established(let link):
-                establish(link, now: now)
-            case .failed(let id, _):
-                guard let neighbour = dialingEnded(id) else { continue }
-                for circuit in waitingForLink.removeValue(forKey: neighbour) ?? [] {
-                    failExtend(circuit, .unreachable, now: now)
-                }
-            }
-        }
-    }
-
-    private mutating func dialingEnded(_ id: LinkID) -> Neighbour? {
-        guard let neighbour = dialed.removeValue(forKey: id) else { return nil }
-        if dialing[neighbour] == id { dialing[neighbour] = nil }
-        return neighbour
-    }
-
-    private mutating func establish(_ link: NewLink, now: Instant) {
-        guard let neighbour = dialingEnded(link.id) else { return }
-        counters.links += 1
-        links[link.id] = LinkState(
-            peer: link.peer,
-            shard: neighbour.shard,
-            isInitiator: true,
-            creates: createBudget(for: link.peer, now: now),
-            stands: true
-        )
-        tell(.addLink(link), to: link.id)
-        // The newest stands: of crossed initiations either does, and a relay that was started again
-        // knows nothing of the older one.
-        relayLinks[neighbour] = link.id
-        for circuit in waitingForLink.removeValue(forKey: neighbour) ?? [] {
-            beginExtend(circuit, over: link.id, now: now)
-        }
-    }
-
-    /// Notes that a link that this end answered is no stranger's any more.
-    private mutating func settle(_ id: LinkID) {
-        guard links[id]?.stands == false else { return }
-        links[id]?.stands = true
-        responder.linkSettled()
-    }
-
-    private mutating func lose(_ id: LinkID, now: Instant) {
-        settle(id)
-        guard let link = links.removeValue(forKey: id) else { return }
-        if let neighbour = link.neighbour, relayLinks[neighbour] == id {
-            relayLinks[neighbour] =
-                links.filter { $0.value.neighbour == neighbour && $0.value.stands }.keys
-                .max { $0.rawValue < $1.rawValue }
-        }
-        for circuit in link.circuits.sorted() {
-            guard let state = circuits[circuit] else { continue }
-            if state.previous.link == id {
-                if let next = state.next { sendDestroy(next, .linkLost) }
-            } else {
-                sendDestroy(state.previous, .linkLost)
-            }
-            tell(.removeCircuit(circuit), to: circuit)
-            forget(circuit, now: now)
-        }
-    }
-
-    private func linkTarget(_ relay: NodeID) -> LinkTarget? {
-        guard let record = view?.relay(relay), let address = families.address(of: record) else {
-            return nil
-        }
-        return LinkTarget(
-            network: identity.network,
-            relay: relay,
-            address: address,
-            publicKey: record.circuitKey
-        )
-    }
-
-    private func createBudget(for peer: LinkPeer, now: Instant) -> TokenBucket {
-        switch peer {
-        case .client: TokenBucket(perSecond: 4, burst: 12, now: now)
-        case .relay: TokenBucket(perSecond: 50, burst: 200, now: now)
-        }
-    }
-
     // MARK: Circuits
 
     private mutating func receiveCreate(
@@ -941,113 +577,6 @@ public struct RelayControl: ~Copyable {
         }
     }
 
-    private mutating func extend(
-        _ id: CircuitID,
-        to next: NodeID,
-        create: [UInt8],
-        now: Instant
-    ) {
-        guard let circuit = circuits[id] else { return }
-        let isBack = links[circuit.previous.link]?.peer == .relay(next)
-        guard circuit.hop != .third, next != identity.relay, !isBack, !circuit.wasExtended
-        else { return failExtend(id, .refused, now: now) }
-        circuits[id]?.wasExtended = true
-        circuits[id]?.extend = PendingExtend(next: next, create: create)
-        guard view?.freshness(at: wall) != .expired else {
-            return failExtend(id, .unknownRelay, now: now)
-        }
-        let neighbour = Neighbour(relay: next, shard: circuit.shard)
-        if let link = relayLinks[neighbour] {
-            return beginExtend(id, over: link, now: now)
-        }
-        guard let target = linkTarget(next) else {
-            return failExtend(id, .unknownRelay, now: now)
-        }
-        guard waitingForLink[neighbour, default: []].count < Self.extendsWaitingLimit else {
-            return failExtend(id, .busy, now: now)
-        }
-        waitingForLink[neighbour, default: []].append(id)
-        guard dialing[neighbour] == nil else { return }
-        let link = drawLink()
-        guard dialer.dial(target, as: link, shard: neighbour.shard, now: now) else {
-            waitingForLink[neighbour]?.removeAll { $0 == id }
-            return failExtend(id, .busy, now: now)
-        }
-        dialing[neighbour] = link
-        dialed[link] = neighbour
-    }
-
-    private mutating func beginExtend(_ id: CircuitID, over link: LinkID, now: Instant) {
-        guard let extend = circuits[id]?.extend, let state = links[link] else { return }
-        var key: RouteKey
-        repeat {
-            let drawn = UInt32(truncatingIfNeeded: random.next()) & 0x7fff_ffff
-            key = RouteKey(
-                link: link,
-                number: CircuitNumber(rawValue: state.isInitiator ? drawn | 1 << 31 : drawn)
-            )
-        } while byNext[key] != nil || key.number.rawValue & 0x7fff_ffff == 0
-        byNext[key] = id
-        circuits[id]?.next = key
-        links[link]?.circuits.insert(id)
-        if state.isInitiator { tell(.keepLinkAlive(link, true), to: link) }
-        // First CREATE: cells that wait for the next hop leave with `setNext` and must follow it.
-        tell(.sendCell(link, key.number, .create, extend.create), to: link)
-        tell(.setNext(id, link, key.number), to: id)
-        noteCreateTry(id, now: now)
-    }
-
-    /// The next hop destroyed the circuit: before it was created, only the extension has failed.
-    private mutating func loseNext(_ id: CircuitID, now: Instant) {
-        guard let circuit = circuits[id], let next = circuit.next else { return }
-        guard circuit.extend != nil else {
-            sendDestroy(circuit.previous, .finished)
-            tell(.removeCircuit(id), to: id)
-            return forget(id, now: now)
-        }
-        byNext[next] = nil
-        leave(next.link, id)
-        circuits[id]?.next = nil
-        tell(.clearNext(id), to: id)
-        failExtend(id, .busy, now: now)
-    }
-
-    private mutating func noteCreateTry(_ id: CircuitID, now: Instant) {
-        guard var extend = circuits[id]?.extend else { return }
-        extend.tries += 1
-        circuits[id]?.extendDue = now + extend.wait
-        extend.wait = extend.wait * 3 / 2
-        circuits[id]?.extend = extend
-        schedule(id)
-    }
-
-    private mutating func failExtend(
-        _ id: CircuitID,
-        _ failure: ControlMessage.ExtendFailure,
-        now: Instant
-    ) {
-        guard circuits[id] != nil else { return }
-        counters.failedExtends += 1
-        if failure != .refused {
-            circuits[id]?.extend = nil
-            circuits[id]?.extendDue = .distantFuture
-        }
-        say(.extended(.failed(failure)), to: id, now: now)
-    }
-
-    private mutating func tend(_ id: CircuitID, now: Instant) {
-        guard let circuit = circuits[id] else { return }
-        if circuit.extendDue <= now, let extend = circuit.extend, let next = circuit.next {
-            if extend.tries >= Self.createTryLimit {
-                failExtend(id, .unreachable, now: now)
-            } else {
-                tell(.sendCell(next.link, next.number, .create, extend.create), to: next.link)
-                noteCreateTry(id, now: now)
-            }
-        }
-        pump(id, now: now)
-    }
-
     mutating func say(_ message: ControlMessage, to id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         do throws(ControlChannel.SendError) {
@@ -1058,7 +587,7 @@ public struct RelayControl: ~Copyable {
         pump(id, now: now)
     }
 
-    private mutating func pump(_ id: CircuitID, now: Instant) {
+    mutating func pump(_ id: CircuitID, now: Instant) {
         guard circuits[id] != nil else { return }
         while let record = circuits[id]?.channel.nextRecord(now: now) {
             tell(.sendControl(id, record), to: id)
@@ -1088,11 +617,11 @@ public struct RelayControl: ~Copyable {
         sendDestroy(key, reason)
     }
 
-    private mutating func sendDestroy(_ key: RouteKey, _ reason: DestroyReason) {
+    mutating func sendDestroy(_ key: RouteKey, _ reason: DestroyReason) {
         tell(.sendCell(key.link, key.number, .destroy, [reason.rawValue]), to: key.link)
     }
 
-    private mutating func forget(_ id: CircuitID, now: Instant) {
+    mutating func forget(_ id: CircuitID, now: Instant) {
         guard let circuit = circuits.removeValue(forKey: id) else { return }
         desk.close(id)
         leases?.release(owner: id.rawValue, now: now)
@@ -1111,13 +640,13 @@ public struct RelayControl: ~Copyable {
         }
     }
 
-    private mutating func leave(_ link: LinkID, _ id: CircuitID) {
+    mutating func leave(_ link: LinkID, _ id: CircuitID) {
         links[link]?.circuits.remove(id)
         guard let state = links[link], state.isInitiator, state.circuits.isEmpty else { return }
         tell(.keepLinkAlive(link, false), to: link)
     }
 
-    private mutating func schedule(_ id: CircuitID) {
+    mutating func schedule(_ id: CircuitID) {
         guard let circuit = circuits[id] else { return }
         let deadline = min(circuit.extendDue, circuit.channel.nextDeadline)
         let place: Int
@@ -1133,83 +662,9 @@ public struct RelayControl: ~Copyable {
         timers.set(place, to: deadline)
     }
 
-    // MARK: Leases
-
-    /// Gives a circuit a lease, or the one that `shown` opens, and says what to answer.
-    private mutating func openTunnel(
-        _ id: CircuitID,
-        shown: Bytes32,
-        now: Instant
-    ) -> ControlMessage.TunnelOpened {
-        var answer = ControlMessage.TunnelOpened(
-            status: .notAnExit,
-            families: 0,
-            leaseSecret: .zero,
-            idleLimit: 0
-        )
-        guard let circuit = circuits[id], circuit.next == nil, leases != nil else { return answer }
-        answer.families = leases?.pool.v6 == nil ? 1 : 3
-        answer.idleLimit = UInt16(
-            clamping: (leases?.idleLimit.nanoseconds ?? 0) / 1_000_000_000
-        )
-        answer.leaseSecret = random.bytes32()
-        let owner = id.rawValue
-        let lease: UInt32
-        do throws(FlowError) {
-            if let taken = takeOver(shown, by: owner, secret: answer.leaseSecret, now: now) {
-                lease = taken
-                answer.status = .takenOver
-            } else {
-                let opened = try leases?.open(owner: owner, secret: answer.leaseSecret, now: now)
-                guard let opened else { return answer }
-                lease = opened
-                answer.status = .opened
-            }
-        } catch {
-            answer.status = .full
-            return answer
-        }
-        if shardCount > 1 {
-            for shard in 0..<shardCount {
-                tell(.placeLease(lease, shard: circuit.shard), to: shard)
-            }
-        }
-        tell(.holdLease(id, lease), to: id)
-        desk.noteExit(id, now: now)
-        return answer
-    }
-
-    /// Moves the lease that `shown` opens to the circuit `owner`; `nil` where it opens none.
-    private mutating func takeOver(
-        _ shown: Bytes32,
-        by owner: UInt64,
-        secret: Bytes32,
-        now: Instant
-    ) -> UInt32? {
-        guard shown != .zero else { return nil }
-        do throws(FlowError) {
-            guard
-                let grant = try leases?.takeOver(
-                    shown: shown,
-                    owner: owner,
-                    secret: secret,
-                    now: now
-                )
-            else { return nil }
-            if let previous = grant.previousOwner {
-                let cutOff = CircuitID(rawValue: previous)
-                tell(.releaseLease(cutOff), to: cutOff)
-            }
-            return grant.lease
-        } catch {
-            // The lease is gone: a new one is all there is to give.
-            return nil
-        }
-    }
-
     // MARK: Commands
 
-    private mutating func tell(_ command: RelayCommand, to shard: Int) {
+    mutating func tell(_ command: RelayCommand, to shard: Int) {
         commands.append(ShardCommand(shard: shard, command: command))
     }
 
@@ -1220,14 +675,14 @@ public struct RelayControl: ~Copyable {
     }
 
     /// Tells the shard a circuit belongs to; nobody where the circuit is gone.
-    private mutating func tell(_ command: RelayCommand, to circuit: CircuitID) {
+    mutating func tell(_ command: RelayCommand, to circuit: CircuitID) {
         guard let shard = circuits[circuit]?.shard else { return }
         tell(command, to: shard)
     }
 
     // MARK: Numbers
 
-    private mutating func drawLink() -> LinkID {
+    mutating func drawLink() -> LinkID {
         defer { nextLink += 1 }
         return LinkID(rawValue: nextLink)
     }

@@ -99,14 +99,19 @@ public struct CommandRunner: Hashable, Sendable {
     ///
     /// - Throws: ``HostNetworkError`` with the package to install.
     public static func locate(_ program: String) throws(HostNetworkError) -> String {
+        try locate(program, path: ProcessInfo.processInfo.environment["PATH"] ?? "")
+    }
+
+    static func locate(_ program: String, path: String) throws(HostNetworkError) -> String {
         if program.contains("/") {
             guard FileManager.default.isExecutableFile(atPath: program) else {
                 throw HostNetworkError(missing: program)
             }
             return program
         }
-        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
-        for folder in path.split(separator: ":") + ["/usr/sbin", "/sbin", "/usr/bin", "/bin"] {
+        // Strings, or literals make an array of characters of each folder.
+        let folders = path.split(separator: ":").map(String.init)
+        for folder in folders + ["/usr/sbin", "/sbin", "/usr/bin", "/bin"] {
             let file = "\(folder)/\(program)"
             if FileManager.default.isExecutableFile(atPath: file) { return file }
         }

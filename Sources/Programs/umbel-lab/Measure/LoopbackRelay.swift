@@ -80,7 +80,7 @@ struct LoopbackRelay {
                     ("key", TOMLText.quoted(authority.publicKey.hex)),
                 ]
             )
-        let text =
+        func text(listeningOn address: SocketAddress) -> String {
             TOMLText.section(
                 "[node]",
                 [
@@ -88,23 +88,29 @@ struct LoopbackRelay {
                     ("state", TOMLText.quoted("\(folder)/state")),
                 ]
             )
-            + TOMLText.section("\n[listen]", [("addresses", TOMLText.list(["\(address)"]))])
-            + TOMLText.section(
-                "\n[directory]",
-                [("network", TOMLText.quoted("\(folder)/network.toml"))]
-            )
-            + TOMLText.section("\n[limits]", limits + [("drain", TOMLText.quoted("0s"))])
-            + TOMLText.section(
-                "\n[control]",
-                [("socket", TOMLText.quoted("\(folder)/control.sock"))]
-            )
+                + TOMLText.section("\n[listen]", [("addresses", TOMLText.list(["\(address)"]))])
+                + TOMLText.section(
+                    "\n[directory]",
+                    [("network", TOMLText.quoted("\(folder)/network.toml"))]
+                )
+                + TOMLText.section("\n[limits]", limits + [("drain", TOMLText.quoted("0s"))])
+                + TOMLText.section(
+                    "\n[control]",
+                    [("socket", TOMLText.quoted("\(folder)/control.sock"))]
+                )
+        }
         let configuration = "\(folder)/relay.toml"
         try Data(root.utf8).write(to: URL(fileURLWithPath: "\(folder)/network.toml"))
-        try Data(text.utf8).write(to: URL(fileURLWithPath: configuration))
+        // A descriptor, which is to tell the relay's keys, names no address of the loopback.
+        let described = "\(folder)/described.toml"
+        let elsewhere = SocketAddress(ip: IPAddress(v4: 0xc612_0101), port: port)
+        for (file, place) in [(configuration, address), (described, elsewhere)] {
+            try Data(text(listeningOn: place).utf8).write(to: URL(fileURLWithPath: file))
+        }
         let runner = CommandRunner()
         try await runner.run([umbel, "keygen", "--role", "relay", "--state", "\(folder)/state"])
         try await runner.run([
-            umbel, "relay", "descriptor", "--config", configuration, "--output",
+            umbel, "relay", "descriptor", "--config", described, "--output",
             "\(folder)/descriptor",
         ])
         let bytes = FileManager.default.contents(atPath: "\(folder)/descriptor") ?? Data()

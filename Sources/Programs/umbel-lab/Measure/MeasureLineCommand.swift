@@ -79,8 +79,9 @@ struct MeasureLineCommand: AsyncParsableCommand {
     /// Sends UDP for `seconds`, so that `megabits` arrive on the guard's line.
     private func load(_ megabits: Double, seconds: Int, at lab: MeasuredLab) async throws {
         let server = try lab.host(.internet)
+        // Any of them: one whose last client was ended may be busy for a moment.
         guard let address = server.addresses.first,
-            let port = server.services?.throughputPorts.first
+            let port = server.services?.throughputPorts.randomElement()
         else {
             throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
         }
