@@ -151,7 +151,9 @@ extension EndToEnd {
             )
             try await eventually("it says so: \(program.output)") {
                 program.output.contains("no descriptor can be made of [node] and [listen]")
-                    && program.output.contains("ready on")
+            }
+            try await eventually("it answers at its socket") {
+                FileManager.default.fileExists(atPath: "\(relay.folder)/control.sock")
             }
             let check = try await lab.outcome(
                 "stranger",
