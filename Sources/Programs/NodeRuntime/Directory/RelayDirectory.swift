@@ -72,6 +72,7 @@ actor RelayDirectory {
         let (keeper, registrar) = (keeper, registrar)
         tasks.append(Task { await keeper.run() })
         tasks.append(Task { await self.follow() })
+        guard let registrar else { return }
         let limits = DirectoryLimits(bodyByteCounts: [
             .proof: DirectoryKeeper.acceptedProofByteCount
         ])
@@ -82,10 +83,9 @@ actor RelayDirectory {
                     // Others hand it out; forwarding cells is what counts.
                     logger.error("no directory is handed out here: \($0)")
                 }
-                await registrar?.run()
+                await registrar.run()
             }
         )
-        guard registrar != nil else { return }
         tasks.append(
             Task {
                 while !Task.isCancelled {
