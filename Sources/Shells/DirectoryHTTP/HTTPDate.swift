@@ -20,18 +20,8 @@ enum HTTPDate {
         guard parts.count == 3, (0...23).contains(parts[0]), (0...59).contains(parts[1]),
             (0...60).contains(parts[2])
         else { return nil }
-        let days = dayNumber(year: year, month: month + 1, day: day)
+        let days = CivilDate(year: year, month: month + 1, day: day).dayNumber
         let seconds = parts[0] * 3_600 + parts[1] * 60 + parts[2]
         return WallTime(seconds: UInt64(days * 86_400 + seconds))
-    }
-
-    /// Days since 1970-01-01 of a date of the Gregorian calendar.
-    private static func dayNumber(year: Int, month: Int, day: Int) -> Int {
-        // Years begin in March here, so that the day that leap years have more is their last.
-        let year = month > 2 ? year : year - 1
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let leapDays = year / 4 - year / 100 + year / 400
-        // Of 0000-03-01 to 1970-01-01.
-        return year * 365 + leapDays + dayOfYear - 719_468
     }
 }
