@@ -140,23 +140,19 @@ enum Text {
 
     /// A number of bytes in the unit that leaves one to three digits before the point.
     static func bytes(_ count: UInt64) -> String {
-        var value = Double(count)
-        var unit = 0
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-        while value >= 1024, unit < units.count - 1 {
-            value /= 1024
-            unit += 1
-        }
-        return unit == 0 ? "\(count) B" : "\(fixed(value, digits: 1)) \(units[unit])"
+        bytes(count, base: 1_024, units: ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
     }
 
     /// A number of bytes as quotas are given, in powers of a thousand.
     static func decimalBytes(_ count: UInt64) -> String {
+        bytes(count, base: 1_000, units: ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+    }
+
+    private static func bytes(_ count: UInt64, base: Double, units: [String]) -> String {
         var value = Double(count)
         var unit = 0
-        let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
-        while value >= 1_000, unit < units.count - 1 {
-            value /= 1_000
+        while value >= base, unit < units.count - 1 {
+            value /= base
             unit += 1
         }
         return unit == 0 ? "\(count) B" : "\(fixed(value, digits: 1)) \(units[unit])"
