@@ -57,16 +57,7 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
             hint: Self.openHint(code)
         )
         let completeName = try Self.attach(owned.number, name, options)
-        let headerResult = clinux_tun_set_header(owned.number)
-        guard headerResult == 0 else {
-            throw IOError("set header of TUN interface", name, code: -headerResult)
-        }
-        let (tcp, udp) = try Self.negotiate(owned.number, name, options)
-        self.name = completeName
-        offloads = tcp
-        supportsUDPSegmentation = udp
-        self.owned = owned
-        unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity)
+        try self.init(attached: owned, name: completeName, options: options)
     }
 
     /// Takes over a device that somebody else attached to an interface, with the header and one
@@ -79,15 +70,21 @@ public struct TunDevice: ~Copyable, @unchecked Sendable {
         guard result == 0 else {
             throw IOError("take over", "a TUN device", code: -result)
         }
-        let name = Self.text(buffer)
-        let headerResult = clinux_tun_set_header(owned.number)
-        guard headerResult == 0 else {
-            throw IOError("set header of TUN interface", name, code: -headerResult)
+        try self.init(attached: owned, name: Self.text(buffer), options: TunOptions())
+    }
+
+    /// Agrees on header and offloads with the device of the interface `name`.
+    private init(
+        attached owned: consuming OwnedDescriptor,
+        name: String,
+        options: TunOptions
+    ) throws(IOError) {
+        let result = clinux_tun_set_header(owned.number)
+        guard result == 0 else {
+            throw IOError("set header of TUN interface", name, code: -result)
         }
-        let (tcp, udp) = try Self.negotiate(owned.number, name, TunOptions())
+        (offloads, supportsUDPSegmentation) = try Self.negotiate(owned.number, name, options)
         self.name = name
-        offloads = tcp
-        supportsUDPSegmentation = udp
         self.owned = owned
         unsafe vectors = Array(repeating: iovec(), count: Self.pieceCapacity)
     }
