@@ -103,7 +103,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
             _ = try await flow(over: lab, false, 1)
             if try await payTraffic(of: lab).spent > before { return }
             let manifest = try lab.folder.existing()
-            let (client, socket) = try client(of: lab)
+            let (client, socket) = (try lab.host(.client).name, try LabClient(lab: lab).socket)
             guard let umbel = manifest.umbel else { break }
             _ = try await lab.outcome(
                 client,
@@ -182,18 +182,8 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
     }
 
     private func payTraffic(of lab: MeasuredLab) async throws -> PayTraffic {
-        let (client, socket) = try client(of: lab)
+        let (client, socket) = (try lab.host(.client).name, try LabClient(lab: lab).socket)
         return try ControlProbe(socket: socket)
             .report("/v1/tickets", of: client, subject: "what it paid")
-    }
-
-    private func client(of lab: MeasuredLab) throws -> (name: String, socket: String) {
-        let client = try lab.host(.client).name
-        let manifest = try lab.folder.existing()
-        let programs = manifest.hosts[try manifest.index(of: client)].programs
-        guard let socket = programs.first?.socket else {
-            throw LabError("\(client) does not tell what it paid", why: "it has no socket")
-        }
-        return (client, socket)
     }
 }
