@@ -13,21 +13,19 @@ extension Cashier {
         wall: WallTime
     ) {
         let relay = payment.hops[0].relay
-        guard let purse = guards[relay], purse.busy == id else { return }
-        guards[relay]?.busy = nil
+        guard var purse = guards[relay], purse.busy == id else { return }
+        purse.busy = nil
         let isShowing = purse.stage == .showing
-        if isShowing, result.status != .taken, !result.status.isFault, let shown = purse.coming {
-            let pays = purse.open.map { isUsable($0, at: wall) } ?? false
-            if result.status == .epoch {
-                _ = withWallet { $0.settle(shown.name, spent: shown.index, isRefused: true) }
-                guards[relay]?.coming = nil
-                guards[relay]?.stage = .none
-            } else {
-                // Not now: the guard has not taken it, and is shown the same one another time.
-                guards[relay]?.stage = .ready
-            }
-            guards[relay]?.isHeld = true
-            if !pays { refused(result.status, by: .first, of: id, at: wall) }
+        let isHeldOff = isShowing && result.status != .taken && !result.status.isFault
+        if isHeldOff {
+            // Not now: the guard has not taken it, and is shown the same one another time.
+            purse.stage = .ready
+            purse.isHeld = true
+            if result.status == .epoch { giveUpNext(of: &purse) }
+        }
+        guards[relay] = purse
+        if isHeldOff {
+            if !pays(purse, at: wall) { refused(result.status, by: .first, of: id, at: wall) }
             return
         }
         switch result.status {
@@ -67,17 +65,13 @@ extension Cashier {
         guard let relay = payments[id]?.hops[0].relay else { return }
         var purse = guards[relay] ?? GuardVoucher()
         guard purse.busy == nil else { return }
-        if purse.stage == .ready, let held = purse.coming, !isUsable(held, at: wall) {
-            _ = withWallet { $0.settle(held.name, spent: held.index, isRefused: true) }
-            purse.coming = nil
-            purse.stage = .none
+        if purse.stage == .ready, let next = purse.coming, !isUsable(next, at: wall) {
+            giveUpNext(of: &purse)
         }
         if owed > 0 {
             useNext(of: &purse, wall: wall)
-            if let open = purse.open, isUsable(open, at: wall) {
-                attach(&purse, to: id, owed: owed, now: now)
-            }
-            let isEarly = purse.open.map { isUsable($0, at: wall) } ?? false
+            if pays(purse, at: wall) { attach(&purse, to: id, owed: owed, now: now) }
+            let isEarly = pays(purse, at: wall)
             if !isEarly || (purse.open?.isNearEnd == true && !purse.isHeld) {
                 prepareForGuard(relay, &purse, wall: wall)
                 // One that the guard knows already pays at once.
@@ -86,11 +80,11 @@ extension Cashier {
                     attach(&purse, to: id, owed: owed, now: now)
                 }
             }
-            let pays = purse.open.map { isUsable($0, at: wall) } ?? false
-            payments[id]?.hops[0].stage = purse.stage == .lacking && !pays ? .lacking : .none
+            let isLacking = purse.stage == .lacking && !pays(purse, at: wall)
+            payments[id]?.hops[0].stage = isLacking ? .lacking : .none
         }
         // After what is owed: the guard looks at a voucher for longer than at a tick.
-        let isHeld = purse.isHeld && purse.open.map { isUsable($0, at: wall) } ?? false
+        let isHeld = purse.isHeld && pays(purse, at: wall)
         if purse.busy == nil, purse.stage == .ready, !isHeld, let message = purse.coming?.open() {
             purse.stage = .showing
             purse.busy = id
@@ -99,9 +93,22 @@ extension Cashier {
         guards[relay] = purse
     }
 
+    /// Whether the voucher the guard has pays for something more.
+    private func pays(_ purse: GuardVoucher, at wall: WallTime) -> Bool {
+        purse.open.map { isUsable($0, at: wall) } ?? false
+    }
+
+    /// Gives up the voucher that comes next, which the guard does not have.
+    private mutating func giveUpNext(of purse: inout GuardVoucher) {
+        guard let next = purse.coming else { return }
+        _ = withWallet { $0.settle(next.name, spent: next.index, isRefused: true) }
+        purse.coming = nil
+        purse.stage = .none
+    }
+
     /// Turns to the voucher that was made ready once the last is used up.
     private mutating func useNext(of purse: inout GuardVoucher, wall: WallTime) {
-        if let open = purse.open, isUsable(open, at: wall) { return }
+        guard !pays(purse, at: wall) else { return }
         guard purse.stage == .standing, let next = purse.coming else { return }
         if let old = purse.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
         purse.open = next
