@@ -528,10 +528,8 @@ public struct ClientShard: ~Copyable {
     private mutating func noteCounts(_ slot: Int) {
         let (total, step) = (circuits[slot].counts.total, circuits[slot].countStep)
         // Pay is ahead by a sixteenth of what is used, up to a bound: an eighth of that is soon enough.
-        let (wide, isTooWide) = step.multipliedReportingOverflow(by: Self.widestCount)
-        let stride = isTooWide ? step : max(step, min(total / 128, wide))
-        let (mark, isNever) = total.addingReportingOverflow(stride)
-        circuits[slot].countMark = isNever ? .max : mark
+        let stride = max(step, min(total / 128, step * Self.widestCount))
+        circuits[slot].countMark = total + stride
         note(.counted(circuits[slot].path.id, circuits[slot].counts))
     }
 
