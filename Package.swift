@@ -222,7 +222,7 @@ let package = Package(
             [
                 "Base", "CryptoPrimitives", "Wire", "Onion", "Links", "Circuits", "Mixing",
                 "Flows", "Directory", "Paths", "Tickets", "RelayCore", "ClientCore", "MintCore",
-                "Anonymity", "Workloads",
+                "Anonymity", "Workloads", "TestSupport",
             ]
         ),
 

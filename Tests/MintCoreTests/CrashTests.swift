@@ -9,7 +9,7 @@ import Wire
 
 @Suite("Mints and wallets that die at any point")
 struct CrashTests {
-    private static let seedCount: UInt64 = CommandLineSetting.seeds(default: 12)
+    private static let seeds = SweepSeeds.range(default: 12)
     private let price = Credits(ticks: 16 * 16)
 
     /// A wallet that was given money and wants a voucher.
@@ -54,7 +54,7 @@ struct CrashTests {
     @Test(
         "row 59: a mint that dies at a failpoint gives the same signatures when asked again, and debits once",
         arguments: MintWorld.Failpoint.allCases,
-        0..<seedCount
+        seeds
     )
     func failpoints(_ point: MintWorld.Failpoint, _ seed: UInt64) throws {
         let world = try world(seed: seed)
@@ -67,7 +67,7 @@ struct CrashTests {
 
     @Test(
         "rows 59, 64: mints and wallet die at random and answers are lost; nothing is paid twice",
-        arguments: 0..<seedCount
+        arguments: seeds
     )
     func chaos(_ seed: UInt64) throws {
         let world = try world(seed: seed)

@@ -50,7 +50,7 @@ struct TransferTests {
 
     @Test(
         "rows 59, 64: mints and wallet that die at random move money once",
-        arguments: 0..<CommandLineSetting.seeds(default: 8)
+        arguments: SweepSeeds.range(default: 8)
     )
     func crashes(_ seed: UInt64) throws {
         let world = try world(seed: seed)

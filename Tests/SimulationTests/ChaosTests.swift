@@ -3,13 +3,14 @@ import Circuits
 import ClientCore
 import Links
 import Simulation
+import TestSupport
 import Testing
 
 @Suite("Chaos and healing")
 struct ChaosTests {
     @Test(
         "after a minute of faults of all kinds everything heals within 30 s (row 31)",
-        arguments: TestSeeds.sweep
+        arguments: SweepSeeds.range(default: 200)
     )
     func heals(seed: UInt64) throws {
         var draws = TestDraws(seed: seed)

@@ -2,13 +2,14 @@ import Base
 import Circuits
 import ClientCore
 import Simulation
+import TestSupport
 import Testing
 
 @Suite("Networks with faults")
 struct FaultSweepTests {
     @Test(
         "every byte arrives once and unaltered, whatever the network does (row 6)",
-        arguments: TestSeeds.sweep
+        arguments: SweepSeeds.range(default: 200)
     )
     func sweep(seed: UInt64) throws {
         var draws = TestDraws(seed: seed)

@@ -2,6 +2,7 @@ import Base
 import ClientCore
 import RelayCore
 import Simulation
+import TestSupport
 import Testing
 import Tickets
 import Wire
@@ -10,7 +11,7 @@ import Wire
 struct PaymentSweepTests {
     @Test(
         "every tick a relay has was a client's, and everything arrives, whatever happens (row 68)",
-        arguments: TestSeeds.sweep
+        arguments: SweepSeeds.range(default: 200)
     )
     func sweep(seed: UInt64) throws {
         var draws = TestDraws(seed: seed ^ 0x9e37)

@@ -3,20 +3,6 @@ import Foundation
 import Simulation
 import Testing
 
-/// Which seeds sweeps run.
-enum TestSeeds {
-    /// From `UMBEL_SEEDS` how many, or from where to where (`200-399`); or from `UMBEL_SEED` the
-    /// only one: what a failure printed.
-    static let sweep: Range<UInt64> = {
-        let environment = ProcessInfo.processInfo.environment
-        if let seed = environment["UMBEL_SEED"].flatMap(UInt64.init) { return seed..<seed + 1 }
-        let bounds = (environment["UMBEL_SEEDS"] ?? "200").split(separator: "-")
-            .map { UInt64($0) ?? 0 }
-        precondition(bounds.count == 1 || bounds.count == 2, "UMBEL_SEEDS is N or N-M")
-        return bounds.count == 1 ? 0..<bounds[0] : bounds[0]..<bounds[1] + 1
-    }()
-}
-
 /// Draws of a test's own, the same in every run.
 struct TestDraws {
     private var state: UInt64

@@ -77,4 +77,65 @@ extension ClientShard {
         }
         runningSeries.removeAll { $0.circuit == id }
     }
+
+    // MARK: Measurements
+
+    /// Sends what a measurement's window lets out.
+    mutating func sendEchoes(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard let hop = circuits[slot].echo?.hop else { return }
+        while links.output.remainingCapacity > Self.echoReserve,
+            circuits[slot].path.canSend(to: hop),
+            let cell = circuits[slot].echo?.nextCell(using: &random)
+        {
+            guard sendProbe(cell, slot: slot, to: hop, bytes: &bytes, now: now) else { return }
+        }
+    }
+
+    /// Sends a PROBE to `hop`; false where there is no room for it.
+    mutating func sendProbe(
+        _ cell: (sequence: UInt32, mark: UInt64),
+        slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard let datagram = links.output.allocate() else { return false }
+        let body = datagram + Datagram.bodyOffset
+        let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
+        bytes.zero(body..<body + RecordLayout.headerByteCount + count)
+        bytes.storeBigEndian(RecordLayout.probe, at: body)
+        bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
+        let content = body + RecordLayout.headerByteCount
+        bytes.storeBigEndian(cell.sequence, at: content + 1)
+        bytes.storeBigEndian(cell.mark, at: content + 5)
+        // Silence is the measurement's own affair.
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: false,
+            bytes: &bytes,
+            now: now
+        )
+        return true
+    }
+
+    /// Whether a cell for `hop` of the circuit in `slot` can be sealed now.
+    func canSend(_ slot: Int, to hop: HopIndex) -> Bool {
+        circuits[slot].path.canSend(to: hop)
+    }
+
+    mutating func advanceEchoes(to now: Instant) {
+        var isAnyOver = false
+        for slot in echoCircuits {
+            circuits[slot].echo?.advance(to: now)
+            guard circuits[slot].echo?.isOver(at: now) == true else { continue }
+            let kilobits = circuits[slot].echo?.kilobits(at: now)
+            note(.measured(circuits[slot].path.id, kilobits: kilobits ?? nil))
+            circuits[slot].echo = nil
+            isAnyOver = true
+        }
+        if isAnyOver { echoCircuits.removeAll { circuits[$0].echo == nil } }
+        nextEcho = echoCircuits.isEmpty ? .distantFuture : now + Self.echoInterval
+    }
 }
