@@ -143,6 +143,12 @@ public final class RelayNode: Node {
         settle()
     }
 
+    /// Ends all its circuits in order, as one does that is to be closed; it takes new ones.
+    public func endCircuits() {
+        control.endCircuits(now: world.now)
+        settle()
+    }
+
     /// Begins anew with the same keys and nothing else.
     func restart() {
         incarnation += 1

@@ -29,6 +29,46 @@ struct GuardSampleTests {
         #expect(sample.primaries(count: 3).count == min(3, guards))
     }
 
+    @Test("of many guards of one subnet or family the sample has one", arguments: [true, false])
+    func kin(isSubnet: Bool) throws {
+        var relays = network(guards: 25)
+        let kin = relays.count..<relays.count + 8
+        for _ in kin {
+            // What honest ones count for is next to nothing beside these.
+            var relay = SampleRelay(flags: .guardCapable, weight: 1_000_000)
+            if isSubnet { relay.subnet = 7 } else { relay.family = 1 }
+            relays.append(relay)
+        }
+        let view = try SampleRelays.view(relays) { $0.subnetPrefixV4 = 24 }
+        let ids = Set(kin.map(SampleRelays.id))
+        var drawnOnes = 0
+        for seed in 0..<20 {
+            var generator = randomGenerator("kin \(seed)")
+            var sample = GuardSample()
+            sample.update(to: view, at: start, using: &generator)
+            #expect(sample.members.count == 20)
+            let count = sample.members.count { ids.contains($0.id) }
+            #expect(count <= 1)
+            drawnOnes += count
+            // Nor does one more come when others make room.
+            sample.update(to: view, at: start + 200 * Self.day, using: &generator)
+            #expect(sample.members.count { ids.contains($0.id) } <= 1)
+        }
+        #expect(drawnOnes > 10, "nothing was tried")
+    }
+
+    @Test("where all guards are of one subnet, there are three to go to all the same")
+    func onlyKin() throws {
+        var relays = network(guards: 0)
+        for _ in 0..<8 { relays.append(SampleRelay(flags: .guardCapable, subnet: 7)) }
+        var generator = randomGenerator("only kin")
+        var sample = GuardSample()
+        let view = try SampleRelays.view(relays) { $0.subnetPrefixV4 = 24 }
+        sample.update(to: view, at: start, using: &generator)
+        #expect(sample.members.count == Int(view.parameters.guardPrimaryCount))
+        #expect(Set(sample.members.map(\.id)).count == sample.members.count)
+    }
+
     @Test("failures of everything never replace a guard or a middle")
     func failures() throws {
         var generator = randomGenerator("stay")

@@ -1,4 +1,5 @@
 import Base
+import Circuits
 import ClientCore
 import RelayCore
 import Simulation
@@ -119,6 +120,61 @@ struct TakeoverTests {
         #expect(world.run(within: .seconds(20)) { stream.isFinished }, "seed=\(seed)")
         #expect(!streams.contains { $0.isFinished }, "seed=\(seed)")
         #expect(flow.leases.count <= 2)
+        world.expectSound()
+    }
+
+    @Test(
+        "another exit serves within a second after a dead one is missed, if a spare stood",
+        arguments: seeds
+    )
+    func exitIsReplaced(seed: UInt64) throws {
+        var settings = settings(seed)
+        settings.exitCount = 3
+        settings.client.probesExits = true
+        let (world, client, host, _, _) = try busy(settings)
+        try #require(client.sparePath(of: host).count == 3, "seed=\(seed)")
+        let path = client.currentPath(of: host)
+        world.kill(path[2])
+        #expect(
+            world.run(within: .seconds(5)) { !client.isConnected(host) },
+            "seed=\(seed): nothing is missed"
+        )
+        let missed = world.now
+        let isBack = world.run(within: .seconds(10)) {
+            client.isConnected(host) && client.currentPath(of: host).last !== path[2]
+        }
+        #expect(isBack, "seed=\(seed)\(client.history)")
+        // What is lost on the way is said again after 0.3 s.
+        let limit: TimeSpan = settings.quality.loss == 0 ? .seconds(1) : .milliseconds(1_600)
+        #expect(world.now - missed < limit, "seed=\(seed)\(client.history)")
+        world.expectSound()
+    }
+
+    @Test(
+        "when the middle ends its circuits, the exit stays, and what was begun beside it goes",
+        arguments: seeds
+    )
+    func middleCloses(seed: UInt64) throws {
+        let (world, client, host, streams, flow) = try busy(settings(seed))
+        let path = client.currentPath(of: host)
+        try #require(path.count == 3, "seed=\(seed)")
+        path[1].endCircuits()
+        var others: Set<CircuitID> = []
+        let isFinished = world.run(within: .seconds(60)) {
+            for report in client.control.circuitReports() where report.cause == .doubt {
+                others.insert(report.id)
+            }
+            return streams.allSatisfy(\.isFinished)
+        }
+        #expect(isFinished, "seed=\(seed)")
+        #expect(others.count == 1, "seed=\(seed)")
+        #expect(client.currentPath(of: host).last === path[2], "seed=\(seed)\(client.history)")
+        #expect(flow.leases.count == 1, "seed=\(seed)")
+        #expect(streams.allSatisfy { $0.longestGap < .seconds(2) && $0.strayCount == 0 })
+        let isGone = world.run(within: .seconds(5)) {
+            !client.control.circuitReports().contains { others.contains($0.id) }
+        }
+        #expect(isGone, "seed=\(seed)")
         world.expectSound()
     }
 

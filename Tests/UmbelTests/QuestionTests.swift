@@ -134,6 +134,28 @@ struct QuestionTests {
         #expect(result.errors.contains("hint: did you mean `mtu`?"))
     }
 
+    @Test("--print-config tells what a daemon would work by, and starts none")
+    func printConfig() async throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent().path
+        for role in ["daemon", "relay", "authority run", "mint run"] {
+            let name = role == "daemon" ? "client" : role.prefix { $0 != " " }
+            let words = role.split(separator: " ").map(String.init)
+            let file = "\(folder)/Topology/examples/\(name).toml"
+            let result = try await Invocation.run(
+                Invocation.program,
+                words + ["--config", file, "--print-config"],
+                environment: ["UMBEL_CONTROL_SOCKET": "/run/elsewhere.sock"]
+            )
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(result.errors.isEmpty)
+            let line = "socket = \"/run/elsewhere.sock\"  # UMBEL_CONTROL_SOCKET\n"
+            #expect(result.output.contains(line), "\(result.output)")
+        }
+        let missing = try await Invocation.umbel("daemon", "--config", "/none", "--print-config")
+        #expect(missing.status == 78 && missing.output.isEmpty)
+    }
+
     @Test("Completions come for each shell", arguments: ["bash", "zsh", "fish"])
     func completions(shell: String) async throws {
         let result = try await Invocation.umbel("completions", shell)

@@ -17,6 +17,8 @@ public enum CircuitCause: Hashable, Sendable {
     case retry(reason: String)
     /// Beside one whose guard takes its time.
     case slowGuard
+    /// Towards another exit, while it is not known whether the one in use lives.
+    case doubt
     /// To measure an exit.
     case measurement
     /// For questions to mints.

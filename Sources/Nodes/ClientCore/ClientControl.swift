@@ -145,6 +145,8 @@ public struct ClientControl: ~Copyable {
         var lostSince: Instant?
         /// How its last circuit ended; `nil` while none has.
         var lastEnd: CircuitEnd?
+        /// Whether that may be its exit's death.
+        var isExitDoubted = false
     }
 
     struct Tunnel {
@@ -185,8 +187,6 @@ public struct ClientControl: ~Copyable {
     private static let pingLimit: TimeSpan = .seconds(3)
     /// Circuits in a row that could not reach an exit, after which its leases are given up.
     private static let exitFailureLimit = 3
-    /// Time a lease may be without a circuit before new flows get another one.
-    private static let patience: TimeSpan = .milliseconds(1_500)
 
     private let network: NetworkID
     var settings: Settings
@@ -324,8 +324,8 @@ public struct ClientControl: ~Copyable {
             if let lease = tunnel.current.flatMap({ tunnel.leases[$0] }) {
                 let rotation = lease.opened + settings.rotation
                 if rotation > clock { deadline = min(deadline, rotation) }
-                if let since = lease.lostSince, since + Self.patience > clock {
-                    deadline = min(deadline, since + Self.patience)
+                if let since = lease.lostSince, since + patience(for: lease) > clock {
+                    deadline = min(deadline, since + patience(for: lease))
                 }
             }
         }
@@ -480,7 +480,9 @@ public struct ClientControl: ~Copyable {
         case .destroyed(let id, let reason):
             // The guard itself says which side it lost; what comes from further on says nothing.
             let culprit: PathPosition? = reason == .linkLost ? .middle : nil
+            let lease = circuits[id]?.lease
             fail(id, culprit: culprit, reason: "the circuit was destroyed", now: now)
+            if reason == .finished, let lease { doubtExit(of: lease, now: now) }
         case .control(let id, let hop, let record):
             receiveControl(id, hop: hop, record, now: now)
         case .silent(let id, let silence):
@@ -1128,12 +1130,15 @@ public struct ClientControl: ~Copyable {
                 .min { $0.id < $1.id }
             if let lost {
                 openTunnel(circuitID, lease: lost, now: now)
-            } else if tunnel.current == nil,
-                !circuits.values.contains(where: { $0.tunnel == id && $0.stage == .opening })
-            {
+            } else if tunnel.current == nil, !isOpening(id) {
                 openTunnel(circuitID, lease: nil, now: now)
             }
         }
+    }
+
+    /// Whether an exit is asked for addresses for new flows; not, for those of a lease that was lost.
+    private func isOpening(_ id: TunnelID) -> Bool {
+        circuits.values.contains { $0.tunnel == id && $0.stage == .opening && $0.lease == nil }
     }
 
     private mutating func openTunnel(_ id: CircuitID, lease: Lease?, now: Instant) {
@@ -1198,6 +1203,7 @@ public struct ClientControl: ~Copyable {
         if answer.status == .takenOver, let lease = circuit.lease {
             tunnels[circuit.tunnel]?.leases[lease]?.secret = answer.leaseSecret
             tunnels[circuit.tunnel]?.leases[lease]?.lostSince = nil
+            tunnels[circuit.tunnel]?.leases[lease]?.isExitDoubted = false
             commands.append(.bind(lease, circuit.tunnel, id))
             // Given up for new flows too early: it serves them again, unless it is old.
             if tunnels[circuit.tunnel]?.current == nil,
@@ -1260,7 +1266,7 @@ public struct ClientControl: ~Copyable {
             let lease = tunnel.leases[current]
         else { return }
         if let since = lease.lostSince {
-            guard now >= since + Self.patience else { return }
+            guard now >= since + patience(for: lease) else { return }
             tunnels[id]?.current = nil
             // A flow that begins now must not be pinned to a lease that may never come back.
             commands.append(.setCurrent(id, nil))
@@ -1302,10 +1308,7 @@ public struct ClientControl: ~Copyable {
             start(id, wanting: wanted, because: cause ?? .first, now: now)
         }
         let lostExits = Set(tunnel.leases.values.filter { $0.lostSince != nil }.map(\.exit))
-        let isOpening = circuits.values.contains {
-            $0.tunnel == id && $0.stage == .opening && $0.lease == nil
-        }
-        guard tunnel.current == nil, !isOpening,
+        guard tunnel.current == nil, !isOpening(id),
             !making.contains(where: { !lostExits.contains($0.path.exit.id) })
         else { return }
         var wanted = tunnel.wanted
@@ -1313,15 +1316,8 @@ public struct ClientControl: ~Copyable {
         var cause = tunnel.lastFailure.map { CircuitCause.retry(reason: $0) } ?? .first
         if tunnel.lastFailure == nil, !tunnel.leases.isEmpty { cause = .rotation }
         // Where an exit was lost, another one of its country takes its place, if there is one.
-        if tunnel.state != .connected, wanted.exit == nil, wanted.exitCountries.isEmpty,
-            let lost = tunnel.lastExit, let country = selector.view.relay(lost)?.country
-        {
-            var near = wanted
-            near.exitCountries = [country]
-            near.excluded.insert(lost)
-            if (try? startCircuit(for: id, wanting: near, because: cause, now: now)) != nil {
-                return
-            }
+        if tunnel.state != .connected, startNear(id, wanting: wanted, because: cause, now: now) {
+            return
         }
         start(id, wanting: wanted, because: cause, now: now)
     }

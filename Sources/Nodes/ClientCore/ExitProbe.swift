@@ -20,8 +20,8 @@ struct ExitProbe {
         case failed
     }
 
-    private static let interval: TimeSpan = .milliseconds(600)
-    private static let tryLimit = 4
+    private static let interval: TimeSpan = .milliseconds(300)
+    private static let tryLimit = 8
     private static let port: UInt16 = 53
     /// Bytes of the question: the most resolvers take, and IPv6's least MTU with its headers.
     static let questionByteCount = 1_232

@@ -30,7 +30,22 @@ public struct AuthorityConfiguration: Hashable, Sendable {
     ///
     /// - Throws: ``ConfigurationError`` with every problem found.
     public init(file: String, environment: [String: String] = [:]) throws(ConfigurationError) {
+        try self.init(Document(file: file, environment: environment))
+    }
+
+    /// What ``init(file:environment:)`` makes of the same, as a file that says all of it.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem found.
+    public static func text(
+        file: String,
+        environment: [String: String] = [:]
+    ) throws(ConfigurationError) -> String {
         let document = try Document(file: file, environment: environment)
+        _ = try Self(document)
+        return document.text
+    }
+
+    private init(_ document: Document) throws(ConfigurationError) {
         let node = document.section("node")
         let stateFolder = node.requiredPath("state")
         let key = node.requiredPath("key")
@@ -56,7 +71,7 @@ public struct AuthorityConfiguration: Hashable, Sendable {
         guard let stateFolder, let key, let addresses, let network, let parameters else {
             throw document.failure
         }
-        self.file = file
+        file = document.file
         self.stateFolder = stateFolder
         self.key = key
         listenAddresses = addresses

@@ -107,8 +107,24 @@ public struct ClientConfiguration: Hashable, Sendable {
         environment: [String: String] = [:],
         places: ClientPlaces = .system
     ) throws(ConfigurationError) {
+        try self.init(Document(file: file, environment: environment), places: places)
+    }
+
+    /// What ``init(file:environment:places:)`` makes of the same, as a file that says all of it.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem found.
+    public static func text(
+        file: String,
+        environment: [String: String] = [:],
+        places: ClientPlaces = .system
+    ) throws(ConfigurationError) -> String {
         let document = try Document(file: file, environment: environment)
-        stateFolder = document.section("client").optionalPath("state") ?? places.stateFolder
+        _ = try Self(document, places: places)
+        return document.text
+    }
+
+    private init(_ document: Document, places: ClientPlaces) throws(ConfigurationError) {
+        stateFolder = document.section("client").path("state", default: places.stateFolder)
         let directory = DirectoryFiles.read(document.section("directory"))
 
         let path = document.section("path")
@@ -151,7 +167,7 @@ public struct ClientConfiguration: Hashable, Sendable {
 
         try document.finish()
         guard let directory else { throw document.failure }
-        self.file = file
+        file = document.file
         self.directory = directory
     }
 

@@ -8,7 +8,7 @@ final class Document {
     private let root: TOMLTable
     private let source: SourceMap
     private let environment: [String: String]
-    private var sections: [Section] = []
+    private(set) var sections: [Section] = []
     private var found: [(line: Int, problem: ConfigurationProblem)] = []
 
     /// Variables of the program itself, which override no key.

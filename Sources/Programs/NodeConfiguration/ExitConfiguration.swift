@@ -138,5 +138,11 @@ extension ValueKind where Value == RelayConfiguration.Resolver {
             return .program(program)
         }
         return IPAddress(text).map { .address($0) }
+    } write: { resolver in
+        switch resolver {
+        case .own: Text.quoted("own")
+        case .program(let program): Text.quoted(program.rawValue)
+        case .address(let address): Text.quoted("\(address)")
+        }
     }
 }

@@ -120,6 +120,8 @@ extension ValueKind where Value == UInt64 {
         expectation: "a rate such as \"100 Mbit/s\", \"64 kbit/s\" or \"1.5 Gbit/s\""
     ) { value in
         value.string.flatMap { Text.amount($0, units: Text.bitRates) }
+    } write: {
+        Text.quoted("\($0) bit/s")
     }
 
     /// A number of bytes.
@@ -127,6 +129,8 @@ extension ValueKind where Value == UInt64 {
         expectation: "a number of bytes such as \"500 GB\", \"2 TB\" or \"64 MiB\""
     ) { value in
         value.string.flatMap { Text.amount($0, units: Text.byteCounts) }
+    } write: {
+        Text.quoted("\($0) B")
     }
 }
 
@@ -134,6 +138,8 @@ extension ValueKind where Value == Range<Int> {
     /// A part of the day, in minutes; one that goes over midnight ends beyond 1,440.
     static let hours = Self(expectation: "a part of the day such as \"22:00-07:00\"") { value in
         value.string.flatMap(Text.hours)
+    } write: {
+        Text.quoted(Text.hours($0))
     }
 }
 
@@ -171,6 +177,16 @@ extension Text {
             return nil
         }
         return from < to ? from..<to : from..<to + 1_440
+    }
+
+    /// The part of the day in the words ``hours(_:)-(String)`` reads.
+    static func hours(_ minutes: Range<Int>) -> String {
+        let end = minutes.upperBound > 1_440 ? minutes.upperBound - 1_440 : minutes.upperBound
+        return "\(clock(minutes.lowerBound))-\(clock(end))"
+    }
+
+    private static func clock(_ minute: Int) -> String {
+        [minute / 60, minute % 60].map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":")
     }
 
     private static func minute(_ text: Substring) -> Int? {

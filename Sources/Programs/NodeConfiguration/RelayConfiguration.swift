@@ -46,7 +46,22 @@ public struct RelayConfiguration: Hashable, Sendable {
     ///
     /// - Throws: ``ConfigurationError`` with every problem found.
     public init(file: String, environment: [String: String] = [:]) throws(ConfigurationError) {
+        try self.init(Document(file: file, environment: environment))
+    }
+
+    /// What ``init(file:environment:)`` makes of the same, as a file that says all of it.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem found.
+    public static func text(
+        file: String,
+        environment: [String: String] = [:]
+    ) throws(ConfigurationError) -> String {
         let document = try Document(file: file, environment: environment)
+        _ = try Self(document)
+        return document.text
+    }
+
+    private init(_ document: Document) throws(ConfigurationError) {
         let node = document.section("node")
         let nickname = node.required("nickname", .nickname)
         let stateFolder = node.requiredPath("state")
@@ -77,7 +92,7 @@ public struct RelayConfiguration: Hashable, Sendable {
         guard let nickname, let stateFolder, let addresses, let directory else {
             throw document.failure
         }
-        self.file = file
+        file = document.file
         self.nickname = nickname
         self.stateFolder = stateFolder
         self.listenAddresses = addresses

@@ -10,6 +10,8 @@ final class Section {
     let path: [String]
     /// The keys asked for so far.
     private(set) var knownKeys: [String] = []
+    /// What the keys asked for so far come to, in their order.
+    private(set) var settings: [Setting] = []
     private let table: TOMLTable?
     private unowned let document: Document
 
@@ -25,10 +27,18 @@ final class Section {
     func optional<Value>(_ key: String, _ kind: ValueKind<Value>) -> Value? {
         knownKeys.append(key)
         if path.count < 2, let text = document.override(section: name, key: key) {
-            return override(key, text, kind)
+            let value = override(key, text, kind)
+            keep(key, value.map(kind.write), from: .environment)
+            return value
         }
-        guard let value = table?[key] else { return nil }
-        if let result = kind.read(value) { return result }
+        guard let value = table?[key] else {
+            keep(key, nil, from: .fallback)
+            return nil
+        }
+        if let result = kind.read(value) {
+            keep(key, kind.write(result), from: .file)
+            return result
+        }
         document.note(
             line: document.line(of: path + [key]),
             what: "`\(key)` is not \(kind.expectation)",
@@ -40,7 +50,9 @@ final class Section {
 
     /// The value of `key`, or `fallback` where it is absent.
     func value<Value>(_ key: String, _ kind: ValueKind<Value>, default fallback: Value) -> Value {
-        optional(key, kind) ?? fallback
+        if let value = optional(key, kind) { return value }
+        keep(key, kind.write(fallback), from: .fallback)
+        return fallback
     }
 
     /// The value of `key`; `nil` after noting that it is absent or not of `kind`.
@@ -59,12 +71,23 @@ final class Section {
 
     /// The path in `key`, made absolute against the folder of the file; `nil` where absent.
     func optionalPath(_ key: String) -> String? {
-        optional(key, .text(limit: 4096)).flatMap { resolve($0, key: key) }
+        let path = optional(key, .text(limit: 4096)).flatMap { resolve($0, key: key) }
+        if let path { keep(key, Text.quoted(path)) }
+        return path
+    }
+
+    /// The path in `key`, made absolute, or `fallback` where it is absent.
+    func path(_ key: String, default fallback: String) -> String {
+        if let path = optionalPath(key) { return path }
+        keep(key, Text.quoted(fallback), from: .fallback)
+        return fallback
     }
 
     /// The path in `key`, made absolute; `nil` after noting that it is absent or empty.
     func requiredPath(_ key: String) -> String? {
-        required(key, .text(limit: 4096)).flatMap { resolve($0, key: key) }
+        let path = required(key, .text(limit: 4096)).flatMap { resolve($0, key: key) }
+        if let path { keep(key, Text.quoted(path)) }
+        return path
     }
 
     /// Notes a problem with the value of `key` that its kind could not see.
@@ -83,6 +106,14 @@ final class Section {
                 hint: document.hint(for: key, among: knownKeys)
             )
         }
+    }
+
+    private func keep(_ key: String, _ text: String?, from origin: Setting.Origin? = nil) {
+        guard let index = settings.firstIndex(where: { $0.key == key }) else {
+            return settings.append(Setting(key: key, text: text, origin: origin ?? .fallback))
+        }
+        settings[index].text = text
+        settings[index].origin = origin ?? settings[index].origin
     }
 
     private var place: String {

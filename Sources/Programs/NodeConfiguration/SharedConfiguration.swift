@@ -27,7 +27,7 @@ public struct ControlSocket: Hashable, Sendable {
     static let pathLimit = 107
 
     static func read(_ section: Section, default fallback: String) -> Self {
-        let path = section.optionalPath("socket") ?? fallback
+        let path = section.path("socket", default: fallback)
         if path.utf8.count > pathLimit {
             section.note(
                 "socket",

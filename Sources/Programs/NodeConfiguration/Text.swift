@@ -35,6 +35,28 @@ enum Text {
         return first...last
     }
 
+    /// The ports in the words ``ports(_:)-(String)`` reads.
+    static func ports(_ range: ClosedRange<UInt16>) -> String {
+        if range == 1...UInt16.max { return "*" }
+        return range.count == 1
+            ? "\(range.lowerBound)" : "\(range.lowerBound)-\(range.upperBound)"
+    }
+
+    /// The text as TOML has it between quotes.
+    static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\u{0}"..."\u{1f}", "\u{7f}":
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+
     /// The country's two letters in capitals; `nil` unless there are two.
     static func country(_ text: String) -> String? {
         let upper = text.uppercased()

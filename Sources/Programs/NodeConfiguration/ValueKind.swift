@@ -7,6 +7,20 @@ struct ValueKind<Value: Sendable>: Sendable {
     let expectation: String
     /// The value, or `nil` when it is not of this kind.
     let read: @Sendable (any TOMLValueConvertible) -> Value?
+    /// The value as a file says it; ``read`` makes the same of it again.
+    let write: @Sendable (Value) -> String
+
+    /// Makes a kind; its values are written as texts, by their descriptions, unless `write` says
+    /// otherwise.
+    init(
+        expectation: String,
+        read: @escaping @Sendable (any TOMLValueConvertible) -> Value?,
+        write: @escaping @Sendable (Value) -> String = { Text.quoted("\($0)") }
+    ) {
+        self.expectation = expectation
+        self.read = read
+        self.write = write
+    }
 }
 
 extension ValueKind where Value == String {
@@ -59,7 +73,11 @@ extension ValueKind where Value == String {
 
 extension ValueKind where Value == Bool {
     /// `true` or `false`.
-    static let flag = Self(expectation: "true or false") { $0.bool }
+    static let flag = Self(expectation: "true or false") {
+        $0.bool
+    } write: {
+        "\($0)"
+    }
 }
 
 extension ValueKind where Value == Int {
@@ -67,6 +85,8 @@ extension ValueKind where Value == Int {
     static func integer(_ range: ClosedRange<Int>) -> Self {
         Self(expectation: "a whole number from \(range.lowerBound) to \(range.upperBound)") {
             $0.int.flatMap { range.contains($0) ? $0 : nil }
+        } write: {
+            "\($0)"
         }
     }
 }
@@ -77,6 +97,8 @@ extension ValueKind where Value == TimeSpan {
         let bounds = "\(Text.duration(range.lowerBound)) to \(Text.duration(range.upperBound))"
         return Self(expectation: "a duration from \(bounds), such as \"10s\" or \"5m\"") {
             $0.string.flatMap(Text.timeSpan).flatMap { range.contains($0) ? $0 : nil }
+        } write: {
+            Text.quoted(Text.duration($0))
         }
     }
 }
@@ -127,6 +149,8 @@ extension ValueKind where Value == Bytes32 {
     /// 32 bytes as hexadecimal digits.
     static let bytes32 = Self(expectation: "64 hexadecimal digits") { value in
         value.string.flatMap { Bytes32(hex: $0) }
+    } write: {
+        Text.quoted($0.hex)
     }
 }
 
@@ -136,6 +160,8 @@ extension ValueKind where Value == ClosedRange<UInt16> {
         expectation: "ports such as \"443\", \"1000-2000\" or \"*\" for all"
     ) { value in
         value.string.flatMap(Text.ports)
+    } write: {
+        Text.quoted(Text.ports($0))
     }
 }
 
@@ -151,6 +177,8 @@ extension ValueKind {
                 elements.append(element)
             }
             return elements
+        } write: { elements in
+            "[\(elements.map(kind.write).joined(separator: ", "))]"
         }
     }
 
@@ -160,6 +188,8 @@ extension ValueKind {
         let names = type.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
         return Self(expectation: names) { value in
             value.string.flatMap { Value(rawValue: $0) }
+        } write: {
+            Text.quoted($0.rawValue)
         }
     }
 }

@@ -82,6 +82,7 @@ public actor ClientNode: ClientService {
     /// When they were looked at last.
     private var lookedAt = Instant.zero
     private var idleMemory = IdleMemory(now: MonotonicClock.now())
+    var heartbeat = ClientHeartbeat(now: MonotonicClock.now())
     /// Why the machine's rules are not what they should be; `nil` where they are.
     var machineProblem: String?
     var nextTunnel: UInt64 = 1
@@ -646,6 +647,7 @@ public actor ClientNode: ClientService {
         tellState()
         if let until = loginUntil, WallClock.now() >= until { endLogin() }
         await tendMemory()
+        await tendHeartbeat()
         guard !isBusy, mending == nil, isLocked else { return }
         let tunnel = machine.flatMap { tunnels[$0] }
         let now = MonotonicClock.now()
@@ -741,6 +743,7 @@ public actor ClientNode: ClientService {
                 watch.note(report, of: hop, circuit)
             case .notice(.circuit(let notice)):
                 watch.note(notice)
+                heartbeat.note(notice)
                 tellState()
             case .notice(.pathsChanged), .notice(.directoryPart), .notice(.mintAnswer),
                 .notice(.wallet), .notice(.audited):

@@ -39,26 +39,27 @@ public struct GuardSample: Sendable {
 
     /// Brings the sample in line with `view`: drops guards whose time is over, draws new ones.
     ///
-    /// Keeps as many listed guards as the parameters' minimum asks for, or all there are.
+    /// Keeps as many listed guards as the parameters' minimum asks for, or all there are; of one
+    /// family or subnet one, as long as there are enough others to be primary.
     public mutating func update(
         to view: NetworkView,
         at date: WallTime,
         using generator: inout RandomGenerator
     ) {
         let weights = RelayWeights(view.relays)
-        update(to: view, weights: weights, at: date, using: &generator) { _ in true }
+        let rules = PathRules(view, excluding: RelayExclusions())
+        update(to: view, weights: weights, rules: rules, at: date, using: &generator)
     }
 
-    /// The same with weights at hand; draws none that `mayUse`, given its index, refuses.
+    /// The same with weights and rules at hand; draws none that `rules` exclude.
     ///
-    /// One drawn before it was refused stays, and another is drawn in its stead.
-
+    /// One drawn before it was excluded stays, and another is drawn in its stead.
     mutating func update(
         to view: NetworkView,
         weights: RelayWeights,
+        rules: PathRules,
         at date: WallTime,
-        using generator: inout RandomGenerator,
-        where mayUse: (Int) -> Bool
+        using generator: inout RandomGenerator
     ) {
         let parameters = view.parameters
         for index in members.indices {
@@ -73,21 +74,28 @@ public struct GuardSample: Sendable {
         renumber()
         let relays = view.relays
         var listedCount = members.count { member in
-            member.unlistedSince == nil && view.index(of: member.id).map(mayUse) ?? false
+            member.unlistedSince == nil
+                && view.index(of: member.id).map { !rules.isExcluded($0) } ?? false
         }
+        var known = members.compactMap { view.index(of: $0.id) }
         while listedCount < parameters.guardSampleMinimum,
-            members.count < parameters.guardSampleMaximum,
-            let chosen = weights.choose(
-                for: .guardRelay,
-                using: &generator,
-                where: { index in
-                    relays[index].flags.contains(.guardCapable) && mayUse(index)
-                        && !members.contains { $0.id == relays[index].id }
-                }
-            )
+            members.count < parameters.guardSampleMaximum
         {
+            let mayDraw = { (index: Int) in
+                relays[index].flags.contains(.guardCapable) && !rules.isExcluded(index)
+                    && !known.contains(index)
+            }
+            var drawn = weights.choose(for: .guardRelay, using: &generator) { index in
+                mayDraw(index) && !known.contains { rules.areKin($0, index) }
+            }
+            // Kin of others is better than nobody to go to when a guard is down.
+            if drawn == nil, listedCount < parameters.guardPrimaryCount {
+                drawn = weights.choose(for: .guardRelay, using: &generator, where: mayDraw)
+            }
+            guard let drawn else { break }
             let back = generator.next(below: UInt64(parameters.guardLifetimeSeconds) / 10 + 1)
-            members.append(Member(id: relays[chosen].id, sampledAt: date.earlier(by: back)))
+            members.append(Member(id: relays[drawn].id, sampledAt: date.earlier(by: back)))
+            known.append(drawn)
             listedCount += 1
         }
         reorder()

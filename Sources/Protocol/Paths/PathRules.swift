@@ -78,6 +78,14 @@ struct PathRules: Sendable {
         return system != 0 && system == traits[second].system ? .sameSystem : nil
     }
 
+    /// Whether two relays are of one family or one subnet: who runs one may well run the other.
+    func areKin(_ first: Int, _ second: Int) -> Bool {
+        switch conflict(first, second) {
+        case .sameFamily, .sameSubnet: true
+        default: false
+        }
+    }
+
     /// The rule that keeps `first` from being guard where `last` is exit; `nil` if none does.
     func conflict(guardRelay first: Int, exit last: Int) -> PathRule? {
         if let rule = conflict(first, last) { return rule }

@@ -55,7 +55,7 @@ public struct PathSelector: Sendable {
         rules = PathRules(view, excluding: exclusions)
         exits = view.relays.indices.filter { view.relays[$0].flags.contains(.exit) }
         let mayUse = { [rules] (index: Int) in !rules.isExcluded(index) }
-        guards.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
+        guards.update(to: view, weights: weights, rules: rules, at: date, using: &generator)
         middles.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
         middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
     }
@@ -76,7 +76,7 @@ public struct PathSelector: Sendable {
         rules = other.rules
         exits = other.exits
         let mayUse = { [rules] (index: Int) in !rules.isExcluded(index) }
-        guards.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
+        guards.update(to: view, weights: weights, rules: rules, at: date, using: &generator)
         middles.update(to: view, weights: weights, at: date, using: &generator, where: mayUse)
         middleIndexes = middles.members.compactMap { view.index(of: $0.id) }
     }

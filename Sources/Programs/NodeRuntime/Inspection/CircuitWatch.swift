@@ -127,6 +127,7 @@ extension CircuitCause {
         case .rotation: "new flows begin on a new lease"
         case .retry(let reason): "tried again: \(reason)"
         case .slowGuard: "beside one whose guard takes its time"
+        case .doubt: "another exit, should the one in use be dead"
         case .measurement: "to measure an exit"
         case .errands: "for questions to mints"
         }

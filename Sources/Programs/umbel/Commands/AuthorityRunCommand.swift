@@ -18,10 +18,16 @@ struct AuthorityRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var printing: PrintConfigOptions
 
     func run() async throws {
         let logger = DaemonLog.make("authority", isVerbose: options.verbose)
         let environment = ProcessInfo.processInfo.environment
+        if printing.printConfig {
+            return Output.print(
+                try AuthorityConfiguration.text(file: options.config, environment: environment)
+            )
+        }
         let configuration = try AuthorityConfiguration(
             file: options.config,
             environment: environment

@@ -15,6 +15,17 @@ struct DaemonOptions: ParsableArguments {
     var verbose = false
 }
 
+/// Whether a daemon only says what it would work by.
+struct PrintConfigOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "Print the configuration in force, and do no more.",
+            discussion: "With the defaults and with what UMBEL_ variables override."
+        )
+    )
+    var printConfig = false
+}
+
 /// `umbel daemon`: the client.
 struct DaemonCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -44,6 +55,7 @@ struct DaemonCommand: AsyncParsableCommand {
     var config: String?
     @Flag(help: "Log what happens, not only what goes wrong.")
     var verbose = false
+    @OptionGroup var printing: PrintConfigOptions
     @OptionGroup var reveal: RevealOptions
     @Option(
         help: ArgumentHelp(
@@ -59,11 +71,17 @@ struct DaemonCommand: AsyncParsableCommand {
         let logger = DaemonLog.make("daemon", isVerbose: verbose, ring: events)
         let environment = ProcessInfo.processInfo.environment
         let places = ClientPlaces.own
-        var file = try ClientConfiguration(
-            file: config ?? places.configuration,
-            environment: environment,
-            places: places
-        )
+        let path = config ?? places.configuration
+        if printing.printConfig {
+            return Output.print(
+                try ClientConfiguration.text(
+                    file: path,
+                    environment: environment,
+                    places: places
+                )
+            )
+        }
+        var file = try ClientConfiguration(file: path, environment: environment, places: places)
         file.directory.consensus = consensus ?? file.directory.consensus
         let configuration = file
         let keyLog = try reveal.keyLog(logger)

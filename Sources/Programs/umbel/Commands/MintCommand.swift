@@ -43,12 +43,19 @@ struct MintRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var printing: PrintConfigOptions
 
     func run() async throws {
         let logger = DaemonLog.make("mint", isVerbose: options.verbose)
+        let environment = ProcessInfo.processInfo.environment
+        if printing.printConfig {
+            return Output.print(
+                try MintConfiguration.text(file: options.config, environment: environment)
+            )
+        }
         let configuration = try MintConfiguration(
             file: options.config,
-            environment: ProcessInfo.processInfo.environment
+            environment: environment
         )
         let wanted = try configuration.parameters.map { try ParametersConfiguration(file: $0) }
         try await Starting.serve(

@@ -32,11 +32,17 @@ struct RelayRunCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: DaemonOptions
+    @OptionGroup var printing: PrintConfigOptions
     @OptionGroup var reveal: RevealOptions
 
     func run() async throws {
         let logger = DaemonLog.make("relay", isVerbose: options.verbose)
         let environment = ProcessInfo.processInfo.environment
+        if printing.printConfig {
+            return Output.print(
+                try RelayConfiguration.text(file: options.config, environment: environment)
+            )
+        }
         let configuration = try RelayConfiguration(file: options.config, environment: environment)
         let keyLog = try reveal.keyLog(logger)
         try await Starting.serve(
