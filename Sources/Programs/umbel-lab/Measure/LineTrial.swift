@@ -112,9 +112,16 @@ struct LineTrial {
 
     private static let programs = 10
 
-    /// One round of echoes beside a load of `megabits`.
+    /// One round of echoes beside a load of `megabits`, once nothing of the last load waits any more.
     func round(beside megabits: Double) async throws -> Round {
-        try await beside(megabits, atMost: seconds + 60) {
+        let end = ContinuousClock.now + Self.patience
+        while try relay.reading().line?.waitingBytes != 0 {
+            guard ContinuousClock.now < end else {
+                throw LabError("cells wait in \(relay.name)", why: "\(Self.patience) after a load")
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return try await beside(megabits, atMost: seconds + 60) {
             let watch = Task { try await watchGuard() }
             defer { watch.cancel() }
             let echoes = try await echoes()

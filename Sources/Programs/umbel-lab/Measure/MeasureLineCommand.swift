@@ -51,7 +51,9 @@ struct MeasureLineCommand: AsyncParsableCommand {
         )
         measured.topology.payments = .off
         // Mints come with a later directory, and there is to be none.
-        for index in measured.topology.hosts.indices { measured.topology.hosts[index].isMint = false }
+        for index in measured.topology.hosts.indices {
+            measured.topology.hosts[index].isMint = false
+        }
         // A client leaves a guard that carries nothing for others, unless it has none. The directory
         // of the start stays: a guard whose line is full may look like one that is gone.
         measured.set("path", "guard_sample", "1")
