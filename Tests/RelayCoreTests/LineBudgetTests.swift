@@ -1,4 +1,6 @@
 import Base
+import CryptoPrimitives
+import TestSupport
 import Testing
 import Wire
 
@@ -55,6 +57,30 @@ struct LineBudgetTests {
             let fair = 1 / Double(shards)
             #expect((0.8 * fair...1.2 * fair).contains(share), "\(shares)")
         }
+    }
+
+    @Test(
+        "a thread that is woken late, for others want its processor, loses nothing of the rate",
+        arguments: [10.0, 100],
+        0..<5
+    )
+    func lateThread(megabits: Double, seed: Int) {
+        let limits = limits(megabits: megabits)
+        var pacer = LinePacer(LineBudget(limits))
+        var random = RandomGenerator(testSeed: UInt64(seed))
+        let start = Instant.zero + .seconds(100)
+        var now = start
+        var cells = 0
+        while (now - start).seconds < Self.span {
+            while pacer.isOpen(at: now) {
+                pacer.charge(sent: 1, received: 1, now: now)
+                cells += 1
+            }
+            now = pacer.nextLook + .milliseconds(random.next(below: 15))
+        }
+        let bits = Double(cells) * Double(LineBudget.datagramByteCount) * 8
+        let share = bits / (megabits * 1e6 * (now - start).seconds)
+        #expect((0.97...1.03).contains(share), "\(share) of the rate")
     }
 
     @Test("a shard that is busy alone has the whole rate, and one that asks for less gets that")

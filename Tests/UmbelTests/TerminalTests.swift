@@ -179,6 +179,34 @@ struct TerminalTests {
         #expect(text(conflicting: 0, offset: -60).contains("60 minutes ahead of the relays'"))
     }
 
+    @Test(
+        "A relay's line is told whatever its figures are",
+        arguments: [
+            (250_000_000, 1_000_000_000, "250.0 MB of 1.0 GB, 25.0 %"),
+            (0, 0, "0 B of 0 B, 0.0 %"), (7, 0, "7 B of 0 B, 700.0 %"),
+            (30, 99, "30 B of 99 B, 30.3 %"), (.max, .max, "18.4 EB of 18.4 EB, 100.0 %"),
+            (.max, 1, "18.4 EB of 1 B, 1.8446744073709552e+21 %"),
+        ] as [(UInt64, UInt64, String)]
+    )
+    func relayLine(used: UInt64, limit: UInt64, text: String) {
+        let fields = RelayText.fields(
+            RelayLineReport(
+                state: .serving,
+                bytesSent: .max,
+                bytesReceived: .max,
+                bitRateSent: .max,
+                bitRateReceived: 0,
+                limitSent: 0,
+                limitReceived: nil,
+                bytesWaiting: -1,
+                quota: .init(usedBytes: used, limitBytes: limit, ends: .max),
+                memoryBytes: .max
+            )
+        )
+        let quota = fields.first { $0.0 == "Quota" }?.1
+        #expect(quota?.hasPrefix("\(text), until ") == true, "\(quota ?? "")")
+    }
+
     @Test("Progress that stands still says for how long and why")
     func stuck() {
         func text(unchanged: UInt64, after wait: Duration = .zero, showsTime: Bool) -> String {

@@ -9,9 +9,9 @@ struct MeasureBirthCommand: AsyncParsableCommand {
         commandName: "birth",
         abstract: "From `umbel relay init` to a relay's first forwarded cell, and to its listing.",
         discussion: """
-            Builds the topology, makes a new relay on a host whose own is not started, and watches. The \
-            first cell it passes on is one of an authority's test, which leads a circuit through it. \
-            Needs root.
+            Builds the topology, makes a new relay on a host whose own is not started, and asks it every \
+            20 ms how it is. Whose the first cell is that it passes on it does not say: the authorities' \
+            tests or the client's. Needs root.
             """
     )
 

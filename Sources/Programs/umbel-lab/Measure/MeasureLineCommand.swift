@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import HostNetwork
 
 /// `umbel-lab measure line`: how a relay that runs keeps to its rate, is fair, and bears floods.
 struct MeasureLineCommand: AsyncParsableCommand {
@@ -8,24 +7,37 @@ struct MeasureLineCommand: AsyncParsableCommand {
         commandName: "line",
         abstract: "What of a running relay's rate passes, who waits for it, and what a flood does.",
         discussion: """
-            Builds the topology, sets the rate of the client's guard to 1, 10 and 100 Mbit/s in turn and \
-            offers half as much again, by UDP; then lets ten programs, each with a circuit of its own, \
-            ask for echoes through it at 10 Mbit/s, with and without that load beside them; then offers \
-            ten times its rate. `umbel-lab measure limits` asks the same of the core alone. Needs root \
-            and iperf3.
+            Builds the topology with a client that has one guard, and offers that guard UDP: half as \
+            much again as its rate, at 1, 10 and 100 Mbit/s. Then ten programs, each with a circuit of \
+            its own, ask for echoes through it at 10 Mbit/s, alone, beside 15 Mbit/s, and beside ten \
+            times its rate. What is offered and what is sent is read from the guard's cable; where less \
+            is offered than should be, nothing is printed. `umbel-lab measure limits` asks the same of \
+            the core alone. Needs root and iperf3.
             """
     )
+
+    /// What can be measured.
+    enum Part: String, CaseIterable, ExpressibleByArgument {
+        case rate, fairness, flood
+    }
 
     @OptionGroup var lab: LabOptions
     @Argument(help: "The topology, such as Topology/lab.yaml.", completion: .file())
     var file = "Topology/lab.yaml"
-    @Option(help: "Seconds of each flood and of each round of echoes.")
+    @Option(help: "Seconds of each round of echoes.")
     var seconds = 15
+    @Option(help: "What to measure: rate, fairness or flood. Default: all of it.")
+    var part: Part?
+    @Option(help: "The rate to measure, in Mbit/s. Default: 1, 10 and 100.")
+    var rate: Int?
     @OptionGroup var options: MeasureOptions
 
     func validate() throws {
         guard (5...120).contains(seconds), (1...20).contains(options.runs) else {
             throw ValidationError("--seconds is 5 to 120, --runs 1 to 20")
+        }
+        guard rate.map({ (1...10_000).contains($0) }) ?? true else {
+            throw ValidationError("--rate is 1 to 10000")
         }
     }
 
@@ -38,6 +50,16 @@ struct MeasureLineCommand: AsyncParsableCommand {
             progress: progress
         )
         measured.topology.payments = .off
+        // Mints come with a later directory, and there is to be none.
+        for index in measured.topology.hosts.indices {
+            measured.topology.hosts[index].isMint = false
+        }
+        // A client leaves a guard that carries nothing for others, unless it has none. The directory
+        // of the start stays: a guard whose line is full may look like one that is gone.
+        measured.set("path", "guard_sample", "1")
+        measured.set("path", "guard_primary", "1")
+        measured.set("directory", "interval", "\"1h\"")
+        measured.set("directory", "valid_intervals", "48")
         let built = measured
         let measurements = try await built.run { try await measure(built, progress) }
         try Measurement.show(measurements, options)
@@ -46,170 +68,65 @@ struct MeasureLineCommand: AsyncParsableCommand {
     private func measure(_ lab: MeasuredLab, _ progress: Progress) async throws -> [Measurement] {
         let relay = try await LabRelay.guardRelay(of: lab)
         progress.say("\(relay.name) is the guard")
+        let trial = LineTrial(relay: relay, seconds: seconds)
         var measurements: [Measurement] = []
-        for megabits in [1, 10, 100] {
-            try await relay.setRate(megabits)
-            var shares: [Double] = []
-            for _ in 0..<options.runs {
-                shares.append(try await share(of: megabits, at: relay))
-            }
-            progress.say("\(megabits) Mbit/s: \(shares)")
-            measurements.append(
-                Measurement(
-                    "sent of \(megabits) Mbit/s over 10 s, offered half as much again",
-                    unit: "of the rate",
-                    shares
+        func has(_ part: Part) -> Bool { self.part == nil || self.part == part }
+        if has(.rate) {
+            for megabits in rate.map({ [$0] }) ?? [1, 10, 100] {
+                try await relay.setRate(megabits)
+                var shares: [Double] = []
+                for _ in 0..<options.runs { shares.append(try await trial.share(of: megabits)) }
+                progress.say("\(megabits) Mbit/s: \(shares)")
+                measurements.append(
+                    Measurement(
+                        "sent of \(megabits) Mbit/s over 10 s, offered half as much again",
+                        unit: "of the rate",
+                        shares
+                    )
                 )
-            )
+            }
         }
-        measurements += try await fairness(at: relay, progress)
-        measurements += try await flood(at: relay, progress)
+        if has(.fairness) || has(.flood) {
+            measurements += try await others(has(.fairness), has(.flood), in: trial, progress)
+        }
+        let last = try await LabRelay.guardRelay(of: lab)
+        guard last.name == relay.name else {
+            throw LabError("the client left \(relay.name)", why: "its guard is \(last.name) now")
+        }
         return measurements
     }
 
-    // MARK: The rate
-
-    /// Seconds the relay's own report looks back.
-    private static let window = 10
-    /// Bytes of a packet of the load: one cell each.
-    private static let packetByteCount = 1_100
-    /// Bytes such a packet is on the line between relays.
-    private static let lineByteCount = 1_420
-
-    /// Sends UDP for `seconds`, so that `megabits` arrive on the guard's line.
-    private func load(_ megabits: Double, seconds: Int, at lab: MeasuredLab) async throws {
-        let server = try lab.host(.internet)
-        // Any of them: one whose last client was ended may be busy for a moment.
-        guard let address = server.addresses.first,
-            let port = server.services?.throughputPorts.randomElement()
-        else {
-            throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
-        }
-        let payload = megabits * 1e6 * Double(Self.packetByteCount) / Double(Self.lineByteCount)
-        // Its end may be long in coming, where the line is full: it counts for nothing.
-        _ = try? await LabClient(lab: lab).outcome(
-            [
-                "timeout", "-s", "KILL", "\(seconds + 4)", "iperf3", "-u", "-c", "\(address)", "-p",
-                "\(port)", "-t", "\(seconds)", "-l", "\(Self.packetByteCount)", "-b",
-                "\(Int(payload))",
-            ],
-            seconds: seconds + 20
-        )
-    }
-
-    private func share(of megabits: Int, at relay: LabRelay) async throws -> Double {
-        try await withThrowingTaskGroup(of: Double?.self) { group in
-            group.addTask {
-                try await load(Double(megabits) * 1.5, seconds: Self.window + 6, at: relay.lab)
-                return nil
-            }
-            group.addTask {
-                // The window, and what the load takes to begin.
-                try await Task.sleep(for: .seconds(Self.window + 4))
-                return try relay.reading().line?.rateSent
-            }
-            var rate = 0.0
-            for try await found in group { rate = found ?? rate }
-            return rate / (Double(megabits) * 1e6)
-        }
-    }
-
-    // MARK: Others beside it
-
-    private static let echoPrograms = 10
-
-    private func fairness(
-        at relay: LabRelay,
+    /// Echoes of ten programs by themselves, beside bulk, and beside a flood, in turn.
+    private func others(
+        _ hasBulk: Bool,
+        _ hasFlood: Bool,
+        in trial: LineTrial,
         _ progress: Progress
     ) async throws -> [Measurement] {
-        try await relay.setRate(10)
-        var delays: [[Double]] = [[], []]
-        var lost: [[Double]] = [[], []]
+        try await trial.relay.setRate(10)
+        let loads = [0.0] + (hasBulk ? [15.0] : []) + (hasFlood ? [100.0] : [])
+        var rounds = loads.map { _ in [LineTrial.Round]() }
         for run in 0..<options.runs {
-            for hasBulk in run.isMultiple(of: 2) ? [false, true] : [true, false] {
-                let echoes = try await echoes(beside: hasBulk, at: relay)
-                let sorted = echoes.times.sorted()
-                guard !sorted.isEmpty else {
-                    throw LabError("no echo comes back", why: "through \(relay.name)")
-                }
-                let place = hasBulk ? 1 : 0
-                delays[place].append(sorted[min(sorted.count - 1, sorted.count * 99 / 100)])
-                lost[place].append(1 - Double(sorted.count) / Double(max(1, echoes.sent)))
+            // Whoever goes first in one run goes last in the next.
+            for place in run.isMultiple(of: 2) ? Array(loads.indices) : loads.indices.reversed() {
+                let round = try await trial.round(beside: loads[place])
+                progress.say("beside \(loads[place]) Mbit/s: \(round)")
+                rounds[place].append(round)
             }
         }
-        progress.say("\(Self.echoPrograms) small circuits without and with bulk: \(delays)")
-        return [
-            Measurement("p99 of ten small circuits, alone", unit: "ms", delays[0]),
-            Measurement("p99 of ten small circuits, beside bulk", unit: "ms", delays[1]),
-            Measurement("echoes lost, alone", unit: "of all", lost[0]),
-            Measurement("echoes lost, beside bulk", unit: "of all", lost[1]),
-        ]
-    }
-
-    /// The round trips of ten programs at once, in milliseconds, and how many echoes were asked for.
-    private func echoes(
-        beside hasBulk: Bool,
-        at relay: LabRelay
-    ) async throws -> (times: [Double], sent: Int) {
-        let lab = relay.lab
-        guard let address = try lab.host(.internet).addresses.first,
-            let umbel = try lab.folder.existing().umbel
-        else { throw LabError("there is nobody to ask", why: "the lab has no internet host") }
-        let count = seconds * 10
-        let command = [
-            umbel, "run", "--socket", try LabClient(lab: lab).socket, "--", "ping", "-n", "-i",
-            "0.1", "-c", "\(count)", "-W", "2", "\(address)",
-        ]
-        let bulk = Task { [seconds] in
-            guard hasBulk else { return }
-            // From before the first program has its circuit until after the last has its answers.
-            try await load(15, seconds: seconds + 10, at: lab)
+        return zip(loads, rounds).flatMap { load, rounds in
+            let name = load == 0 ? "alone" : "beside \(Int(load)) Mbit/s at 10"
+            return [
+                Measurement("p99 of ten small circuits, \(name)", unit: "ms", rounds.map(\.p99)),
+                Measurement("echoes lost, \(name)", unit: "of all", rounds.map(\.lost)),
+                Measurement(
+                    "cells that wait, at most, \(name)",
+                    unit: "bytes",
+                    rounds.map(\.waiting)
+                ),
+                Measurement("memory, at most, \(name)", unit: "MiB", rounds.map(\.mebibytes)),
+                Measurement("descriptors, at most, \(name)", unit: "", rounds.map(\.descriptors)),
+            ]
         }
-        let times = try await withThrowingTaskGroup(of: [Double].self) { group in
-            for _ in 0..<Self.echoPrograms {
-                group.addTask {
-                    let outcome = try await LabClient(lab: lab)
-                        .outcome(command, seconds: seconds + 60)
-                    return outcome.output.matches(of: /time=([0-9.]+) ms/)
-                        .compactMap { Double($0.output.1) }
-                }
-            }
-            var all: [Double] = []
-            for try await times in group { all += times }
-            return all
-        }
-        try await bulk.value
-        return (times, count * Self.echoPrograms)
-    }
-
-    // MARK: A flood
-
-    private func flood(at relay: LabRelay, _ progress: Progress) async throws -> [Measurement] {
-        try await relay.setRate(10)
-        try await Task.sleep(for: .seconds(2))
-        let before = try relay.weight()
-        let flood = Task { [seconds] in try await load(100, seconds: seconds, at: relay.lab) }
-        var most = before
-        var waiting = 0.0
-        let end = ContinuousClock.now + .seconds(seconds)
-        while ContinuousClock.now < end {
-            let now = try relay.weight()
-            most.residentBytes = max(most.residentBytes, now.residentBytes)
-            most.descriptors = max(most.descriptors, now.descriptors)
-            waiting = max(waiting, try relay.reading().line?.waitingBytes ?? 0)
-            try await Task.sleep(for: .milliseconds(200))
-        }
-        try await flood.value
-        try await Task.sleep(for: .seconds(2))
-        let after = try relay.weight()
-        progress.say("a flood of 100 Mbit/s at 10 Mbit/s is over")
-        return [
-            Measurement("before a flood of ten times its rate", unit: "MiB", [before.mebibytes]),
-            Measurement("at most during it", unit: "MiB", [most.mebibytes]),
-            Measurement("after it", unit: "MiB", [after.mebibytes]),
-            Measurement("cells that wait, at most", unit: "bytes", [waiting]),
-            Measurement("descriptors before it", unit: "", [Double(before.descriptors)]),
-            Measurement("descriptors during it, at most", unit: "", [Double(most.descriptors)]),
-        ]
     }
 }

@@ -60,63 +60,24 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
         ]
     }
 
-    private struct FlowResult: Decodable {
-        var end: End
-
-        struct End: Decodable {
-            var received: Sum
-
-            private enum CodingKeys: String, CodingKey {
-                case received = "sum_received"
-            }
-        }
-
-        struct Sum: Decodable {
-            var rate: Double
-
-            private enum CodingKeys: String, CodingKey {
-                case rate = "bits_per_second"
-            }
-        }
-    }
-
-    /// Bits a second of one stream, while all relays are asked, or none.
+    /// Bits a second of one stream, while all relays that run are asked, or none.
     private func flow(over lab: MeasuredLab, askingRelays isAsked: Bool) async throws -> Double {
-        let server = try lab.host(.internet)
-        guard let address = server.addresses.first,
-            let port = server.services?.throughputPorts.first
-        else {
-            throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
-        }
-        let command = ["iperf3", "-c", "\(address)", "-p", "\(port)", "-t", "\(seconds)", "-J"]
-        let client = try lab.host(.client).name
-        let relays = isAsked ? lab.topology.hosts.filter { $0.role == .relay }.map(\.name) : []
-        let outcome = try await withThrowingTaskGroup(of: CommandRunner.Outcome?.self) { group in
-            for relay in relays {
+        let running = lab.topology.hosts.filter { $0.role == .relay && $0.startsByItself }
+        return try await withThrowingTaskGroup(of: Double?.self) { group in
+            for relay in isAsked ? running.map(\.name) : [] {
                 group.addTask {
                     try await ask(relay, of: lab)
                     return nil
                 }
             }
             group.addTask {
-                try await lab.outcome(client, command, seconds: UInt64(seconds) + 30)
+                try await LabThroughput(lab: lab).stream(seconds: seconds).bitsPerSecond
             }
-            var found: CommandRunner.Outcome?
-            for try await outcome in group where outcome != nil { found = outcome }
-            return found
+            var rate: Double?
+            for try await found in group { rate = found ?? rate }
+            guard let rate else { preconditionFailure("a stream neither ends nor fails") }
+            return rate
         }
-        guard let outcome,
-            let result = try? JSONDecoder().decode(
-                FlowResult.self,
-                from: Data(outcome.output.utf8)
-            )
-        else {
-            throw LabError(
-                "iperf3 in lab \(lab.folder.lab) says nothing of use",
-                why: "\(outcome?.output.suffix(300) ?? "")\(outcome?.message ?? "")"
-            )
-        }
-        return result.end.received.rate
     }
 
     /// Asks a relay for its metrics once a second, as long as a run takes: one program, for to start

@@ -56,7 +56,8 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
             for run in 0...options.runs {
                 // Whoever goes first in one run goes second in the next.
                 for isPaid in run.isMultiple(of: 2) ? [true, false] : [false, true] {
-                    let result = try await flow(over: isPaid ? paid : free, isDown, seconds)
+                    let result = try await LabThroughput(lab: isPaid ? paid : free)
+                        .stream(seconds: seconds, isDown: isDown)
                     if isPaid { carried += result.byteCount }
                     if run > 0 { rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9) }
                 }
@@ -100,7 +101,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
     private func bringToPay(_ lab: MeasuredLab) async throws {
         for _ in 0..<20 {
             let before = try await payTraffic(of: lab).spent
-            _ = try await flow(over: lab, false, 1)
+            _ = try await LabThroughput(lab: lab).stream(seconds: 1)
             if try await payTraffic(of: lab).spent > before { return }
             let manifest = try lab.folder.existing()
             let (client, socket) = (try lab.host(.client).name, try LabClient(lab: lab).socket)
@@ -112,59 +113,6 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
             )
         }
         throw LabError("the client of lab \(lab.folder.lab) does not pay", why: "nothing was spent")
-    }
-
-    /// What iperf3 says of one stream.
-    private struct FlowResult: Decodable {
-        var end: End
-
-        struct End: Decodable {
-            var received: Sum
-
-            private enum CodingKeys: String, CodingKey {
-                case received = "sum_received"
-            }
-        }
-
-        struct Sum: Decodable {
-            var bytes: UInt64
-            var rate: Double
-
-            private enum CodingKeys: String, CodingKey {
-                case bytes
-                case rate = "bits_per_second"
-            }
-        }
-    }
-
-    private func flow(
-        over lab: MeasuredLab,
-        _ isDown: Bool,
-        _ seconds: Int
-    ) async throws -> (bitsPerSecond: Double, byteCount: UInt64) {
-        let server = try lab.host(.internet)
-        guard let address = server.addresses.first,
-            let port = server.services?.throughputPorts.first
-        else {
-            throw LabError("\(server.name) has no iperf3", why: "its services name no port of one")
-        }
-        let command =
-            ["iperf3", "-c", "\(address)", "-p", "\(port)", "-t", "\(seconds)", "-J"]
-            + (isDown ? ["-R"] : [])
-        let outcome = try await lab.outcome(
-            try lab.host(.client).name,
-            command,
-            seconds: UInt64(seconds) + 30
-        )
-        do {
-            let result = try JSONDecoder().decode(FlowResult.self, from: Data(outcome.output.utf8))
-            return (result.end.received.rate, result.end.received.bytes)
-        } catch {
-            throw LabError(
-                "iperf3 in lab \(lab.folder.lab) ends with \(outcome.status)",
-                why: "\(outcome.output.suffix(300))\(outcome.message)"
-            )
-        }
     }
 
     /// What a client said and heard of pay since it was started.

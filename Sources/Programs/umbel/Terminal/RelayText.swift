@@ -14,12 +14,12 @@ enum RelayText {
             ("Memory", Text.bytes(line.memoryBytes)),
         ]
         if let quota = line.quota {
-            let percent = quota.limitBytes == 0 ? 100 : quota.usedBytes / (quota.limitBytes / 100)
+            let part = Double(quota.usedBytes) / Double(max(1, quota.limitBytes))
             fields.append(
                 (
                     "Quota",
                     "\(Text.decimalBytes(quota.usedBytes)) of \(Text.decimalBytes(quota.limitBytes)),"
-                        + " \(percent) %, until \(DateText.minute(seconds: quota.ends))"
+                        + " \(Text.percent(part)) %, until \(DateText.minute(seconds: quota.ends))"
                 )
             )
         }
