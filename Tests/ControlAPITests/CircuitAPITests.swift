@@ -128,6 +128,46 @@ struct CircuitAPITests {
         #expect(ExplainReport(short, source: nil) == nil)
     }
 
+    @Test("Explanations say of volumes what the circuit's mode lets each party see")
+    func explainedModes() throws {
+        func known(in mode: TrafficMode?) throws -> [ExplainReport.Party.Role: String] {
+            var circuit = FixedCircuits.circuit
+            circuit.traffic = mode.map { mode in
+                let choice = TrafficChoice(mode: mode, slotMilliseconds: mode == .mix ? 2.5 : nil)
+                var report = TrafficReport(
+                    mode: mode,
+                    slotMilliseconds: choice.slotMilliseconds,
+                    price: TrafficPrice(of: choice)
+                )
+                report.coverCells = mode == .fast ? nil : 7
+                return report
+            }
+            let report = try #require(ExplainReport(circuit, source: "192.0.2.100"))
+            return Dictionary(
+                uniqueKeysWithValues: report.parties.map {
+                    ($0.role, $0.knows.joined(separator: "; "))
+                }
+            )
+        }
+        for role in [ExplainReport.Party.Role.accessNetwork, .guardRelay] {
+            #expect(try known(in: nil)[role]?.contains("when and how much") == true)
+            #expect(try known(in: .fast)[role] == known(in: nil)[role])
+            #expect(try known(in: .padded)[role]?.contains("to a factor of four") == true)
+            let mixed = try #require(try known(in: .mix)[role])
+            #expect(mixed.contains("one cell each way in each slot of 2.5 ms"))
+            #expect(!mixed.contains("how much"), "\(mixed)")
+        }
+        // Cover ends at the middle.
+        for mode in [TrafficMode.padded, .mix] {
+            #expect(try known(in: mode)[.middle]?.contains("cover: 7 of those out") == true)
+            #expect(try known(in: mode)[.exit]?.contains("without the cover") == true)
+        }
+        // Whom a circuit is for is its client's own business.
+        for (role, text) in try known(in: .fast) {
+            #expect(text.contains("whom the circuit is for: machine") == (role == .client))
+        }
+    }
+
     @Test("The state stream is Server-Sent Events, each with its name and one line of JSON")
     func stream() async throws {
         let socket = try TestSocket()

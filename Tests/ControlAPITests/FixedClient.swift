@@ -94,7 +94,8 @@ final class FixedClient: ClientService {
             flags: ["running", "exit"],
             addresses: ["192.0.2.1:4433"],
             weight: 10_000,
-            family: ""
+            family: "",
+            autonomousSystem: 64_512
         )
     ])
 

@@ -14,6 +14,8 @@ extension OpenAPITests {
         validUntil: 2,
         relays: 9,
         signers: ["ash"],
+        authorities: ["ash", "elm", "fir", "oak"],
+        threshold: 3,
         source: "disk",
         isPaid: true,
         alarm: "two documents"

@@ -198,6 +198,32 @@ extension EndToEnd {
             #expect(seen.figures.keys.contains("Lost out"))
         }
 
+        private struct Lost: Decodable {
+            let lost_pct: [Double]
+            let health: String
+            let complaints: [String]
+        }
+
+        @Test("a download over cables that lose nothing shows no loss", .timeLimit(.minutes(2)))
+        func losses() async throws {
+            let page = try await page()
+            let download = try BackgroundProgram(
+                lab,
+                host: "client",
+                ["iperf3", "-c", "www.umbel.test", "-R", "-t", "60", "-b", "20M"]
+            )
+            try await eventually("the download runs: \(download.output)") {
+                try await lab.circuits().contains { $0.bytesBackward > 4_000_000 }
+            }
+            let seen = try await page.see("losses", as: Lost.self)
+            download.send(SIGTERM)
+            _ = try await download.status()
+            #expect(seen.complaints == [])
+            #expect(seen.lost_pct.count == 6)
+            #expect(seen.lost_pct.allSatisfy { $0 < 5 }, "\(seen.lost_pct)")
+            #expect(!seen.health.contains("lost between"), "\(seen.health)")
+        }
+
         private struct Latency: Decodable {
             let events: Int
             let median_ms: Double

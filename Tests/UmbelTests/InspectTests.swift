@@ -182,6 +182,44 @@ struct InspectTests {
         #expect(field.lines(limit: 64, width: 30)[1] == "  b abababababab... 100 bytes")
     }
 
+    @Test("Each datagram is one line where that is asked for: way, circuit, and what is in it")
+    func brief() async throws {
+        func line(_ bytes: [UInt8], _ hops: [Int]?, columns: Int? = nil) async throws -> String {
+            let keys = try hops.map { ["--keys", try self.keys($0)] } ?? []
+            let run = try await Invocation.run(
+                Invocation.program,
+                ["inspect", try capture(bytes), "--brief"] + keys,
+                environment: columns.map { ["COLUMNS": "\($0)"] } ?? [:]
+            )
+            #expect(run.status == 0, "\(run.errors)")
+            return run.output
+        }
+        let start = "    1  0.000000  > 192.0.2.2:5000 80000001 FORWARD "
+        #expect(try await line(cell(), [1, 2, 3]) == "\(start)to hop 3: ECHO\n")
+        #expect(try await line(cell(), [1]) == "\(start)beyond hop 1, sealed\n")
+        #expect(try await line(cell(), []) == "\(start)sealed\n")
+        let ends = "    1  0.000000  192.0.2.1:4433 > 192.0.2.2:5000 "
+        #expect(try await line(cell(), nil) == "\(ends)sealed; no key opens it\n")
+        #expect(try await line([1, 2, 3], nil) == "\(ends)of 3 bytes is none of Umbel's\n")
+        let cover = cell(to: 2, command: 2, flags: 4, aux: 7, inside: [])
+        #expect(try await line(cover, [1, 2]) == "\(start)to hop 2: DROP\n")
+        // A DNS question in a packet record, and an ECHO behind it.
+        let udp: [UInt8] = [0x9c, 0x40, 0, 53, 0, 8, 0, 0]
+        let packet: [UInt8] =
+            [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 111, 0, 2, 10, 111, 0, 1] + udp
+        let both = cell(inside: [1, 0, UInt8(packet.count)] + packet + Self.echo)
+        let said = "to hop 3: packet UDP 10.111.0.2:40000 > 10.111.0.1:53, ECHO"
+        #expect(try await line(both, [1, 2, 3]) == "\(start)\(said)\n")
+        for part in try await line(both, [1, 2, 3], columns: 40).split(separator: "\n") {
+            #expect(part.count <= 40, "\(part)")
+        }
+        // In full, people read the same words first; programs read fields alone.
+        let full = try await Invocation.umbel("inspect", capture(both), "--keys", keys([1, 2, 3]))
+        #expect(full.output.hasPrefix("1 datagram sent, FORWARD \(said)\n  at 7.000008\n"))
+        let refused = try await Invocation.umbel("inspect", capture(both), "--brief", "--json")
+        #expect(refused.status == 64)
+    }
+
     @Test("Cover, parity and holds are told apart, and filler is counted")
     func schedule() async throws {
         func middle(_ bytes: [UInt8]) async throws -> PrintedField {

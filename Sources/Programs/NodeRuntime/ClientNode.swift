@@ -825,7 +825,7 @@ public actor ClientNode: ClientService {
         switch tunnel?.state {
         case .connected: machineProblem
         case nil: nil
-        case .recovering(let reason): reason
+        case .recovering(let reason): "between two circuits: \(reason)"
         case .connecting(let reason): reason ?? directoryProblem
         }
     }

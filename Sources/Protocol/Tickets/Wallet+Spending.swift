@@ -146,7 +146,7 @@ extension Wallet.Notice: CustomStringConvertible {
     public var description: String {
         switch self {
         case .bought(let count, let denomination):
-            "\(count) vouchers of \(denomination.tickCount) ticks came"
+            "\(count) voucher\(count == 1 ? "" : "s") of \(denomination.tickCount) ticks came"
         case .poor(let balance):
             "the account has \(balance) ticks, too few for what is wanted"
         case .tagged(let mint):

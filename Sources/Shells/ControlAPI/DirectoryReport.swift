@@ -8,6 +8,10 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
     public var relays: Int
     /// Names of the authorities that signed it.
     public var signers: [String]
+    /// Names of all authorities of the network; `nil` where the node does not say.
+    public var authorities: [String]?
+    /// Authorities that must have signed; `nil` where the node does not say.
+    public var threshold: Int?
     /// Where it came from.
     public var source: String
     /// Whether circuits made now are paid for: it asks for pay, and has the mints' keys of this epoch.
@@ -22,6 +26,8 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
         validUntil: UInt64,
         relays: Int,
         signers: [String],
+        authorities: [String]? = nil,
+        threshold: Int? = nil,
         source: String,
         isPaid: Bool,
         alarm: String? = nil
@@ -30,13 +36,15 @@ public struct DirectoryReport: Codable, Hashable, Sendable {
         self.validUntil = validUntil
         self.relays = relays
         self.signers = signers
+        self.authorities = authorities
+        self.threshold = threshold
         self.source = source
         self.isPaid = isPaid
         self.alarm = alarm
     }
 
     private enum CodingKeys: String, CodingKey {
-        case relays, signers, source, alarm
+        case relays, signers, authorities, threshold, source, alarm
         case validAfter = "valid_after"
         case validUntil = "valid_until"
         case isPaid = "paid"
@@ -181,6 +189,8 @@ public struct RelayListReport: Codable, Hashable, Sendable {
         public var weight: UInt32
         /// Its family, or empty.
         public var family: String
+        /// The autonomous system it stands in; `nil` where that is not known.
+        public var autonomousSystem: UInt32?
         /// The round trip through this client's circuits to it as their exit, in milliseconds; `nil`
         /// where there was none.
         public var roundTripMilliseconds: Double?
@@ -190,6 +200,7 @@ public struct RelayListReport: Codable, Hashable, Sendable {
 
         private enum CodingKeys: String, CodingKey {
             case nickname, id, country, flags, addresses, weight, family
+            case autonomousSystem = "as"
             case roundTripMilliseconds = "round_trip_ms"
             case buildMilliseconds = "build_ms"
         }
@@ -203,9 +214,11 @@ public struct RelayListReport: Codable, Hashable, Sendable {
             addresses: [String],
             weight: UInt32,
             family: String,
+            autonomousSystem: UInt32? = nil,
             roundTripMilliseconds: Double? = nil,
             buildMilliseconds: Double? = nil
         ) {
+            self.autonomousSystem = autonomousSystem
             self.roundTripMilliseconds = roundTripMilliseconds
             self.buildMilliseconds = buildMilliseconds
             self.nickname = nickname

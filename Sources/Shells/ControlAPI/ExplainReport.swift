@@ -88,8 +88,7 @@ extension ExplainReport {
         guard circuit.hops.count == 3 else { return nil }
         let (first, middle, exit) = (circuit.hops[0], circuit.hops[1], circuit.hops[2])
         let own = source ?? "this machine's address"
-        let (out, back) = (circuit.cellsForward, circuit.cellsBackward)
-        let volume = "when and how much: \(out) cells out and \(back) back so far, all of one size"
+        let seen = Volumes(circuit)
         self.init(
             circuit: circuit.id,
             parties: [
@@ -100,7 +99,10 @@ extension ExplainReport {
                     keys: [
                         "one each way with every hop", "those of the link with \(first.nickname)",
                     ],
-                    knows: ["the whole way, and what is in every packet"],
+                    knows: [
+                        "the whole way, and what is in every packet",
+                        "whom the circuit is for: \(circuit.isolation)",
+                    ],
                     hidden: []
                 ),
                 Party(
@@ -110,22 +112,30 @@ extension ExplainReport {
                     keys: [],
                     knows: [
                         "that this machine uses \(first.nickname), and so Umbel",
-                        "when and how much, in datagrams of 1392 bytes",
+                        seen.onTheLine,
                     ],
-                    hidden: ["which circuit it is for", "every hop beyond", "all content"]
+                    hidden: seen.hidden + [
+                        "which circuit it is for", "every hop beyond", "all content",
+                    ]
                 ),
                 Party(
                     first,
                     role: .guardRelay,
                     addresses: [own, middle.address],
-                    knows: ["who you are, by \(own)", "the next hop, \(middle.nickname)", volume],
-                    hidden: ["the exit", "where packets go", "all content"]
+                    knows: [
+                        "who you are, by \(own)", "the next hop, \(middle.nickname)",
+                        seen.atTheGuard,
+                    ],
+                    hidden: seen.hidden + ["the exit", "where packets go", "all content"]
                 ),
                 Party(
                     middle,
                     role: .middle,
                     addresses: [first.address, exit.address],
-                    knows: ["that \(first.nickname) and \(exit.nickname) share a circuit", volume],
+                    knows: [
+                        "that \(first.nickname) and \(exit.nickname) share a circuit",
+                        seen.atTheMiddle,
+                    ],
                     hidden: ["who you are", "where packets go", "all content"]
                 ),
                 Party(
@@ -134,8 +144,8 @@ extension ExplainReport {
                     addresses: [middle.address, "every destination, in the packets themselves"],
                     knows: [
                         "where packets go, and what they hold where it is not encrypted",
-                        "that all of it is one client's: \(circuit.isolation)",
-                        volume,
+                        "that all of it is one client's",
+                        seen.atTheExit,
                     ],
                     hidden: ["who you are", "which guard you use"]
                 ),
@@ -172,6 +182,55 @@ extension ExplainReport {
             }
         }
         return warnings
+    }
+}
+
+/// What those on the way see of when and how much is sent, by the circuit's mode.
+///
+/// Spec: §D.1, §G.
+private struct Volumes {
+    let onTheLine: String
+    let atTheGuard: String
+    let atTheMiddle: String
+    let atTheExit: String
+    /// What the line and the guard do not see for the mode's sake.
+    let hidden: [String]
+
+    init(_ circuit: CircuitReport) {
+        let (out, back) = (circuit.cellsForward, circuit.cellsBackward)
+        let cells = "\(out) cells out and \(back) back so far, all of one size"
+        let cover = circuit.traffic?.coverCells ?? 0
+        let opened = "when and how much: \(cells), and which are cover: \(cover) of those out"
+        switch circuit.traffic?.mode ?? .fast {
+        case .fast:
+            onTheLine = "when and how much, in datagrams of 1392 bytes"
+            atTheGuard = "when and how much: \(cells)"
+            atTheMiddle = atTheGuard
+            atTheExit = atTheGuard
+            hidden = []
+        case .padded:
+            let rate = "when you are there, and how much to a factor of four: one of four rates"
+            onTheLine = "\(rate), in datagrams of 1392 bytes"
+            atTheGuard = "\(rate), \(cells)"
+            atTheMiddle = opened
+            atTheExit = "when and how much, without the cover"
+            hidden = ["when and how much within a rate: cover looks as all else does"]
+        case .mix:
+            let slot = circuit.traffic?.slotMilliseconds.map { "\($0.formatted) ms" } ?? "time"
+            let rate = "when you are there: one cell each way in each slot of \(slot)"
+            onTheLine = "\(rate), in datagrams of 1392 bytes"
+            atTheGuard = "\(rate), \(cells)"
+            atTheMiddle = "\(opened), each held for as many slots as you drew"
+            atTheExit = "when and how much, without the cover, and later than it was sent"
+            hidden = ["when and how much you send: cover looks as all else does"]
+        }
+    }
+}
+
+extension Double {
+    /// Without a fraction that says nothing.
+    fileprivate var formatted: String {
+        self == rounded() ? "\(Int(self))" : "\(self)"
     }
 }
 

@@ -654,6 +654,8 @@ extension DirectoryReport {
             validUntil: document.consensus.validUntil.seconds,
             relays: document.consensus.relays.count,
             signers: root.signers(of: document).map(\.name),
+            authorities: root.authorities.map(\.name),
+            threshold: root.threshold,
             source: source,
             isPaid: document.consensus.parameters.paymentsRequired
                 && TicketNetwork(document.consensus)?.sellsVouchers(at: WallClock.now()) == true,

@@ -142,6 +142,8 @@ final class ClientDirectory: Sendable {
                     addresses: relay.addresses.all.map { "\($0)" },
                     weight: relay.weight,
                     family: relay.family.map { "\($0)" } ?? "",
+                    autonomousSystem: relay.autonomousSystem == 0
+                        ? nil : relay.autonomousSystem,
                     roundTripMilliseconds: snapshot?.exitTrips[relay.id]?.milliseconds,
                     buildMilliseconds: snapshot?.exitBuilds[relay.id]?.milliseconds
                 )

@@ -294,7 +294,8 @@ actor DirectoryKeeper {
         guard toldDigest != view.digest else { return }
         toldDigest = view.digest
         logger.notice(
-            "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays from \(source)"
+            "consensus \(view.digest.hex.prefix(8)) with \(view.relays.count) relays from \(source)",
+            metadata: ["kind": "directory"]
         )
     }
 

@@ -55,15 +55,13 @@ extension ClientNode: CircuitService {
         let (earlier, heard, outcomes): ([HopReport?], CircuitTraffic?, [EchoSeries.Outcome?])
         if request.count == 1 {
             // A look in passing: losses are small beside what else the circuit carries.
-            async let said = statements(of: circuit.id, within: patience)
+            async let said = countedStatements(of: circuit.id, within: patience)
             outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
-            earlier = await said
-            heard = await traffic(of: [circuit.id])?.traffic.first ?? nil
+            (earlier, heard) = await said
         } else {
             // Statements that are lost come later than others: no echo is on the way meanwhile.
             patience = max(patience, Self.statementLimit)
-            earlier = await statements(of: circuit.id, within: patience)
-            heard = await traffic(of: [circuit.id])?.traffic.first ?? nil
+            (earlier, heard) = await countedStatements(of: circuit.id, within: patience)
             outcomes = await echoes(request, to: HopIndex.all, over: circuit.id)
         }
         let sent = await traffic(of: [circuit.id])?.traffic.first ?? nil
@@ -166,6 +164,16 @@ extension ClientNode: CircuitService {
             watch.wait(token, continuation)
             if !control.post(.ping(circuit, series, token: token)) { watch.finish(token, nil) }
         }
+    }
+
+    /// What the hops of a circuit say they have carried, and what the client had when they said so: the
+    /// later its own count, the more of what it received would seem lost.
+    private func countedStatements(
+        of circuit: CircuitID,
+        within patience: Duration
+    ) async -> ([HopReport?], CircuitTraffic?) {
+        let said = await statements(of: circuit, within: patience)
+        return (said, await traffic(of: [circuit])?.traffic.first ?? nil)
     }
 
     /// What the hops of a circuit say they have carried; `nil` for one that does not answer in time.

@@ -12,8 +12,10 @@ struct InspectCommand: ParsableCommand {
             Reads a capture (tcpdump -w, umbel-lab capture) and prints every field by the name the \
             protocol text gives it, as deep as the keys reach. Without keys that is sid and seq, and \
             the clear parts of handshakes. A file of known answers (.json) is decoded with the keys \
-            in it. A node writes its keys only where it is started with --reveal-keys. With --json \
-            each datagram is one line: schema, name, value, and parts that are made alike.
+            in it. A node writes its keys only where it is started with --reveal-keys. With --brief \
+            each datagram is one line: its number, seconds since the first one, > where the keys' \
+            owner sent it and < where it came, the other end, the circuit, and what is in it. With \
+            --json each datagram is one line: schema, name, value, and parts that are made alike.
             """
     )
 
@@ -29,10 +31,17 @@ struct InspectCommand: ParsableCommand {
     var keys: [String] = []
     @Flag(help: "Print values in full, however long.")
     var full = false
+    @Flag(help: "Print one line for each datagram.")
+    var brief = false
     @OptionGroup var format: FormatOptions
 
     /// Characters of a value that are shown, unless all are asked for.
     private static let shownLimit = 64
+
+    func validate() throws {
+        guard brief, format.json || full else { return }
+        throw ValidationError("--brief goes neither with --json nor with --full.")
+    }
 
     func run() throws {
         let bytes = try OutputFile.read(file)
@@ -47,6 +56,12 @@ struct InspectCommand: ParsableCommand {
         let capture = try PcapFile(bytes, name: file)
         for (number, datagram) in capture.datagrams.enumerated() {
             var field = decoder.decode(datagram.payload)
+            let summary = DatagramSummary(field)
+            if brief {
+                let since = datagram.time - min(datagram.time, capture.datagrams[0].time)
+                Output.print(Self.line(number + 1, since, datagram, summary))
+                continue
+            }
             field.parts.insert(
                 Field("at", "\(datagram.time / 1_000_000).\(Self.micros(datagram.time))"),
                 at: 0
@@ -56,9 +71,33 @@ struct InspectCommand: ParsableCommand {
                 at: 1
             )
             field.name = "\(number + 1) \(field.name)"
-            try show([field])
+            try show([field], summary: field.value == summary.text ? nil : summary.text)
         }
         if capture.skipped > 0 { Output.note("\(capture.skipped) frames are no UDP datagrams") }
+    }
+
+    /// A datagram in one line, or as few as the terminal has room for.
+    private static func line(
+        _ number: Int,
+        _ micros: UInt64,
+        _ datagram: PcapFile.Datagram,
+        _ summary: DatagramSummary
+    ) -> String {
+        let count = "\(number)"
+        let space = String(repeating: " ", count: max(0, 5 - count.count))
+        let time = "\(micros / 1_000_000).\(Self.micros(micros))"
+        let ends =
+            switch summary.isSent {
+            case true?: "> \(datagram.destination)"
+            case false?: "< \(datagram.source)"
+            case nil: "\(datagram.source) > \(datagram.destination)"
+            }
+        let words = [ends, summary.circuit, summary.text].compactMap(\.self)
+        return Text.wrapped(
+            words.joined(separator: " "),
+            after: "\(space)\(count)  \(time)  ",
+            width: Terminal.output.width
+        )
     }
 
     private static func micros(_ time: UInt64) -> String {
@@ -66,15 +105,23 @@ struct InspectCommand: ParsableCommand {
         return String(repeating: "0", count: 6 - text.count) + text
     }
 
-    private func show(_ fields: [Field]) throws {
+    /// Prints fields; `summary` stands behind the first line of them where people read it.
+    private func show(_ fields: [Field], summary: String? = nil) throws {
         for field in fields {
             if format.json {
                 try Output.printJSON(field)
             } else {
-                let lines = field.lines(
+                var lines = field.lines(
                     limit: full ? nil : Self.shownLimit,
                     width: Terminal.output.width
                 )
+                if let summary {
+                    lines[0] = Text.wrapped(
+                        summary,
+                        after: "\(lines[0]), ",
+                        width: Terminal.output.width
+                    )
+                }
                 Output.print(lines.joined(separator: "\n") + "\n")
             }
         }

@@ -1,10 +1,11 @@
 import Base
 import ControlAPI
+import Wire
 
-/// The UDP datagrams in a capture file of the classic format, as tcpdump and `umbel-lab capture` write.
+/// The UDP datagrams in a capture file, as tcpdump, Wireshark and `umbel-lab capture` write them.
 ///
-/// Source: the format's description at the tcpdump project (`pcap-savefile(5)`). Links of Ethernet, of
-/// raw IP and of Linux' cooked captures are read; fragments of IP are left out.
+/// Links of Ethernet, of raw IP and of Linux' cooked captures are read; fragments of IP are left out.
+/// A train of datagrams that the kernel hands on as one frame is split into what the network carries.
 struct PcapFile {
     /// One datagram on its way.
     struct Datagram {
@@ -21,69 +22,68 @@ struct PcapFile {
 
     /// Reads the file's bytes.
     ///
-    /// - Throws: ``Failure`` for what is no capture file.
+    /// - Throws: ``Failure`` for what is no capture file, or none of links that are read.
     init(_ bytes: [UInt8], name: String) throws(Failure) {
-        guard bytes.count >= 24, let order = Self.order(bytes) else {
+        guard let capture = CaptureFrames(bytes) else {
             throw Failure(
                 "\(name) is no capture file",
-                why: "it does not begin as one in the classic pcap format",
+                why: "it begins neither as one of tcpdump nor as one of Wireshark",
                 hint: "tcpdump -w FILE udp, or umbel-lab capture HOST FILE",
                 exit: .usage
             )
         }
-        let link = Self.load(bytes, 20, order.isLittle)
-        var offset = 24
-        while offset + 16 <= bytes.count {
-            let seconds = Self.load(bytes, offset, order.isLittle)
-            let fraction = Self.load(bytes, offset + 4, order.isLittle)
-            let count = Int(Self.load(bytes, offset + 8, order.isLittle))
-            offset += 16
-            // A capture that was cut off ends with part of a frame.
-            guard count <= bytes.count - offset else { break }
-            let micros = UInt64(order.isNano ? fraction / 1_000 : fraction)
-            let time = UInt64(seconds) * 1_000_000 + micros
-            let frame = Array(bytes[offset..<offset + count])
-            if let datagram = Self.datagram(frame, link: link, time: time) {
-                datagrams.append(datagram)
-            } else {
+        if let frame = capture.frames.first(where: { !Self.links.contains($0.link) }) {
+            throw Failure(
+                "\(name) holds frames that cannot be read",
+                why: "their links are of kind \(frame.link), and not Ethernet, IP or Linux' own",
+                hint: "capture where Umbel's datagrams pass: tcpdump -i any -w FILE udp",
+                exit: .usage
+            )
+        }
+        for frame in capture.frames {
+            guard let datagram = Self.datagram(frame) else {
                 skipped += 1
+                continue
             }
-            offset += count
+            datagrams += Self.split(datagram)
         }
     }
 
-    private static func order(_ bytes: [UInt8]) -> (isLittle: Bool, isNano: Bool)? {
-        switch Array(bytes[0..<4]) {
-        case [0xd4, 0xc3, 0xb2, 0xa1]: (true, false)
-        case [0xa1, 0xb2, 0xc3, 0xd4]: (false, false)
-        case [0x4d, 0x3c, 0xb2, 0xa1]: (true, true)
-        case [0xa1, 0xb2, 0x3c, 0x4d]: (false, true)
-        default: nil
+    /// The datagrams of a train, which is of as many bytes as all of them.
+    private static func split(_ train: Datagram) -> [Datagram] {
+        let size = Wire.Datagram.byteCount
+        guard train.payload.count > size, train.payload.count.isMultiple(of: size) else {
+            return [train]
         }
-    }
-
-    private static func load(_ bytes: [UInt8], _ offset: Int, _ isLittle: Bool) -> UInt32 {
-        let part = bytes[offset..<offset + 4]
-        return (isLittle ? Array(part.reversed()) : Array(part)).reduce(0) { $0 << 8 | UInt32($1) }
+        return stride(from: 0, to: train.payload.count, by: size).map { start in
+            var datagram = train
+            datagram.payload = Array(train.payload[start..<start + size])
+            return datagram
+        }
     }
 
     private static func word(_ bytes: [UInt8], _ offset: Int) -> Int {
         Int(bytes[offset]) << 8 | Int(bytes[offset + 1])
     }
 
-    private static func datagram(_ frame: [UInt8], link: UInt32, time: UInt64) -> Datagram? {
-        switch link {
+    /// Kinds of links that are read: Ethernet, Linux' cooked captures of both versions, raw IP.
+    private static let links: Set<UInt32> = [1, 113, 276, 12, 101, 228, 229]
+
+    private static func datagram(_ frame: CaptureFrames.Frame) -> Datagram? {
+        let (bytes, time) = (frame.bytes, frame.time)
+        switch frame.link {
         case 1:
-            guard frame.count >= 14 else { return nil }
-            return packet(Array(frame[14...]), type: word(frame, 12), time: time)
+            guard bytes.count >= 14 else { return nil }
+            return packet(Array(bytes[14...]), type: word(bytes, 12), time: time)
         case 113:
-            guard frame.count >= 16 else { return nil }
-            return packet(Array(frame[16...]), type: word(frame, 14), time: time)
-        case 101, 12, 228, 229:
-            guard let first = frame.first else { return nil }
-            return packet(frame, type: first >> 4 == 4 ? 0x0800 : 0x86dd, time: time)
+            guard bytes.count >= 16 else { return nil }
+            return packet(Array(bytes[16...]), type: word(bytes, 14), time: time)
+        case 276:
+            guard bytes.count >= 20 else { return nil }
+            return packet(Array(bytes[20...]), type: word(bytes, 0), time: time)
         default:
-            return nil
+            guard let first = bytes.first else { return nil }
+            return packet(bytes, type: first >> 4 == 4 ? 0x0800 : 0x86dd, time: time)
         }
     }
 

@@ -296,13 +296,33 @@ function noteRate(report) {
   last = { time: now, sent: report.bytes_sent, received: report.bytes_received };
 }
 
+let traces = [];
+/** What each segment has lost over the last traces: one alone is short beside the time from count to count. */
+function lost(trace) {
+  if (traces[0]?.circuit !== trace.circuit) traces = [];
+  if (trace.hops.every((hop) => hop.after)) traces.push(trace);
+  if (traces.length > 16) traces.shift();
+  if (traces.length < 4) return [];
+  const [first, last] = [traces[0], traces.at(-1)];
+  // Hops count to 2^32, and begin anew.
+  const grown = (index, name) => (last.hops[index].after[name] - first.hops[index].after[name]) >>> 0;
+  const way = (sent, received) => ({ sent, loss: sent ? Math.max(0, sent - received) / sent : null });
+  return trace.hops.map((hop, index) => ({
+    from: index,
+    to: index + 1,
+    forward: way(index ? grown(index - 1, "forward_out") : last.client.sent_after - first.client.sent_after, grown(index, "forward_in")),
+    backward: way(grown(index, "backward_out"), index ? grown(index - 1, "backward_in") : last.client.received_after - first.client.received_after),
+  }));
+}
+
 /** One echo to each hop a second while somebody looks: round trips, queues, losses. */
 async function measure() {
   const isWanted = !document.hidden && ["overview", "circuits"].includes(current()?.id);
   const used = inUse();
   if (!isWanted || state.node?.role !== "client" || !used) return;
   try {
-    state.trace = await ask("POST", "/v1/trace", { circuit: used.id, count: 1, interval_ms: 1, patience_ms: 600 });
+    const trace = await ask("POST", "/v1/trace", { circuit: used.id, count: 1, interval_ms: 1, patience_ms: 600 });
+    state.trace = { ...trace, segments: lost(trace) };
   } catch (error) {
     state.trace = null;
   }

@@ -1,6 +1,6 @@
 // The pages: each turns the state into elements.
 import { carrying, el, inUse } from "/app.js";
-import { age, bars, bits, bytes, flag, layers, map, meter, ms, num, number, parts, path, peak, peeled, percent, rates, roles, schedule, seal, table, trips } from "/pictures.js";
+import { age, bars, bits, bytes, decimalBytes, flag, layers, map, meter, ms, num, number, parts, path, peak, peeled, percent, rates, roles, schedule, seal, table, trips } from "/pictures.js";
 
 const button = (state, name, text, { id = "", kind = "" } = {}) =>
   el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, disabled: state.busy[name + id] }, text);
@@ -56,7 +56,7 @@ function overview(state) {
     el("div.grid",
       el("section.card", { "aria-labelledby": "way" },
         el("div.row.apart", el("h2", { id: "way" }, used ? `Circuit ${used.id}` : "The way"),
-          carrying().length > 1 ? el("label.choice", "Look at", el("select", { "data-filter": "circuit" }, carrying().map((one) => el("option", { value: one.id, selected: one === used }, `circuit ${one.id}, for ${one.isolation}`)))) : null,
+          carrying().length > 1 ? el("label.choice", "Look at", el("select", { "data-filter": "circuit" }, carrying().map((one) => el("option", { value: one.id, selected: one === used }, `circuit ${one.id}, ${whom(one)}`)))) : null,
           used && used === carrying()[0] ? button(state, "renew", "New circuit", { kind: "main" }) : null),
         used ? path(used, trace, now && now.sent + now.received > 2000) : noWay(status),
         used ? el("details", { "data-key": "way" }, el("summary", "As a table"), hopTable(used, trace)) : null),
@@ -130,6 +130,9 @@ function mode(state, used) {
       state.loops.length ? table("The last ten loops, newest first", [num("Loop"), num("There and back")], state.loops.slice(-10).reverse().map((one, index) => [index + 1, ms(one)])) : null));
 }
 
+/** What a circuit's packets are kept apart from others' by. */
+const whom = (circuit) => `for ${circuit.isolation === "machine" ? "this machine" : circuit.isolation}`;
+
 function hopTable(circuit, trace) {
   return table(`Hops of circuit ${circuit.id}`,
     [num("Hop"), "Relay", "Role", "Country", "Address", num("Round trip"), num("Queue"), num("Lost on the way out"), num("Lost on the way back")],
@@ -154,7 +157,7 @@ function circuit(state, one) {
   const explained = state.explained[one.id];
   return el("section.card", { "data-key": `circuit-${one.id}`, "data-circuit": one.id, "aria-label": `Circuit ${one.id}` },
     el("div.row.apart",
-      el("div.row", el("h2", `Circuit ${one.id}`), el("span.pill", { "data-tone": tones[one.state] ?? "quiet" }, one.state), el("span.quiet", `for ${one.isolation}`)),
+      el("div.row", el("h2", `Circuit ${one.id}`), el("span.pill", { "data-tone": tones[one.state] ?? "quiet" }, one.state), el("span.quiet", whom(one))),
       el("div.row", button(state, "explain", explained ? "Hide who knows what" : "Who knows what", { id: one.id }), button(state, "close", "Close", { id: one.id, kind: "danger" }))),
     el("p.route", one.hops.map((hop, index) => [index ? el("span.quiet", " › ") : null, el("strong", { class: roles[index] }, hop.nickname), el("span.quiet", ` ${hop.country}`)])),
     el("p.why", el("span.quiet", "Why: "), one.cause ?? "–"),
@@ -199,8 +202,10 @@ function network(state) {
     return [...sums].map(([key, weight]) => ({ name: key, share: weight / total })).sort((a, b) => b.share - a.share);
   };
   const countries = group((relay) => flag(relay.country));
+  const systems = group((relay) => relay.as && `AS ${relay.as}`);
   const families = group((relay) => relay.family && `family ${relay.family.slice(0, 8)}`);
   const directory = state.status?.directory;
+  const hasSigned = (name) => directory.signers.includes(name);
   const names = [...new Set(relays.map((relay) => relay.country))].sort();
   return [
     el("h1", "Network"),
@@ -212,9 +217,11 @@ function network(state) {
         el("p.row", roles.map((role) => el("span.pill", { class: role }, role)), el("span.quiet", "of the circuit in use; the size of a mark tells how many relays"))),
       el("section.card.half", el("h2", "Diversity: weight by country"), bars(countries.slice(0, 10)), countries.length > 10 ? el("p.quiet", `and ${countries.length - 10} more`) : null),
       el("section.card.half", el("h2", "Signed by"),
-        directory ? [el("ul.seals", directory.signers.map((name) => el("li", seal(), name))),
+        directory ? [el("ul.seals", (directory.authorities ?? directory.signers).map((name) => el("li", seal(hasSigned(name)), name, hasSigned(name) ? null : el("span.quiet", "did not sign")))),
+          directory.threshold ? el("p.quiet", `${directory.signers.length} of ${directory.authorities?.length ?? "the"} authorities signed it; ${directory.threshold} must.`) : null,
           el("dl.figures.gap", figure("Agreed at", clock(directory.valid_after)), figure("Holds until", clock(directory.valid_until))), el("p.quiet", `It came from ${directory.source}.`), directory.alarm ? el("p", { "data-tone": "bad" }, directory.alarm) : null]
           : el("p.quiet", "There is no directory yet."),
+        systems.length ? [el("h3", "Weight by autonomous system"), bars(systems.slice(0, 6))] : null,
         el("h3", "Weight by operator"), families.length ? bars(families.slice(0, 6)) : el("p.quiet", "No relay declares a family.")),
       el("section.card", el("h2", `Relays (${list.length} of ${relays.length})`),
         el("div.filters",
@@ -246,6 +253,7 @@ function wallet(state) {
     entry.sizes.push(voucher.denomination);
     byRelay.set(key, entry);
   }
+  const values = [...new Map(tickets.vouchers.map((one) => [one.denomination, one.ticks]))].sort((a, b) => a[1] - b[1]);
   const account = state.account;
   return [
     el("h1", "Wallet"),
@@ -262,7 +270,7 @@ function wallet(state) {
         state.audit?.epochs?.length ? table("What mints signed, and what came back to them (ticks)", ["Epoch", num("Mint"), "Signs", num("Issued"), num("Deposited"), num("Reclaimed"), "Holds"],
           state.audit.epochs.flatMap((epoch) => epoch.mints.map((mint) => [epoch.epoch, mint.index, mint.designated ? "yes" : "no", number(mint.issued), number(mint.deposited), number(mint.reclaimed), !mint.designated || mint.deposited + mint.reclaimed <= mint.issued ? "yes" : "NO"]))) : null),
       el("section.card", el("h2", "Vouchers by relay"),
-        table("Vouchers at hand", ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), sizes(entry.sizes), number(entry.left)])))),
+        table(`Vouchers at hand${values.length ? `: ${values.map(([size, ticks]) => `${size} of ${number(ticks)}`).join(", ")} ticks` : ""}`, ["Relay", num("Vouchers"), "Sizes", num("Ticks left")], [...byRelay].sort((a, b) => b[1].left - a[1].left).map(([name, entry]) => [name, number(entry.count), sizes(entry.sizes), number(entry.left)])))),
   ];
 }
 
@@ -305,7 +313,7 @@ function limits(line) {
   return [
     meter("Sending", rate(line.bit_rate_sent, line.limit_sent), part(line.bit_rate_sent, line.limit_sent)),
     meter("Receiving", rate(line.bit_rate_received, line.limit_received), part(line.bit_rate_received, line.limit_received)),
-    quota ? meter("Quota", `${bytes(quota.used_bytes)} of ${bytes(quota.limit_bytes)}`, quota.limit_bytes ? quota.used_bytes / quota.limit_bytes : 1) : meter("Quota", "none", null),
+    quota ? meter("Quota", `${decimalBytes(quota.used_bytes)} of ${decimalBytes(quota.limit_bytes)}`, quota.limit_bytes ? quota.used_bytes / quota.limit_bytes : 1) : meter("Quota", "none", null),
     quota ? el("p.quiet", `The next period begins ${minute(quota.ends)}.`) : null,
     el("dl.figures", figure("Sent in all", bytes(line.bytes_sent)), figure("Received in all", bytes(line.bytes_received)), figure("Waiting", bytes(line.bytes_waiting)), figure("Memory", bytes(line.memory_bytes))),
   ];

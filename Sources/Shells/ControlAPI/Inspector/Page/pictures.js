@@ -8,13 +8,17 @@ export const number = (value) => (value ?? 0).toLocaleString("en");
 export const ms = (value) => (value === null || value === undefined ? "–" : value < 10 ? `${value.toFixed(2)} ms` : value < 100 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
 export const percent = (part) => (part === null || part === undefined ? "–" : `${(part * 100).toFixed(part > 0 && part < 0.1 ? 1 : 0)} %`);
 
-export function bytes(count) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+function scaled(count, base, units) {
   let value = count ?? 0;
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  while (value >= base && unit < units.length - 1) { value /= base; unit += 1; }
   return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
+
+export const bytes = (count) => scaled(count, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
+
+/** Bytes as quotas are given, in powers of a thousand. */
+export const decimalBytes = (count) => scaled(count, 1000, ["B", "kB", "MB", "GB", "TB"]);
 
 export function age(seconds) {
   const parts = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
@@ -131,13 +135,7 @@ export function parts(name, list) {
 }
 
 /** Bits a second. */
-export function bits(rate) {
-  const units = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"];
-  let value = rate ?? 0;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
-  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
+export const bits = (rate) => scaled(rate, 1000, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]);
 
 /** What the upper line of the picture of rates stands for. */
 export const peak = (samples) => bytes(Math.max(1024, ...samples.map((one) => Math.max(one.sent, one.received))));
@@ -164,14 +162,38 @@ export const peeled = (index) => [
 ][index];
 
 /** The part of the map that holds `spots`, with room around them; on a narrow screen a taller one. */
-function frame(spots, ratio) {
+function frame(spots, ratio, least) {
   if (!spots.length) return { x: 0, y: 0, width: 1000, height: 410 };
   const [left, right] = [Math.min(...spots.map((one) => one[0])), Math.max(...spots.map((one) => one[0]))];
   const [top, bottom] = [Math.min(...spots.map((one) => one[1])), Math.max(...spots.map((one) => one[1]))];
-  const width = Math.min(1000, Math.max(230, (right - left) * 1.35 + 40, ((bottom - top) * 1.35 + 40) / ratio));
+  const width = Math.min(1000, Math.max(least, (right - left) * 1.35 + 40, ((bottom - top) * 1.35 + 40) / ratio));
   const height = Math.min(410, width * ratio);
   const place = (middle, size, most) => Math.max(0, Math.min(most - size, middle - size / 2));
   return { x: place((left + right) / 2, width, 1000), y: place((top + bottom) / 2, height, 410), width, height };
+}
+
+/**
+ * Where names stand: each beside its mark at the first place that is free of marks and of other names.
+ *
+ * Hops of the circuit in use come first; of the others one that has no place goes without, as on any map.
+ */
+function names(marks, shown, scale) {
+  const gap = 3 * scale, height = 14 * scale;
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const discs = marks.map((one) => ({ left: one.x - one.size, right: one.x + one.size, top: one.y - one.size, bottom: one.y + one.size }));
+  const taken = [];
+  return [...marks].reverse().flatMap((one) => {
+    const width = one.text.length * 9.2 * scale, out = one.size + gap, slant = 0.7 * one.size + gap;
+    const lefts = [one.x + out, one.x - out - width, one.x - width / 2, one.x - width / 2, one.x + slant, one.x + slant, one.x - slant - width, one.x - slant - width];
+    const tops = [one.y - height / 2, one.y - height / 2, one.y - out - height, one.y + out, one.y - slant - height, one.y + slant, one.y - slant - height, one.y + slant];
+    const boxes = lefts.map((left, index) => ({ left, right: left + width, top: tops[index], bottom: tops[index] + height }))
+      .filter((box) => box.left > shown.x && box.right < shown.x + shown.width && box.top > shown.y && box.bottom < shown.y + shown.height)
+      .map((box) => ({ ...box, hits: [...discs, ...taken].filter((other) => meets(box, other)).length }));
+    const best = boxes.find((box) => box.hits === 0) ?? (one.role >= 0 ? boxes.sort((a, b) => a.hits - b.hits)[0] : null);
+    if (!best) return [];
+    taken.push(best);
+    return [{ text: one.text, x: best.left, y: best.bottom - 2.5 * scale }];
+  });
 }
 
 /** The relays of the network by country, and the way of the circuit in use. */
@@ -180,7 +202,7 @@ export function map(relays, circuit) {
   for (const relay of relays) byCountry.set(relay.country, [...(byCountry.get(relay.country) ?? []), relay]);
   const spot = (code) => world[code]?.c;
   const isNarrow = innerWidth <= 640;
-  const shown = frame([...byCountry.keys()].map(spot).filter(Boolean), isNarrow ? 0.8 : 0.41);
+  const shown = frame([...byCountry.keys()].map(spot).filter(Boolean), isNarrow ? 0.8 : 0.41, isNarrow ? 110 : 230);
   // Marks and names are as large as on a wide screen, whatever the part that is shown.
   const scale = shown.width / (isNarrow ? 380 : 1000);
   const stops = (circuit?.hops ?? []).map((hop) => spot(hop.country)).filter(Boolean);
@@ -189,19 +211,19 @@ export function map(relays, circuit) {
     return `M${start[0]} ${start[1]}Q${(start[0] + end[0]) / 2} ${Math.min(start[1], end[1]) - 40 * scale - Math.abs(start[0] - end[0]) / 8} ${end[0]} ${end[1]}`;
   });
   const unplaced = [...byCountry].filter(([code]) => !spot(code)).reduce((sum, [, list]) => sum + list.length, 0);
+  const marks = [...byCountry].filter(([code]) => spot(code)).map(([code, list]) => {
+    const [x, y] = spot(code);
+    const role = (circuit?.hops ?? []).findIndex((hop) => hop.country === code);
+    return { x, y, role, code, list, size: Math.min(18, 5 + 2.6 * Math.sqrt(list.length)) * scale, text: list.length === 1 ? code : `${code} ${list.length}` };
+  }).sort((a, b) => (a.role >= 0) - (b.role >= 0) || a.list.length - b.list.length);
+  const letters = names(marks, shown, scale);
   return [svg("svg.wide.map", { viewBox: [shown.x, shown.y, shown.width, shown.height].map((one) => one.toFixed(1)).join(" "), role: "img", "aria-label": `Map: ${relays.length} relays in ${byCountry.size} countries; the table below lists them` },
     Object.entries(world).filter(([, place]) => place.d).map(([code, place]) =>
       svg("path.land", { class: byCountry.has(code) ? "has" : "", d: place.d, "stroke-width": (0.7 * scale).toFixed(2) })),
     bends.map((d) => svg("path.way", { d, "stroke-width": (2.4 * scale).toFixed(2), "stroke-dasharray": `${(7 * scale).toFixed(2)} ${(5 * scale).toFixed(2)}` })),
-    [...byCountry].map(([code, list]) => {
-      const place = spot(code);
-      if (!place) return null;
-      const role = (circuit?.hops ?? []).findIndex((hop) => hop.country === code);
-      const size = Math.min(18, 5 + 2.6 * Math.sqrt(list.length)) * scale;
-      return svg("g", svg("title", `${flag(code)}: ${list.length === 1 ? list[0].nickname : `${list.length} relays`}`),
-        svg("circle.mark", { class: role >= 0 ? roles[role] : "other", cx: place[0], cy: place[1], r: size.toFixed(2), "stroke-width": (1.6 * scale).toFixed(2) }),
-        svg("text.place", { x: (place[0] + size + 4 * scale).toFixed(1), y: (place[1] + 5 * scale).toFixed(1), "font-size": (14 * scale).toFixed(2), "stroke-width": (3.5 * scale).toFixed(2) }, list.length === 1 ? code : `${code} ${list.length}`));
-    })),
+    marks.map((one) => svg("circle.mark", { class: one.role >= 0 ? roles[one.role] : "other", cx: one.x, cy: one.y, r: one.size.toFixed(2), "stroke-width": (1.6 * scale).toFixed(2) },
+      svg("title", `${flag(one.code)}: ${one.list.length === 1 ? one.list[0].nickname : `${one.list.length} relays`}`))),
+    letters.map((one) => svg("text.place", { x: one.x.toFixed(1), y: one.y.toFixed(1), "font-size": (14 * scale).toFixed(2), "stroke-width": (3.5 * scale).toFixed(2) }, one.text))),
   unplaced ? el("p.quiet", `${unplaced} relays are not on the map: their country is not known.`) : null];
 }
 
@@ -214,8 +236,8 @@ export function bars(parts) {
     el("dd.num", percent(part.share)))));
 }
 
-export function seal() {
-  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" },
+export function seal(isSigned) {
+  return svg(isSigned ? "svg" : "svg.blank", { viewBox: "0 0 32 32", "aria-hidden": "true" },
     svg("path.seal", { d: "M16 2l3 3 4-1 1 4 4 1-1 4 3 3-3 3 1 4-4 1-1 4-4-1-3 3-3-3-4 1-1-4-4-1 1-4-3-3 3-3-1-4 4-1 1-4 4 1z" }),
-    svg("path.seal-tick", { d: "M10 16.5l4 4 8-9" }));
+    isSigned ? svg("path.seal-tick", { d: "M10 16.5l4 4 8-9" }) : null);
 }
