@@ -35,6 +35,28 @@ struct TerminalTests {
         )
     }
 
+    @Test("A directory names the authorities that signed it, and those that did not")
+    func signers() {
+        func text(_ authorities: [String]?) -> String {
+            let report = DirectoryReport(
+                validAfter: 1_790_000_000,
+                validUntil: 1_790_003_600,
+                relays: 9,
+                signers: ["ash", "elm", "fir"],
+                authorities: authorities,
+                threshold: 3,
+                source: "a relay",
+                isPaid: false
+            )
+            return DirectoryText.fields(report)[0].1
+        }
+        let all = text(["ash", "elm", "fir"])
+        #expect(all.hasSuffix("signed by ash, elm, fir, from a relay"))
+        #expect(text(nil) == all, "a node that does not say which there are")
+        let missing = text(["ash", "elm", "fir", "oak"])
+        #expect(missing.hasSuffix("signed by ash, elm, fir, not by oak, from a relay"))
+    }
+
     @Test("A table gives way step by step: gaps, cut values, left out columns, records")
     func tables() {
         var table = Table([

@@ -73,7 +73,11 @@ struct InspectCommand: ParsableCommand {
             field.name = "\(number + 1) \(field.name)"
             try show([field], summary: field.value == summary.text ? nil : summary.text)
         }
-        if capture.skipped > 0 { Output.note("\(capture.skipped) frames are no UDP datagrams") }
+        switch capture.skipped {
+        case 0: break
+        case 1: Output.note("1 frame is no UDP datagram")
+        case let count: Output.note("\(count) frames are no UDP datagrams")
+        }
     }
 
     /// A datagram in one line, or as few as the terminal has room for.

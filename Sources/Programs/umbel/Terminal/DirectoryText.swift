@@ -4,11 +4,14 @@ import ControlAPI
 enum DirectoryText {
     /// A directory as fields of a status.
     static func fields(_ report: DirectoryReport) -> [(String, String)] {
+        let missing = (report.authorities ?? []).filter { !report.signers.contains($0) }
+        let others = missing.isEmpty ? "" : ", not by \(missing.joined(separator: ", "))"
         var fields = [
             (
                 "Directory",
                 "\(report.relays) relays, of \(DateText.minute(seconds: report.validAfter)),"
-                    + " signed by \(report.signers.joined(separator: ", ")), from \(report.source)"
+                    + " signed by \(report.signers.joined(separator: ", "))\(others),"
+                    + " from \(report.source)"
             )
         ]
         if let alarm = report.alarm { fields.append(("ALARM", alarm)) }

@@ -159,7 +159,8 @@ function take(report) {
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-do]");
-  if (!button || button.disabled) return;
+  // One that were disabled would lose the focus of who came to it by keyboard.
+  if (!button || button.getAttribute("aria-disabled")) return;
   const name = button.dataset.do;
   const id = button.dataset.id ?? "";
   state.busy[name + id] = true;

@@ -3,7 +3,7 @@ import { carrying, el, inUse } from "/app.js";
 import { age, bars, bits, bytes, decimalBytes, flag, layers, map, meter, ms, num, number, parts, path, peak, peeled, percent, rates, roles, schedule, seal, table, trips } from "/pictures.js";
 
 const button = (state, name, text, { id = "", kind = "" } = {}) =>
-  el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, disabled: state.busy[name + id] }, text);
+  el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, "aria-disabled": state.busy[name + id] ? "true" : null }, text);
 const figure = (name, value, unit) => el("div", el("dt", name), el("dd", value, unit ? el("small", ` ${unit}`) : null));
 const command = (text) => el("code", text);
 
