@@ -23,17 +23,17 @@ public struct ClientShard: ~Copyable {
     public static let tunnelLimit = 32
     /// Flows of a tunnel at a time, where nothing else is said.
     public static let flowLimit = 65_536
-    static let waitingCellLimit = 4
+    private static let waitingCellLimit = 4
     private static let repeatedEventLimit = 1_024
     private static let sweepInterval: TimeSpan = .milliseconds(250)
     private static let silenceLimit: TimeSpan = .seconds(1)
-    static let echoInterval: TimeSpan = .milliseconds(10)
+    private static let echoInterval: TimeSpan = .milliseconds(10)
     static let echoReserve = 32
-    static let unpaidInterval: TimeSpan = .milliseconds(100)
+    private static let unpaidInterval: TimeSpan = .milliseconds(100)
     /// Count steps between two reports of a circuit's counts, at most.
-    static let widestCount: UInt64 = 128
+    private static let widestCount: UInt64 = 128
     /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
-    static let probedByteCount = 80
+    private static let probedByteCount = 80
 
     struct Route {
         var slot: Int
@@ -102,15 +102,15 @@ public struct ClientShard: ~Copyable {
     /// The shard's links; its output holds the datagrams to send.
     public internal(set) var links: LinkTable
     var circuits: Slab<Circuit>
-    let flowLimit: Int
-    var routes: IndexTable
-    var names: IndexTable
-    var tunnels: Slab<Tunnel>
-    var leases: [Lease] = []
-    var openCircuits: [Int] = []
+    private let flowLimit: Int
+    private var routes: IndexTable
+    private var names: IndexTable
+    private var tunnels: Slab<Tunnel>
+    private var leases: [Lease] = []
+    private var openCircuits: [Int] = []
     // Slots of circuits that are being measured.
-    var echoCircuits: [Int] = []
-    var nextEcho: Instant = .distantFuture
+    private var echoCircuits: [Int] = []
+    private var nextEcho: Instant = .distantFuture
     private var filler: FillerGenerator
     var random: RandomGenerator
     /// Circuits of `padded` and `mix`, and their cells that wait.
@@ -118,8 +118,8 @@ public struct ClientShard: ~Copyable {
     var runningSeries: [RunningSeries] = []
     private var events: [ClientEvent] = []
     private var repeatedEventCount = 0
-    var scratchUsed = 0
-    var isQueueLong = false
+    private var scratchUsed = 0
+    private var isQueueLong = false
     private var nextSweep: Instant
     /// What the shard counted.
     public internal(set) var counters = ClientCounters()
@@ -466,7 +466,572 @@ public struct ClientShard: ~Copyable {
         }
     }
 
-    // MARK: Events
+    mutating func handle(
+        _ outcome: ClientPath.Opened,
+        slot: Int,
+        body: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        switch outcome {
+        case .records(let hop, let flags):
+            noteAnswer(flags, slot: slot, now: now)
+            count(hop, slot: slot)
+            let isMarked = isQueueLong || flags.contains(.congestionExperienced)
+            receiveRecords(
+                from: hop,
+                slot: slot,
+                body: body,
+                isMarked: isMarked,
+                isForwardMarked: flags.contains(.forwardCongestion),
+                bytes: &bytes,
+                now: now
+            )
+        case .nothing(let flags):
+            noteAnswer(flags, slot: slot, now: now)
+            // Cover and parity are the middle's.
+            if circuits[slot].shaped >= 0 { count(.second, slot: slot) }
+        case .dropped:
+            counters.droppedCells += 1
+        case .waiting(let position):
+            guard circuits[slot].waiting.count < Self.waitingCellLimit else {
+                counters.droppedCells += 1
+                return
+            }
+            circuits[slot].waiting.append(
+                WaitingCell(
+                    body: bytes.bytes.copyBytes(body..<body + Datagram.bodyByteCount),
+                    position: position
+                )
+            )
+        }
+    }
+
+    /// Notes that hops live, and what the flags of their layers say.
+    private mutating func noteAnswer(_ flags: LayerHeader.Flags, slot: Int, now: Instant) {
+        circuits[slot].unansweredSince = nil
+        if flags.contains(.forwardCongestion) { circuits[slot].owesForwardMark = true }
+        if flags.contains(.unpaid), circuits[slot].countMark != .max,
+            now - circuits[slot].toldUnpaid >= Self.unpaidInterval
+        {
+            circuits[slot].toldUnpaid = now
+            note(.unpaid(circuits[slot].path.id))
+        }
+    }
+
+    /// Counts a cell for, or from, `hop`.
+    mutating func count(_ hop: HopIndex, slot: Int) {
+        circuits[slot].counts.note(hop.offset)
+        if circuits[slot].counts.total >= circuits[slot].countMark { noteCounts(slot) }
+    }
+
+    private mutating func noteCounts(_ slot: Int) {
+        let (total, step) = (circuits[slot].counts.total, circuits[slot].countStep)
+        // Pay is ahead by a sixteenth of what is used, up to a bound: an eighth of that is soon enough.
+        let stride = max(step, min(total / 128, step * Self.widestCount))
+        circuits[slot].countMark = total + stride
+        note(.counted(circuits[slot].path.id, circuits[slot].counts))
+    }
+
+    private mutating func releaseWaiting(
+        _ slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let waiting = circuits[slot].waiting
+        circuits[slot].waiting = []
+        for cell in waiting {
+            // Opened where cells are made; the place is not used for anything else afterwards.
+            guard let datagram = links.output.allocate() else {
+                counters.overflow += 1
+                return
+            }
+            let body = datagram + Datagram.bodyOffset
+            bytes.copy(cell.body, to: body)
+            let outcome = circuits[slot].path.resume(&bytes, body: body, from: cell.position)
+            handle(outcome, slot: slot, body: body, bytes: &bytes, now: now)
+        }
+    }
+
+    private mutating func receiveRecords(
+        from hop: HopIndex,
+        slot: Int,
+        body: Int,
+        isMarked: Bool,
+        isForwardMarked: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        var cursor = RecordCursor(payload: body..<body + OnionLayer.innerByteCount(at: hop))
+        do throws(WireError) {
+            while let record = try cursor.next(in: bytes.bytes) {
+                switch record {
+                case .control(let range):
+                    note(.control(circuits[slot].path.id, hop, bytes.bytes.copyBytes(range)))
+                case .probe(let range):
+                    guard bytes.byte(at: range.lowerBound) == 1 else { continue }
+                    let sequence: UInt32 = bytes.bytes.loadBigEndian(at: range.lowerBound + 1)
+                    let mark: UInt64 = bytes.bytes.loadBigEndian(at: range.lowerBound + 5)
+                    if !runningSeries.isEmpty,
+                        receiveSeries(
+                            slot: slot,
+                            hop: hop,
+                            sequence: sequence,
+                            mark: mark,
+                            now: now
+                        )
+                    {
+                        continue
+                    }
+                    guard hop == circuits[slot].echo?.hop else { continue }
+                    circuits[slot].echo?.receive(
+                        sequence: sequence,
+                        mark: mark,
+                        isMarked: isMarked || isForwardMarked,
+                        now: now
+                    )
+                case .packet(let range):
+                    // Only the exit speaks to the tunnel.
+                    guard hop == .third else { continue }
+                    deliver(range, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
+                case .firstFragment, .furtherFragment:
+                    guard hop == .third else { continue }
+                    receiveFragment(
+                        record,
+                        slot: slot,
+                        isMarked: isMarked,
+                        bytes: &bytes,
+                        now: now
+                    )
+                }
+            }
+        } catch {
+            counters.droppedCells += 1
+        }
+    }
+
+    private mutating func deliver(
+        _ packet: Range<Int>,
+        slot: Int,
+        isMarked: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard let tunnel = self.slot(of: circuits[slot].tunnel),
+            let header = try? IPHeader(parsing: bytes.bytes, packet), isOwn(header.destination)
+        else {
+            counters.malformedPackets += 1
+            return
+        }
+        if circuits[slot].isProbing {
+            let end = packet.lowerBound + min(packet.count, Self.probedByteCount)
+            let begin = bytes.bytes.copyBytes(packet.lowerBound..<end)
+            return note(.probed(circuits[slot].path.id, begin))
+        }
+        if isMarked {
+            counters.backwardSignals += 1
+            let goesOn = circuits[slot].backwardSignal.apply(
+                by: header,
+                packetOffset: packet.lowerBound,
+                in: &bytes,
+                now: now
+            )
+            guard goesOn else { return }
+        }
+        if tunnels[tunnel].isInternal {
+            note(.packet(tunnels[tunnel].id, bytes.bytes.copyBytes(packet)))
+        } else if !tunnels[tunnel].coalescer.append(packet, in: &bytes) {
+            counters.overflow += 1
+            return
+        }
+        circuits[slot].receivedBytes += UInt64(packet.count)
+        counters.receivedPackets += 1
+        counters.receivedBytes += UInt64(packet.count)
+    }
+
+    private mutating func receiveFragment(
+        _ record: Record,
+        slot: Int,
+        isMarked: Bool,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let free = ArenaLayout.scratch.lowerBound + scratchUsed..<ArenaLayout.scratch.upperBound
+        guard free.count >= 65_535 else {
+            counters.overflow += 1
+            return
+        }
+        do throws(FlowError) {
+            guard
+                let packet = try circuits[slot].reassembler.receive(
+                    record,
+                    in: &bytes,
+                    output: free,
+                    now: now
+                )
+            else { return }
+            scratchUsed += packet.count
+            deliver(packet, slot: slot, isMarked: isMarked, bytes: &bytes, now: now)
+        } catch {
+            counters.malformedPackets += 1
+        }
+    }
+
+    // MARK: Flows
+
+    private func isOwn(_ address: IPAddress) -> Bool {
+        let own = AddressPair.Tunnel.client
+        return address == own.v4 || address == own.v6
+    }
+
+    /// The circuit a flow's packets go over; `nil` if there is none now.
+    private mutating func route(_ key: FlowKey, tunnel: Int, now: Instant) -> Int? {
+        let lease: LeaseID
+        if let known = tunnels[tunnel].flows.handle(for: key, now: now) {
+            lease = LeaseID(rawValue: known)
+        } else {
+            guard let current = tunnels[tunnel].current else { return nil }
+            _ = tunnels[tunnel].flows.insert(key, handle: current.rawValue, now: now)
+            lease = current
+        }
+        guard let index = leases.firstIndex(where: { $0.id == lease }),
+            leases[index].circuit >= 0
+        else { return nil }
+        return leases[index].circuit
+    }
+
+    /// Lets a packet tell its sender of congestion towards the exit, once for each time a hop told
+    /// of it; false where the packet does so by being lost.
+    private mutating func tellOn(
+        _ packet: TunPacket,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard circuits[slot].owesForwardMark, CongestionSignal.canTell(packet.header) else {
+            return true
+        }
+        circuits[slot].owesForwardMark = false
+        counters.forwardSignals += 1
+        return circuits[slot].forwardSignal.apply(
+            by: packet.header,
+            packetOffset: packet.packet.lowerBound,
+            in: &bytes,
+            now: now
+        )
+    }
+
+    private mutating func send(
+        segment index: Int,
+        of packet: TunPacket,
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let count = packet.byteCount(ofSegment: index)
+        if let place = room(for: count, slot: slot, bytes: &bytes, now: now) {
+            packet.writeSegment(index, in: &bytes, to: place)
+            return
+        }
+        guard count > OnionLayer.innerByteCount(at: .third) - RecordLayout.headerByteCount else {
+            counters.overflow += 1
+            return
+        }
+        // Larger than a cell: lay it out once, then cut it.
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        packet.writeSegment(index, in: &bytes, to: start)
+        sendFragments(of: start..<start + count, over: slot, bytes: &bytes, now: now)
+    }
+
+    /// Sends a packet of our own to the exit, which is being probed from now on.
+    private mutating func sendProbe(
+        _ packet: [UInt8],
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        circuits[slot].isProbing = true
+        let start = ArenaLayout.scratch.lowerBound + scratchUsed
+        guard start + packet.count <= ArenaLayout.scratch.upperBound else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(packet, to: start)
+        scratchUsed += packet.count
+        sendFragments(of: start..<start + packet.count, over: slot, bytes: &bytes, now: now)
+    }
+
+    private mutating func sendFragments(
+        of packet: Range<Int>,
+        over slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        circuits[slot].nextFragmentID &+= 1
+        var fragmenter = PacketFragmenter(
+            packet: packet,
+            id: circuits[slot].nextFragmentID
+        )
+        while !fragmenter.isFinished {
+            guard openCell(slot), var open = circuits[slot].open else {
+                counters.overflow += 1
+                return
+            }
+            let isWritten = fragmenter.writeNext(into: &open.fill, in: &bytes)
+            circuits[slot].open = open
+            if !isWritten { closeCell(slot, bytes: &bytes, now: now) }
+        }
+    }
+
+    /// The place for a packet of `count` bytes in the circuit's open cell; `nil` if there is none.
+    private mutating func room(
+        for count: Int,
+        slot: Int,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Int? {
+        if let open = circuits[slot].open, !open.fill.fits(packetByteCount: count) {
+            if open.fill.isEmpty { return nil }
+            closeCell(slot, bytes: &bytes, now: now)
+        }
+        guard openCell(slot), var open = circuits[slot].open,
+            open.fill.fits(packetByteCount: count)
+        else { return nil }
+        let place = open.fill.begin(packetByteCount: count, in: &bytes)
+        circuits[slot].open = open
+        return place
+    }
+
+    private mutating func openCell(_ slot: Int) -> Bool {
+        if circuits[slot].open != nil { return true }
+        guard circuits[slot].path.canSend(to: .third), let datagram = links.output.allocate() else {
+            return false
+        }
+        let body = datagram + Datagram.bodyOffset
+        circuits[slot].open = OpenCell(
+            datagram: datagram,
+            fill: CellFill(payload: body..<body + OnionLayer.innerByteCount(at: .third))
+        )
+        openCircuits.append(slot)
+        return true
+    }
+
+    private mutating func closeCell(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard var open = circuits[slot].open else { return }
+        circuits[slot].open = nil
+        guard !open.fill.isEmpty else { return }
+        open.fill.close(in: &bytes)
+        sendCell(slot, datagram: open.datagram, to: .third, bytes: &bytes, now: now)
+    }
+
+    // MARK: Measurements
+
+    /// Sends what a measurement's window lets out.
+    private mutating func sendEchoes(_ slot: Int, bytes: inout MutableRawSpan, now: Instant) {
+        guard let hop = circuits[slot].echo?.hop else { return }
+        while links.output.remainingCapacity > Self.echoReserve,
+            circuits[slot].path.canSend(to: hop),
+            let cell = circuits[slot].echo?.nextCell(using: &random)
+        {
+            guard sendProbe(cell, slot: slot, to: hop, bytes: &bytes, now: now) else { return }
+        }
+    }
+
+    /// Sends a PROBE to `hop`; false where there is no room for it.
+    mutating func sendProbe(
+        _ cell: (sequence: UInt32, mark: UInt64),
+        slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) -> Bool {
+        guard let datagram = links.output.allocate() else { return false }
+        let body = datagram + Datagram.bodyOffset
+        let count = OnionLayer.innerByteCount(at: hop) - RecordLayout.headerByteCount
+        bytes.zero(body..<body + RecordLayout.headerByteCount + count)
+        bytes.storeBigEndian(RecordLayout.probe, at: body)
+        bytes.storeBigEndian(UInt16(truncatingIfNeeded: count), at: body + 1)
+        let content = body + RecordLayout.headerByteCount
+        bytes.storeBigEndian(cell.sequence, at: content + 1)
+        bytes.storeBigEndian(cell.mark, at: content + 5)
+        // Silence is the measurement's own affair.
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            wantsAnswer: false,
+            bytes: &bytes,
+            now: now
+        )
+        return true
+    }
+
+    /// Whether a cell for `hop` of the circuit in `slot` can be sealed now.
+    func canSend(_ slot: Int, to hop: HopIndex) -> Bool {
+        circuits[slot].path.canSend(to: hop)
+    }
+
+    private mutating func advanceEchoes(to now: Instant) {
+        var isAnyOver = false
+        for slot in echoCircuits {
+            circuits[slot].echo?.advance(to: now)
+            guard circuits[slot].echo?.isOver(at: now) == true else { continue }
+            let kilobits = circuits[slot].echo?.kilobits(at: now)
+            note(.measured(circuits[slot].path.id, kilobits: kilobits ?? nil))
+            circuits[slot].echo = nil
+            isAnyOver = true
+        }
+        if isAnyOver { echoCircuits.removeAll { circuits[$0].echo == nil } }
+        nextEcho = echoCircuits.isEmpty ? .distantFuture : now + Self.echoInterval
+    }
+
+    // MARK: Cells
+
+    private mutating func sendControl(
+        _ record: [UInt8],
+        over slot: Int,
+        to hop: HopIndex,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        guard circuits[slot].path.canSend(to: hop), let datagram = links.output.allocate() else {
+            counters.overflow += 1
+            return
+        }
+        bytes.copy(
+            RecordPayload.make(kind: ControlRecord.recordKind, body: record, hop: hop),
+            to: datagram + Datagram.bodyOffset
+        )
+        sendCell(
+            slot,
+            datagram: datagram,
+            to: hop,
+            isControl: true,
+            wantsAnswer: !ControlRecord.isAcknowledgement(record),
+            bytes: &bytes,
+            now: now
+        )
+    }
+
+    private mutating func sendCell(
+        _ slot: Int,
+        datagram: Int,
+        to hop: HopIndex,
+        isControl: Bool = false,
+        wantsAnswer: Bool = true,
+        bytes: inout MutableRawSpan,
+        now: Instant
+    ) {
+        let route = circuits[slot].route
+        guard links.slot(of: route.link) == route.slot else { return }
+        guard circuits[slot].path.canSend(to: hop) else {
+            return note(.exhausted(circuits[slot].path.id))
+        }
+        let body = datagram + Datagram.bodyOffset
+        let isShaped = circuits[slot].shaped >= 0
+        if isShaped,
+            hold(
+                bytes.bytes,
+                body: body,
+                slot: slot,
+                for: hop,
+                isControl: isControl,
+                wantsAnswer: wantsAnswer,
+                now: now
+            )
+        {
+            return
+        }
+        let header = circuits[slot].path.seal(&bytes, body: body, for: hop)
+        count(hop, slot: slot)
+        if wantsAnswer, circuits[slot].unansweredSince == nil {
+            circuits[slot].unansweredSince = now
+        }
+        _ = links.send(&bytes, datagram: datagram, link: route.slot, header: header, now: now)
+        if isShaped { settleParity(&bytes, slot: slot, now: now) }
+    }
+
+    // MARK: Tables
+
+    func slot(of id: CircuitID) -> Int? {
+        names.value(for: UInt64(id.rawValue))
+    }
+
+    private func slot(of id: TunnelID) -> Int? {
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            if tunnels[slot].id == id { return slot }
+        }
+        return nil
+    }
+
+    private mutating func addCircuit(
+        _ id: CircuitID,
+        link: LinkID,
+        number: CircuitNumber,
+        tunnel: TunnelID
+    ) {
+        guard !circuits.isFull, let linkSlot = links.slot(of: link) else {
+            return note(.destroyed(id, .linkLost))
+        }
+        let route = Route(slot: linkSlot, link: link, number: number)
+        let slot = circuits.insert(
+            Circuit(route: route, tunnel: tunnel, path: ClientPath(id: id, number: number))
+        )
+        _ = routes.set(route.key, to: slot)
+        _ = names.set(UInt64(id.rawValue), to: slot)
+    }
+
+    private mutating func removeCircuit(_ slot: Int, now: Instant) {
+        endShaping(slot, now: now)
+        echoCircuits.removeAll { $0 == slot }
+        if echoCircuits.isEmpty { nextEcho = .distantFuture }
+        let circuit = circuits.remove(at: slot)
+        routes.remove(circuit.route.key)
+        names.remove(UInt64(circuit.path.id.rawValue))
+        if !runningSeries.isEmpty { endSeries(of: circuit.path.id) }
+        // Packets of its leases are blocked until another circuit takes them over.
+        for index in leases.indices where leases[index].circuit == slot {
+            leases[index].circuit = -1
+        }
+    }
+
+    private mutating func addTunnel(
+        _ id: TunnelID,
+        offload: TunCoalescer.Offload,
+        isInternal: Bool = false
+    ) {
+        guard !tunnels.isFull, slot(of: id) == nil else {
+            counters.overflow += 1
+            return
+        }
+        // Each tunnel makes its headers in a part of the region of its own.
+        let width = ArenaLayout.tunnelHeaders.count / Self.tunnelLimit
+        var taken = Set<Int>()
+        for slot in 0..<tunnels.endIndex where tunnels.contains(slot) {
+            taken.insert(tunnels[slot].headerStart)
+        }
+        for place in 0..<Self.tunnelLimit {
+            let start = ArenaLayout.tunnelHeaders.lowerBound + place * width
+            guard !taken.contains(start) else { continue }
+            _ = tunnels.insert(
+                Tunnel(
+                    id: id,
+                    headerStart: start,
+                    flows: FlowTable(capacity: flowLimit, seed: (random.next(), random.next())),
+                    coalescer: TunCoalescer(
+                        offload: offload,
+                        headerRegion: start..<start + width
+                    ),
+                    isInternal: isInternal
+                )
+            )
+            return
+        }
+    }
 
     mutating func note(_ event: ClientEvent) {
         if event.isRepeated {

@@ -201,24 +201,4 @@ extension RelayShard {
             }
         }
     }
-
-    static func key(_ link: Int, _ number: CircuitNumber) -> UInt64 {
-        UInt64(UInt32(truncatingIfNeeded: link)) << 32 | UInt64(number.rawValue)
-    }
-
-    func slot(of id: CircuitID) -> Int? {
-        names.value(for: UInt64(id.rawValue))
-    }
-
-    func isPending(_ slot: Int) -> Bool {
-        switch circuits[slot].path {
-        case .some: false
-        case .none: true
-        }
-    }
-
-    /// Whether the route's slot still belongs to its link: slots are used again.
-    func isCurrent(_ route: Route) -> Bool {
-        links.slot(of: route.link) == route.slot
-    }
 }
