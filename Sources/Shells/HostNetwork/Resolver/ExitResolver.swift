@@ -125,6 +125,8 @@ public struct ExitResolver: Hashable, Sendable {
             "  local-data: \"\(ResolverQuestion.name). A 127.0.0.1\"",
         ]
         if validates { lines.append("  trust-anchor-file: \"\(key)\"") }
+        // What it would answer itself (RFC 6761), named servers answer: they may be a network's own.
+        if !upstreams.isEmpty { lines.append("  local-zone: \"test.\" nodefault") }
         lines += addresses.map { "  interface: \($0)" }
         lines += clients.map { "  access-control: \($0) allow" }
         lines += avoided.map { "  do-not-query-address: \($0)" }
