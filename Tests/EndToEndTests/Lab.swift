@@ -79,6 +79,22 @@ struct Lab: Sendable {
         )
     }
 
+    /// What runs a command as a user without any rights.
+    static let asNobody = [
+        "setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
+    ]
+
+    /// What runs a command as a user without any rights, who may open /dev/net/tun only where
+    /// `tunIsOpen`, however this machine keeps it.
+    static func asNobody(tunIsOpen: Bool) -> [String] {
+        let script = """
+            mount -t tmpfs none /dev/net
+            mknod -m \(tunIsOpen ? "666" : "600") /dev/net/tun c 10 200
+            exec "$@"
+            """
+        return ["unshare", "-m", "sh", "-e", "-c", script, "-"] + asNobody
+    }
+
     /// Runs a program, its words separated by spaces, on `host`; it must succeed.
     @discardableResult
     func run(_ host: String, _ command: String) async throws -> String {
@@ -99,6 +115,22 @@ struct Lab: Sendable {
             [Self.umbel] + arguments + ["--socket", socket(host)],
             seconds: seconds
         )
+    }
+
+    /// Runs `body` while the client downloads 20 Mbit/s by a circuit, a minute at most.
+    func whileDownloading<Result>(_ body: () async throws -> Result) async throws -> Result {
+        let download = try BackgroundProgram(
+            self,
+            host: "client",
+            ["iperf3", "-c", "www.umbel.test", "-R", "-t", "60", "-b", "20M"]
+        )
+        try await eventually("the download runs: \(download.output)") {
+            try await circuits().contains { $0.bytesBackward > 4_000_000 }
+        }
+        let result = try await body()
+        download.send(SIGTERM)
+        _ = try await download.status()
+        return result
     }
 
     /// Ends the programs of `host` by `signal`.

@@ -17,13 +17,7 @@ extension EndToEnd {
         /// What runs a command as a user who owns `home`; unless `isOpen` says otherwise, where
         /// everybody may open /dev/net/tun.
         private func user(_ home: String, isOpen: Bool = true) -> [String] {
-            let script = """
-                mount -t tmpfs none /dev/net
-                mknod -m \(isOpen ? "666" : "600") /dev/net/tun c 10 200
-                exec "$@"
-                """
-            return ["unshare", "-m", "sh", "-c", script, "-"]
-                + ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            Lab.asNobody(tunIsOpen: isOpen)
                 + ["env", "-u", "XDG_CONFIG_HOME", "-u", "XDG_STATE_HOME", "HOME=\(home)"]
                 + ["XDG_RUNTIME_DIR=\(home)/run"]
         }

@@ -210,10 +210,9 @@ extension EndToEnd {
             try await eventually("the daemon is ready: \(daemon.output)") {
                 daemon.output.contains("ready on")
             }
-            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
             let run = try await lab.outcome(
                 "stranger",
-                nobody + [Lab.umbel, "run", "--socket", "\(folder)/control.sock", "--"]
+                Lab.asNobody + [Lab.umbel, "run", "--socket", "\(folder)/control.sock", "--"]
                     + ["sh", "-c", "id -un; curl -sS --max-time 30 http://www.umbel.test/"]
             )
             #expect(run.status == 0)

@@ -192,7 +192,6 @@ extension EndToEnd {
 
         @Test("row 77: who is not of the socket's group is refused, and what to do is said")
         func stranger() async throws {
-            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
             let socket = lab.socket("client")
             let before = try await lab.status().tunnels.count
             let at = ["--socket", socket]
@@ -201,7 +200,7 @@ extension EndToEnd {
                 ["lockdown", "off"] + at, ["circuits"] + at, ["logs"] + at,
                 ["run"] + at + ["--", "true"], ["proxy", "--port", "1099"] + at,
             ] {
-                let outcome = try await lab.outcome("client", nobody + [Lab.umbel] + command)
+                let outcome = try await lab.outcome("client", Lab.asNobody + [Lab.umbel] + command)
                 expectRefusal(outcome, status: 77, socket)
             }
             #expect(try await lab.state() == .connected)
@@ -228,10 +227,9 @@ extension EndToEnd {
                 host: "stranger",
                 ["unshare", "-n", "sleep", "60"]
             )
-            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
             let outcome = try await lab.outcome(
                 "stranger",
-                nobody + [
+                Lab.asNobody + [
                     "curl", "-sS", "--unix-socket", "\(client.folder)/control.sock",
                     "-H", "content-type: application/json", "-w", " %{http_code}",
                     "-d", "{\"pid\":\(victim.pid)}", "http://localhost/v1/tunnels",
@@ -299,7 +297,7 @@ extension EndToEnd {
 
         @Test("row 71: a user without rights is told which one is missing")
         func notRoot() async throws {
-            let nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+            let nobody = Lab.asNobody(tunIsOpen: false)
             let owner = "nobody:nogroup"
             let client = try await lab.configuration(like: "client", owner: owner)
             expectRefusal(
@@ -316,12 +314,25 @@ extension EndToEnd {
                 status: 77,
                 "/dev/net/tun"
             )
+            let refused = try await lab.configuration(
+                like: "r1",
+                [(":4433", ":4434"), ("socket = ", "socket = \"/run/r1.sock\" # ")],
+                owner: owner
+            )
+            expectRefusal(
+                try await lab.outcome(
+                    "r1",
+                    Lab.asNobody + [Lab.umbel, "relay", "--config", refused.file]
+                ),
+                status: 77,
+                "cannot serve at /run/r1.sock"
+            )
             // A relay that is no exit needs no rights at all.
             let plain = try await lab.configuration(like: "r1", [(":4433", ":4434")], owner: owner)
             let relay = try BackgroundProgram(
                 lab,
                 host: "r1",
-                nobody + [Lab.umbel, "relay", "--config", plain.file]
+                Lab.asNobody + [Lab.umbel, "relay", "--config", plain.file]
             )
             try await eventually("it is ready: \(relay.output)") {
                 relay.output.contains("ready on")

@@ -95,23 +95,15 @@ extension EndToEnd {
         @Test("looks in passing at a download do not take what is on the way for lost")
         func inPassing() async throws {
             try await lab.connect()
-            let download = try BackgroundProgram(
-                lab,
-                host: "client",
-                ["iperf3", "-c", "www.umbel.test", "-R", "-t", "30", "-b", "20M"]
-            )
-            try await eventually("the download runs: \(download.output)") {
-                try await lab.circuits().contains { $0.bytesBackward > 4_000_000 }
-            }
             var (sent, received): (UInt64, UInt64) = (0, 0)
-            for _ in 0..<40 {
-                let report = try await trace("-c", "1")
-                let way = try #require(report.segments[0].backward)
-                sent += way.sent
-                received += way.received
+            try await lab.whileDownloading {
+                for _ in 0..<40 {
+                    let report = try await trace("-c", "1")
+                    let way = try #require(report.segments[0].backward)
+                    sent += way.sent
+                    received += way.received
+                }
             }
-            download.send(SIGTERM)
-            _ = try await download.status()
             print("trace: the guard sent \(sent) cells of a download, \(received) were received")
             #expect(sent > 1_000)
             #expect(Double(received) > 0.8 * Double(sent))

@@ -17,10 +17,10 @@ struct SocketClaim: ~Copyable {
     init(path: String) throws(Failure) {
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         if !folder.isEmpty, unsafe mkdir(folder, 0o755) != 0, errno != EEXIST {
-            throw Self.unusable(path, "the folder \(folder) cannot be made: \(Self.reason(errno))")
+            throw Self.unwritable(path, errno, "the folder \(folder) cannot be made: ")
         }
         let lock = unsafe open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard lock >= 0 else { throw Self.unusable(path, Self.reason(errno)) }
+        guard lock >= 0 else { throw Self.unwritable(path, errno) }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             close(lock)
             throw Self.taken(path, "another process holds \(path).lock")
@@ -48,7 +48,7 @@ struct SocketClaim: ~Copyable {
             throw unusable(path, "something that is not a socket lies there")
         }
         if answers(path) { throw taken(path, "a node answers there") }
-        guard unsafe unlink(path) == 0 else { throw unusable(path, reason(errno)) }
+        guard unsafe unlink(path) == 0 else { throw unwritable(path, errno) }
     }
 
     /// Whether anyone accepts connections at `path`.
@@ -82,16 +82,28 @@ struct SocketClaim: ~Copyable {
         )
     }
 
-    private static func unusable(_ path: String, _ why: String) -> Failure {
+    private static func unwritable(
+        _ path: String,
+        _ code: Int32,
+        _ what: String = ""
+    ) -> Failure {
+        unusable(
+            path,
+            unsafe what + String(cString: strerror(code)),
+            exit: code == EACCES || code == EPERM ? .permission : .unavailable
+        )
+    }
+
+    private static func unusable(
+        _ path: String,
+        _ why: String,
+        exit: ExitStatus = .unavailable
+    ) -> Failure {
         Failure(
             "cannot serve at \(path)",
             why: why,
             hint: "set `socket` in [control] to a path this user may write",
-            exit: .unavailable
+            exit: exit
         )
-    }
-
-    private static func reason(_ code: Int32) -> String {
-        unsafe String(cString: strerror(code))
     }
 }
