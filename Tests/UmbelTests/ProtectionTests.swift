@@ -20,6 +20,13 @@ struct ProtectionCommandTests {
             }
             let login = try await Invocation.umbel("login", "--socket", socket)
             #expect(login.output.contains("OPEN FOR 5 MINUTES"))
+            let narrow = try await Invocation.umbel(
+                "login",
+                "--socket",
+                socket,
+                environment: ["COLUMNS": "40"]
+            )
+            #expect(narrow.output.split(separator: "\n").allSatisfy { $0.count <= 40 })
             let end = try await Invocation.umbel("login", "--end", "--socket", socket)
             #expect(end.output.contains("closed"))
         }
@@ -27,7 +34,7 @@ struct ProtectionCommandTests {
         #expect(
             daemon.calls == [
                 "reconnect", "lockdown true", "lockdown false", "login \(user) 300",
-                "login \(user) 0",
+                "login \(user) 300", "login \(user) 0",
             ]
         )
     }

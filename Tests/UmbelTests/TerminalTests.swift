@@ -118,6 +118,31 @@ struct TerminalTests {
         }
     }
 
+    @Test("A stdout that was closed, or is full, is said, and nothing else is written into")
+    func missingOutput() async throws {
+        try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in
+            for (redirection, why) in [
+                (">&-", "Bad file descriptor"), (">/dev/full", "No space left on device"),
+            ] {
+                let result = try await Invocation.run(
+                    "/bin/sh",
+                    ["-c", "exec \"$0\" status --socket \"$1\" \(redirection)"]
+                        + [Invocation.program, socket]
+                )
+                #expect(result.status == 1)
+                #expect(
+                    result.errors.hasPrefix("umbel: cannot write to stdout\n  \(why)\n  hint: ")
+                )
+            }
+            // Progress and errors are for people: what they led to decides.
+            let result = try await Invocation.run(
+                "/bin/sh",
+                ["-c", "exec \"$0\" status --socket \"$1\" <&- 2>&-", Invocation.program, socket]
+            )
+            #expect(result.status == 0 && result.output.hasPrefix("connected"))
+        }
+    }
+
     @Test("Every line fits into 40 columns", arguments: ["circuits", "ping", "status"])
     func narrow(command: String) async throws {
         try await ScriptedDaemon([ScriptedDaemon.connected]).serving { socket in

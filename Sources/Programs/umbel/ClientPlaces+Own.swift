@@ -24,6 +24,11 @@ extension ClientPlaces {
 
     /// The command that starts a daemon with these files.
     var start: String {
-        self == .system ? "umbel daemon --config \(configuration)" : "umbel daemon"
+        self == .system
+            ? StartAdvice.command(
+                unit: DaemonStart.unit,
+                else: "umbel daemon --config \(configuration)"
+            )
+            : StartAdvice.command(unit: "umbel", isUser: true, else: "umbel daemon")
     }
 }

@@ -30,6 +30,7 @@ struct Umbel: AsyncParsableCommand {
     )
 
     static func main() async {
+        Output.fillStandardStreams()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

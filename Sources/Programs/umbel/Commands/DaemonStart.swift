@@ -9,7 +9,7 @@ enum DaemonStart {
     /// The configuration a daemon is started with unless somebody says otherwise.
     static let configuration = ClientPlaces.system.configuration
     /// The unit that keeps it, where there is a service manager.
-    static let unit = "umbel-client.service"
+    static let unit = "umbel-client"
     private static let patience = Duration.seconds(10)
 
     /// Starts a daemon that serves at `path`, and returns once `client` reaches it.

@@ -98,12 +98,11 @@ struct LoginCommand: AsyncParsableCommand {
         let report = try await socket.client.login(LoginRequest(user: user, seconds: seconds))
         if format.json { return try Output.printJSON(report) }
         guard !end else { return Output.print("closed: nothing goes past the circuit any more") }
-        Output.print(
-            """
+        let text = """
             OPEN FOR \(seconds / 60) MINUTES: web traffic of user \(user) goes out directly, past the \
             circuit. Open any http:// page, log in, and close the window with: umbel login --end
             """
-        )
+        Output.print(Text.wrapped(text, after: "", width: Terminal.output.width))
     }
 
     /// Whose traffic it is: the user's behind sudo, else the one who runs this.

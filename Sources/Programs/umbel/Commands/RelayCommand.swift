@@ -22,6 +22,9 @@ struct RelayCommand: AsyncParsableCommand {
         ],
         defaultSubcommand: RelayRunCommand.self
     )
+
+    /// Where a relay's configuration is unless somebody says otherwise.
+    static let defaultConfiguration = "/etc/umbel/relay.toml"
 }
 
 /// `umbel relay run`, also `umbel relay`.

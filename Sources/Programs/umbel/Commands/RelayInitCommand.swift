@@ -56,7 +56,7 @@ struct RelayInitCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The network's trust root.", valueName: "file"))
     var network = "/etc/umbel/network.toml"
     @Option(help: ArgumentHelp("Where to write the configuration.", valueName: "file"))
-    var config = "/etc/umbel/relay.toml"
+    var config = RelayCommand.defaultConfiguration
     @Option(help: ArgumentHelp("Folder for keys and state.", valueName: "folder"))
     var state = "/var/lib/umbel/relay"
     @Option(help: ArgumentHelp("Control socket.", valueName: "path"))

@@ -20,7 +20,13 @@ struct RelaySocketOptions: ParsableArguments {
         let path =
             socket ?? ProcessInfo.processInfo.environment["UMBEL_SOCKET"]
             ?? RelayConfiguration.defaultSocket
-        return ControlClient(path: path, start: "systemctl start umbel-relay")
+        return ControlClient(
+            path: path,
+            start: StartAdvice.command(
+                unit: "umbel-relay",
+                else: "umbel relay --config \(RelayCommand.defaultConfiguration)"
+            )
+        )
     }
 }
 

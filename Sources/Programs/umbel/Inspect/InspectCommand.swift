@@ -56,8 +56,9 @@ struct InspectCommand: ParsableCommand {
         let capture = try PcapFile(bytes, name: file)
         for (number, datagram) in capture.datagrams.enumerated() {
             var field = decoder.decode(datagram.payload)
-            let summary = DatagramSummary(field)
-            if brief {
+            // Nobody reads it in JSON.
+            let summary = format.json ? nil : DatagramSummary(field)
+            if brief, let summary {
                 let since = datagram.time - min(datagram.time, capture.datagrams[0].time)
                 Output.print(Self.line(number + 1, since, datagram, summary))
                 continue
@@ -71,7 +72,7 @@ struct InspectCommand: ParsableCommand {
                 at: 1
             )
             field.name = "\(number + 1) \(field.name)"
-            try show([field], summary: field.value == summary.text ? nil : summary.text)
+            try show([field], summary: summary?.text == field.value ? nil : summary?.text)
         }
         switch capture.skipped {
         case 0: break

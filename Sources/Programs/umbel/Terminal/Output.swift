@@ -43,7 +43,21 @@ enum Output {
         "umbel: \(what)\n  \(why)\n  hint: \(hint)"
     }
 
+    /// Fills the places of standard streams that whoever started this program had closed; the first
+    /// file it opened would have one of them, and get all that is printed.
+    ///
+    /// What is printed to such a stdout fails, as it would have, and what goes to stderr is lost.
+    static func fillStandardStreams() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest free number is the one that is missing.
+            _ = open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY)
+        }
+    }
+
     /// Writes `text` as it is to `descriptor`.
+    ///
+    /// Ends the program where stdout does not take it. Nobody waits for what stderr does not take:
+    /// a daemon goes on.
     static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
@@ -54,8 +68,17 @@ enum Output {
                 var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 poll(&ready, 1, -1)
             } else if errno != EINTR {
+                if descriptor == STDERR_FILENO { return }
                 // What SIGPIPE would have done, had the network library not switched it off.
-                exit(errno == EPIPE ? 128 + SIGPIPE : ExitStatus.failed.rawValue)
+                if errno == EPIPE { exit(128 + SIGPIPE) }
+                end(
+                    Failure(
+                        "cannot write to stdout",
+                        why: String(cString: strerror(errno)),
+                        hint: "see where it leads: a full disk, or closed by who started this",
+                        exit: .failed
+                    )
+                )
             }
         }
     }
