@@ -72,6 +72,25 @@ extension EndToEnd {
             #expect(circuits.contains { $0.id == seen.after && $0.state == .active })
         }
 
+        @Test("the keyboard alone comes to every page and to the buttons, and stays where it is")
+        func keyboard() async throws {
+            struct Seen: Decodable {
+                let passed: [String]
+                let outline: String
+                let focus: String
+                let complaints: [String]
+            }
+            let page = try await page()
+            try await eventually("a spare stands") {
+                try await lab.circuits().contains { $0.state == .spare }
+            }
+            let seen = try await page.see("keyboard", as: Seen.self)
+            #expect(seen.passed.contains("#/overview") && seen.passed.contains("#/wallet"))
+            #expect(seen.outline != "none")
+            #expect(seen.focus == "renew")
+            #expect(seen.complaints == [])
+        }
+
         @Test("a relay that dies is shown within two seconds", arguments: 0...2)
         func death(of place: Int) async throws {
             let page = try await page()
@@ -207,17 +226,9 @@ extension EndToEnd {
         @Test("a download over cables that lose nothing shows no loss", .timeLimit(.minutes(2)))
         func losses() async throws {
             let page = try await page()
-            let download = try BackgroundProgram(
-                lab,
-                host: "client",
-                ["iperf3", "-c", "www.umbel.test", "-R", "-t", "60", "-b", "20M"]
-            )
-            try await eventually("the download runs: \(download.output)") {
-                try await lab.circuits().contains { $0.bytesBackward > 4_000_000 }
+            let seen = try await lab.whileDownloading {
+                try await page.see("losses", as: Lost.self)
             }
-            let seen = try await page.see("losses", as: Lost.self)
-            download.send(SIGTERM)
-            _ = try await download.status()
             #expect(seen.complaints == [])
             #expect(seen.lost_pct.count == 6)
             #expect(seen.lost_pct.allSatisfy { $0 < 5 }, "\(seen.lost_pct)")

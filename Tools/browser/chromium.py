@@ -131,6 +131,13 @@ class Page:
                 raise TimeoutError(f"not within {seconds} s: {code}\n{shown}")
             time.sleep(0.02)
 
+    def press(self, key):
+        """Presses a key and lets go of it: Tab or Enter."""
+        code, text = {"Tab": (9, ""), "Enter": (13, "\r")}[key]
+        named = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **named)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **named)
+
     def look(self, width, height=900, dark=False, still=True):
         self.ask(
             "Emulation.setDeviceMetricsOverride",

@@ -14,16 +14,16 @@ extension ClientControl {
     ///
     /// Without another exit that suits, the one in use is waited for.
     mutating func doubtExit(of lease: LeaseID, now: Instant) {
-        for id in tunnels.keys.sorted() where tunnels[id]?.current == lease {
-            guard let tunnel = tunnels[id], let lost = tunnel.leases[lease], lost.circuit == nil,
-                !lost.isExitDoubted, tunnel.wanted.exit == nil
-            else { return }
-            tunnels[id]?.leases[lease]?.isExitDoubted = true
-            var wanted = tunnel.wanted
-            wanted.excluded.insert(lost.exit)
-            if startNear(id, wanting: wanted, because: .doubt, now: now) { return }
-            _ = try? startCircuit(for: id, wanting: wanted, because: .doubt, now: now)
-        }
+        guard
+            let (id, tunnel) = tunnels.first(where: { $1.current == lease }),
+            let lost = tunnel.leases[lease], lost.circuit == nil, !lost.isExitDoubted,
+            tunnel.wanted.exit == nil
+        else { return }
+        tunnels[id]?.leases[lease]?.isExitDoubted = true
+        if startNear(id, wanting: tunnel.wanted, because: .doubt, now: now) { return }
+        var wanted = tunnel.wanted
+        wanted.excluded.insert(lost.exit)
+        _ = try? startCircuit(for: id, wanting: wanted, because: .doubt, now: now)
     }
 
     /// Begins a circuit to another exit in the country of the one used last; false where there is

@@ -117,15 +117,17 @@ function mode(state, used) {
     return el("section.card", el("div.row", el("h2", "Traffic"), el("span.pill", "fast")), el("p", modeWords.fast, " ", command("umbel up --mode mix"), " hides both, at a price: ", command("umbel up --help"), " tells it."));
   }
   const last = state.schedule.at(-1);
+  // Parity is made of what is sent, and is no cover.
+  const own = traffic.mode === "mix" ? "traffic and parity" : "traffic";
   return el("section.card", { id: "mode" },
     el("div.row", el("h2", "Traffic"), el("span.pill", { "data-tone": "good" }, modeName(traffic))),
     el("p", modeWords[traffic.mode], " ", price(traffic)),
     scheduleFigures(used),
     el("div.pair",
-      el("figure", schedule(state.schedule, traffic.cells_s), el("figcaption", el("span.key.real", last ? `real ${number(Math.round(last.real))}/s` : "real"), " ", el("span.key.cover", last ? `cover ${number(Math.round(last.cover))}/s` : "cover"), " sent in the last two minutes")),
+      el("figure", schedule(state.schedule, traffic.cells_s), el("figcaption", el("span.key.real", last ? `${own} ${number(Math.round(last.real))}/s` : own), " ", el("span.key.cover", last ? `cover ${number(Math.round(last.cover))}/s` : "cover"), " sent in the last two minutes")),
       traffic.mode === "mix" ? el("figure", trips(state.loops), el("figcaption", state.loops.length ? `the last ${state.loops.length} loops to the exit and back: ${ms(Math.min(...state.loops))} to ${ms(Math.max(...state.loops))}` : "a loop to the exit and back is sent every ten seconds or so; each will be a dot here")) : null),
     el("details", { "data-key": "schedule" }, el("summary", "As a table"),
-      table("The last ten readings, newest first", [num("Ago"), num("Real cells/s"), num("Cover cells/s")],
+      table("The last ten readings, newest first", [num("Ago"), num(`Cells/s of ${own}`), num("Cover cells/s")],
         state.schedule.slice(-10).reverse().map((one, index) => [`${index} s`, number(Math.round(one.real)), number(Math.round(one.cover))])),
       state.loops.length ? table("The last ten loops, newest first", [num("Loop"), num("There and back")], state.loops.slice(-10).reverse().map((one, index) => [index + 1, ms(one)])) : null));
 }
