@@ -78,6 +78,7 @@ extension EndToEnd {
                 let passed: [String]
                 let outline: String
                 let focus: String
+                let after_close: String
                 let complaints: [String]
             }
             let page = try await page()
@@ -85,9 +86,10 @@ extension EndToEnd {
                 try await lab.circuits().contains { $0.state == .spare }
             }
             let seen = try await page.see("keyboard", as: Seen.self)
-            #expect(seen.passed.contains("#/overview") && seen.passed.contains("#/wallet"))
+            #expect(Set(seen.passed).isSuperset(of: ["#/overview", "#/wallet"]), "\(seen.passed)")
             #expect(seen.outline != "none")
             #expect(seen.focus == "renew")
+            #expect(seen.after_close == "page")
             #expect(seen.complaints == [])
         }
 

@@ -211,7 +211,10 @@ function drawNow() {
   morph(nav, el("nav", { id: "nav", "aria-label": "Pages" }, shown().map((other) =>
     el("a", { href: `#/${other.id}`, "aria-current": other === page ? "page" : null }, other.name))));
   const main = document.getElementById("page");
+  const focused = document.activeElement;
   morph(main, el("main", { id: "page", tabindex: "-1", "data-page": page.id }, page.draw(state)));
+  // What had the focus is gone: the reader goes on at the page, not before its first link.
+  if (focused && !focused.isConnected) main.focus({ preventScroll: true });
   const [text, tone] = headline();
   const pill = document.getElementById("state");
   if (pill.textContent !== text) pill.textContent = text;

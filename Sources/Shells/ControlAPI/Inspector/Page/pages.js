@@ -2,8 +2,10 @@
 import { carrying, el, inUse } from "/app.js";
 import { age, bars, bits, bytes, decimalBytes, flag, layers, map, meter, ms, num, number, parts, path, peak, peeled, percent, rates, roles, schedule, seal, table, trips } from "/pictures.js";
 
-const button = (state, name, text, { id = "", kind = "" } = {}) =>
-  el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, "aria-disabled": state.busy[name + id] ? "true" : null }, text);
+const button = (state, name, text, { id = "", kind = "", idle = false } = {}) =>
+  el(`button${kind ? `.${kind}` : ""}`, { type: "button", "data-do": name, "data-id": id === "" ? null : id, "aria-disabled": idle || state.busy[name + id] ? "true" : null }, text);
+/** Asks for another circuit; while none carries packets it stays in its place, for who has the focus there. */
+const renewal = (state) => state.circuits.length ? button(state, "renew", "New circuit", { kind: "main", idle: !inUse() }) : null;
 const figure = (name, value, unit) => el("div", el("dt", name), el("dd", value, unit ? el("small", ` ${unit}`) : null));
 const command = (text) => el("code", text);
 
@@ -57,7 +59,7 @@ function overview(state) {
       el("section.card", { "aria-labelledby": "way" },
         el("div.row.apart", el("h2", { id: "way" }, used ? `Circuit ${used.id}` : "The way"),
           carrying().length > 1 ? el("label.choice", "Look at", el("select", { "data-filter": "circuit" }, carrying().map((one) => el("option", { value: one.id, selected: one === used }, `circuit ${one.id}, ${whom(one)}`)))) : null,
-          used && used === carrying()[0] ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+          !used || used === carrying()[0] ? renewal(state) : null),
         used ? path(used, trace, now && now.sent + now.received > 2000) : noWay(status),
         used ? el("details", { "data-key": "way" }, el("summary", "As a table"), hopTable(used, trace)) : null),
       el("section.card.two",
@@ -149,7 +151,7 @@ const tones = { active: "good", spare: "quiet", building: "warn", retiring: "war
 
 function circuits(state) {
   return [
-    el("div.row.apart", el("h1", "Circuits"), inUse() ? button(state, "renew", "New circuit", { kind: "main" }) : null),
+    el("div.row.apart", el("h1", "Circuits"), renewal(state)),
     el("p.lead", "Each cell leaves this machine in three layers. Every hop takes off one, and learns only the next hop."),
     state.circuits.length ? el("div.grid", state.circuits.map((one) => circuit(state, one))) : el("p.quiet", "There are no circuits. ", command("umbel up --wait"), " builds some."),
   ];
