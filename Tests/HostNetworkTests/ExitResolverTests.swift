@@ -56,9 +56,10 @@ struct ExitResolverTests {
 
     @Test("it answers, without rights and files, and goes when told to", arguments: installed)
     func answers(program: ExitResolver.Program) throws {
-        let resolver = resolver(program)
-        let port = ExitResolver.port
-        let address = try #require(SocketAddress("127.0.0.1:\(port)"))
+        // Both are tried at once, by the same port.
+        let own = program == .unbound ? "127.0.0.2" : "127.0.0.3"
+        let resolver = resolver(program, addresses: [own])
+        let address = try #require(SocketAddress("\(own):\(ExitResolver.port)"))
         var running = try ConfinedProgram(
             try resolver.command(),
             input: resolver.configuration
