@@ -129,7 +129,7 @@ public struct ControlServer: Sendable {
                     channel.close(promise: nil)
                 }
             },
-            logger: logger
+            logger: ServerLog.of(logger)
         )
         do {
             try await application.run()

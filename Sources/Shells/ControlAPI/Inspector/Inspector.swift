@@ -41,7 +41,7 @@ public struct Inspector: Sendable {
                 place.set(["127.0.0.1:\(port)", "localhost:\(port)"])
                 onReady("http://127.0.0.1:\(port)/?token=\(token)")
             },
-            logger: logger
+            logger: ServerLog.of(logger)
         )
         do {
             try await application.run()
