@@ -34,6 +34,38 @@ extension EndToEnd {
             try await lab.kill(host, "HUP")
         }
 
+        /// Makes a relay of this name on the stranger's host; the folder of its files.
+        private func makeRelay(_ name: String, _ options: [String]) async throws -> String {
+            let folder = "\(lab.scratch)/\(name)"
+            try FileManager.default.createDirectory(
+                atPath: folder,
+                withIntermediateDirectories: true
+            )
+            let made = try await umbel(
+                "stranger",
+                ["relay", "init", "--name", name] + options + [
+                    "--network", "/run/umbel-lab/\(lab.name)/directory/network.toml",
+                    "--config", "\(folder)/relay.toml", "--state", "\(folder)/state",
+                    "--socket", "\(folder)/control.sock", "--metrics", "", "--yes",
+                ]
+            )
+            try #require(made.status == 0, "\(made.message)")
+            return folder
+        }
+
+        /// Starts the relay whose files are in `folder` on the stranger's host.
+        private func startRelay(_ folder: String) async throws -> BackgroundProgram {
+            let relay = try BackgroundProgram(
+                lab,
+                host: "stranger",
+                [Lab.umbel, "relay", "--config", "\(folder)/relay.toml"]
+            )
+            try await eventually("it is ready: \(relay.output)") {
+                relay.output.contains("ready on")
+            }
+            return relay
+        }
+
         @Test("a relay that drains is left by its clients, and serves again when told to")
         func drain() async throws {
             try await lab.connect()
@@ -155,30 +187,9 @@ extension EndToEnd {
                 """
             let cut = try await lab.outcome("stranger", ["nft", "-f", "-"], input: rules)
             try #require(cut.status == 0, "\(cut.message)")
-            let folder = "\(lab.scratch)/port\(port)"
-            try FileManager.default.createDirectory(
-                atPath: folder,
-                withIntermediateDirectories: true
-            )
             let address = "198.18.99.9:\(port)"
-            let made = try await umbel(
-                "stranger",
-                [
-                    "relay", "init", "--name", "port\(port)", "--address", address, "--network",
-                    "/run/umbel-lab/\(lab.name)/directory/network.toml", "--config",
-                    "\(folder)/relay.toml", "--state", "\(folder)/state", "--socket",
-                    "\(folder)/control.sock", "--metrics", "", "--yes",
-                ]
-            )
-            try #require(made.status == 0, "\(made.message)")
-            let relay = try BackgroundProgram(
-                lab,
-                host: "stranger",
-                [Lab.umbel, "relay", "--config", "\(folder)/relay.toml"]
-            )
-            try await eventually("it is ready: \(relay.output)") {
-                relay.output.contains("ready on")
-            }
+            let folder = try await makeRelay("port\(port)", ["--address", address])
+            let relay = try await startRelay(folder)
             let check = try await umbel(
                 "stranger",
                 ["relay", "check", "--wait", "100", "--socket", "\(folder)/control.sock"]
@@ -191,23 +202,44 @@ extension EndToEnd {
             try await lab.run("stranger", "nft delete table inet cut")
         }
 
+        @Test("a relay behind a router that forwards to it is reached by the router's address")
+        func behindRouter() async throws {
+            // The relay knows its own address only; what comes for the host's goes there.
+            let rules = """
+                table ip router {
+                chain arrive {
+                type nat hook prerouting priority dstnat;
+                ip daddr 198.18.99.9 meta l4proto { tcp, udp } th dport 4470 dnat to 192.168.7.2:4433
+                }
+                chain leave {
+                type nat hook postrouting priority srcnat;
+                ip saddr 192.168.7.2 snat to 198.18.99.9
+                }
+                }
+
+                """
+            try await lab.run("stranger", "ip address add 192.168.7.2/32 dev lo")
+            let made = try await lab.outcome("stranger", ["nft", "-f", "-"], input: rules)
+            try #require(made.status == 0, "\(made.message)")
+            let folder = try await makeRelay(
+                "inside",
+                ["--address", "192.168.7.2:4433", "--announce", "198.18.99.9:4470"]
+            )
+            let relay = try await startRelay(folder)
+            let check = try await umbel(
+                "stranger",
+                ["relay", "check", "--wait", "100", "--socket", "\(folder)/control.sock"]
+            )
+            #expect(check.status == 0, "\(check.message) \(check.output) \(relay.output)")
+            relay.send(SIGTERM)
+            #expect(try await relay.status() == 0)
+            try await lab.run("stranger", "nft delete table ip router")
+            try await lab.run("stranger", "ip address delete 192.168.7.2/32 dev lo")
+        }
+
         @Test("a service manager hears that a relay is ready, what it carries, and that it lives")
         func managed() async throws {
-            let folder = "\(lab.scratch)/managed"
-            try FileManager.default.createDirectory(
-                atPath: folder,
-                withIntermediateDirectories: true
-            )
-            let made = try await umbel(
-                "stranger",
-                [
-                    "relay", "init", "--name", "managed", "--address", "198.18.99.9:4460",
-                    "--network", "/run/umbel-lab/\(lab.name)/directory/network.toml", "--config",
-                    "\(folder)/relay.toml", "--state", "\(folder)/state", "--socket",
-                    "\(folder)/control.sock", "--metrics", "", "--yes",
-                ]
-            )
-            try #require(made.status == 0, "\(made.message)")
+            let folder = try await makeRelay("managed", ["--address", "198.18.99.9:4460"])
             let manager = try ServiceManagerSocket()
             let relay = try BackgroundProgram(
                 lab,
@@ -263,10 +295,7 @@ extension EndToEnd {
             #expect(again.status == ExitStatus.failed.rawValue)
 
             let run = ["relay", "--config", "\(folder)/relay.toml"]
-            let relay = try BackgroundProgram(lab, host: "stranger", [Lab.umbel] + run)
-            try await eventually("it is ready: \(relay.output)") {
-                relay.output.contains("ready on")
-            }
+            let relay = try await startRelay(folder)
             try await expectPortTaken(folder, given: given, run: run)
             let check = try await umbel(
                 "stranger",

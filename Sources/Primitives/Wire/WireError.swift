@@ -12,6 +12,20 @@ public enum WireError: Error, Hashable, Sendable {
     case tooLarge(field: StaticName, value: UInt64, limit: UInt64)
 }
 
+extension WireError: CustomStringConvertible {
+    /// What is wrong, as a part of a sentence.
+    public var description: String {
+        switch self {
+        case .truncated(let needed, let found): "\(needed) bytes are needed and \(found) are there"
+        case .trailing(let count): "there are \(count) bytes too many"
+        case .unknown(let field, let value): "the \(field) \(value) is not known"
+        case .invalid(let field): "the \(field) is not allowed"
+        case .tooLarge(let field, let value, let limit):
+            "the \(field) is \(value), and may be \(limit) at most"
+        }
+    }
+}
+
 /// The name of a field in the protocol text, fixed at compile time so that errors stay cheap.
 public struct StaticName: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The name itself.

@@ -14,8 +14,11 @@ public struct RelayConfiguration: Hashable, Sendable {
     public var country: String?
     /// File of the key of the operator's family: its relays never share a path; `nil` for none.
     public var familyKey: String?
-    /// Addresses the relay receives on, and announces; 1 to 8.
+    /// Addresses the relay receives on; 1 to 8.
     public var listenAddresses: [SocketAddress]
+    /// Addresses others reach it by, the first of a family being announced: those it receives on,
+    /// unless a router forwards others to it.
+    public var announcedAddresses: [SocketAddress]
     /// The directory to trust.
     public var directory: DirectoryFiles
     /// What leaves the network here.
@@ -79,6 +82,12 @@ public struct RelayConfiguration: Hashable, Sendable {
                 hint: "set `addresses` to 1 to 8 different addresses"
             )
         }
+
+        announcedAddresses = listen.value(
+            "announce",
+            .list(.socketAddress, limit: 2),
+            default: addresses ?? []
+        )
 
         let directory = DirectoryFiles.read(document.section("directory"))
         exit = Exit(document.section("exit"))

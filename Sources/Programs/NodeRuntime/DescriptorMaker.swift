@@ -55,8 +55,8 @@ extension SignedDescriptor {
                 circuitKeyExpiryMinute: circuitKey.expiryMinute,
                 publishedMinute: minute,
                 addresses: try RelayAddresses(
-                    v4: configuration.listenAddresses.first { $0.ip.isV4 },
-                    v6: configuration.listenAddresses.first { !$0.ip.isV4 }
+                    v4: configuration.announcedAddresses.first { $0.ip.isV4 },
+                    v6: configuration.announcedAddresses.first { !$0.ip.isV4 }
                 ),
                 flags: flags,
                 bandwidthKilobits: Self.defaultBandwidthKilobits,

@@ -23,10 +23,15 @@ struct ExitPlan: Hashable, Sendable {
         self.configuration = configuration
     }
 
-    /// The exit's own addresses, which no client reaches: where it listens, and what flows show.
+    /// The exit's own addresses, which no client reaches: where it listens and is reached, and
+    /// what flows show.
     var ownAddresses: [IPAddress] {
-        let listening = configuration.listenAddresses.map(\.ip)
-        return listening + exit.addresses.filter { !listening.contains($0) }
+        var own: [IPAddress] = []
+        let reached = configuration.listenAddresses + configuration.announcedAddresses
+        for address in reached.map(\.ip) + exit.addresses where !own.contains(address) {
+            own.append(address)
+        }
+        return own
     }
 
     private var v6Pool: IPNetwork? { exit.carriesIPv6 ? exit.ipv6Pool : nil }

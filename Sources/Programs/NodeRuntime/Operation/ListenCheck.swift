@@ -1,5 +1,6 @@
 public import Base
 public import EventLoop
+import Flows
 import UDPTransport
 
 /// Whether a relay could receive at addresses, and at which it might.
@@ -12,6 +13,11 @@ public enum ListenCheck {
         for address in addresses {
             _ = try PacketSockets([address], options: UDPOptions())
         }
+    }
+
+    /// Those of `addresses` that are no addresses of the public internet's.
+    public static func unreachable(_ addresses: [SocketAddress]) -> [SocketAddress] {
+        addresses.filter { !ExitPolicy.isPublic($0.ip) }
     }
 
     // Somewhere on the internet: only which way leads there is asked, and nothing is sent.

@@ -119,7 +119,11 @@ extension RelayConfiguration {
         {
             names.append("[node]")
         }
-        if listenAddresses != other.listenAddresses { names.append("[listen]") }
+        if (listenAddresses, announcedAddresses)
+            != (other.listenAddresses, other.announcedAddresses)
+        {
+            names.append("[listen]")
+        }
         if directory != other.directory { names.append("[directory]") }
         if exit != other.exit { names.append("[exit]") }
         if control != other.control { names.append("[control]") }

@@ -43,6 +43,14 @@ struct RelayInitCommand: AsyncParsableCommand {
         )
     )
     var address: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "The address and port others reach it by, where your router forwards them.",
+            discussion: "One of each family. Default: the addresses it receives on.",
+            valueName: "address"
+        )
+    )
+    var announce: [String] = []
     @Option(help: "What it may send and receive, such as \"100 Mbit/s\".")
     var rate: String?
     @Option(help: "What it may carry in a month, such as \"2 TB\".")
@@ -167,26 +175,38 @@ struct RelayInitCommand: AsyncParsableCommand {
         }
         Output.print("relay \(configuration.nickname), identity and account \(identity)")
         Output.print("keys in \(state): keep a copy of identity.key, it is what your relay is")
-        let steps = [
-            ("let in", ports.joined(separator: ", ")),
+        let forwarded = announce.map { "UDP and TCP \($0)" }
+        var steps = [("let in", ports.joined(separator: ", "))]
+        if !announce.isEmpty {
+            steps.append(("forward", "\(forwarded.joined(separator: ", ")) to it, in your router"))
+        }
+        steps += [
             ("start", "systemctl enable --now \(unit)"), ("see it works", "umbel relay check"),
             ("change it", "\(config), then systemctl reload \(unit)"),
         ]
         let lines = ["next:"] + StatusText.lines(steps, Terminal(STDERR_FILENO))
         Output.note(lines.joined(separator: "\n"))
+        for address in ListenCheck.unreachable(configuration.announcedAddresses) {
+            let warning =
+                "\(address.ip) is no address of the internet's: others cannot reach the relay by it. "
+                + "Behind a router, set `announce` in [listen] to the router's address and port"
+            let terminal = Terminal(STDERR_FILENO)
+            Output.note(Text.wrapped(warning, after: "warning: ", width: terminal.width))
+        }
     }
 
     // MARK: Text
 
     private var text: String {
         var lines = [
-            "# Made by `umbel relay init`. Every key, with its default: relay.toml.example.",
+            "# Made by `umbel relay init`. Every key, and what it comes to:",
+            "# umbel relay --print-config --config \(config)",
             "[node]", "nickname = \(Self.quoted(name ?? ""))", "state = \(Self.quoted(state))",
             "contact = \(Self.quoted(contact ?? ""))",
         ]
         if let familyKey { lines.append("family_key = \(Self.quoted(familyKey))") }
-        let addresses = address.map(Self.quoted).joined(separator: ", ")
-        lines += ["", "[listen]", "addresses = [\(addresses)]"]
+        lines += ["", "[listen]", "addresses = \(Self.list(address))"]
+        if !announce.isEmpty { lines.append("announce = \(Self.list(announce))") }
         lines += ["", "[directory]", "network = \(Self.quoted(network))"]
         if exit {
             lines += ["", "[exit]", "enabled = true", "preset = \(Self.quoted(preset.rawValue))"]
@@ -196,6 +216,10 @@ struct RelayInitCommand: AsyncParsableCommand {
         if let quota { lines.append("quota = \(Self.quoted(quota))") }
         if !metrics.isEmpty { lines += ["", "[metrics]", "listen = \(Self.quoted(metrics))"] }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func list(_ texts: [String]) -> String {
+        "[\(texts.map(quoted).joined(separator: ", "))]"
     }
 
     /// The text as a basic string of TOML.
