@@ -12,7 +12,12 @@ public import Wire
 /// A client of a world.
 public final class ClientNode: Node {
     /// Its control plane.
-    public internal(set) var control: ClientControl
+    public internal(set) var control: ClientControl {
+        didSet { isControlDrained = false }
+    }
+    // Whether nothing was done with the control plane since its output was taken.
+    private var isControlDrained = false
+    private var controlDeadline: Instant = .zero
     /// Its packet path.
     public private(set) var shard: ClientShard
     /// Where it sends from, IPv4.
@@ -289,12 +294,13 @@ public final class ClientNode: Node {
         }.joined()
     }
 
-    override func addresses() -> [SocketAddress] {
-        [world.settings.usesV4 ? v4 : nil, world.settings.usesV6 ? v6 : nil].compactMap(\.self)
+    override func address(isV4: Bool) -> SocketAddress? {
+        if isV4 { return world.settings.usesV4 ? v4 : nil }
+        return world.settings.usesV6 ? v6 : nil
     }
 
     override func deadlines() -> String {
-        "control \(control.nextDeadline.nanoseconds) shard \(shard.nextDeadline.nanoseconds)"
+        "control \(controlDeadline.nanoseconds) shard \(shard.nextDeadline.nanoseconds)"
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
@@ -327,7 +333,7 @@ public final class ClientNode: Node {
 
     override func wake() {
         noteWake()
-        control.advance(to: world.now, wall: wall)
+        if controlDeadline <= world.now { control.advance(to: world.now, wall: wall) }
         shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
         world.arena.withBytes { shard.advance(to: world.now, bytes: &$0) }
         settle()
@@ -361,29 +367,35 @@ public final class ClientNode: Node {
             } else {
                 for event in events { perform(event) }
             }
-            while let command = control.nextCommand() { commands.append(command) }
-            while let job = control.nextJob() {
-                outcomes.append(job.run())
-                planJob()
-            }
-            while let errand = control.nextErrand() { run(errand) }
-            while let notice = control.nextNotice() {
-                guard notices.count < Self.noticeLimit else { continue }
-                notices.append((world.now, notice))
-            }
+            if !isControlDrained { drainControl(&commands) }
             if world.settings.mailboxTime > .zero {
                 toShard += commands
                 planMailbox(isForControl: false, count: commands.count)
             } else {
                 for command in commands { perform(command) }
             }
-            flush()
             if events.isEmpty, commands.isEmpty {
-                planWake(at: min(control.nextDeadline, shard.nextDeadline))
+                planWake(at: min(controlDeadline, shard.nextDeadline))
                 return
             }
+            flush()
         }
         world.checker.note("client \(index) does not settle")
+    }
+
+    private func drainControl(_ commands: inout [ClientCommand]) {
+        while let command = control.nextCommand() { commands.append(command) }
+        while let job = control.nextJob() {
+            outcomes.append(job.run())
+            planJob()
+        }
+        while let errand = control.nextErrand() { run(errand) }
+        while let notice = control.nextNotice() {
+            guard notices.count < Self.noticeLimit else { continue }
+            notices.append((world.now, notice))
+        }
+        controlDeadline = control.nextDeadline
+        isControlDrained = true
     }
 
     private func perform(_ event: ClientEvent) {

@@ -132,13 +132,15 @@ public struct Network: ~Copyable {
         return usual
     }
 
+    /// When a datagram arrives where ways have always been steady, so that none has a memory; `nil`
+    /// where its fate is to be drawn.
+    func steadyArrival(from: Int, to: Int, now: Instant) -> Instant? {
+        guard !hasChanged, blocked.isEmpty, quality.isSteady else { return nil }
+        let latency = places.map { $0.latency(place(of: from), place(of: to)) } ?? quality.latency
+        return now + latency
+    }
+
     mutating func fate(of byteCount: Int, from: Int, to: Int, now: Instant) -> Fate {
-        // Where ways have always been steady, none has a memory.
-        if !hasChanged, blocked.isEmpty, quality.isSteady {
-            let latency =
-                places.map { $0.latency(place(of: from), place(of: to)) } ?? quality.latency
-            return Fate(arrivals: [(now + latency, nil)])
-        }
         let way = Way(from: from, to: to)
         guard !blocked.contains(way) else { return Fate() }
         let quality = quality(from: from, to: to)

@@ -70,10 +70,16 @@ public class Node {
         return world.civilNanoseconds &+ UInt64(bitPattern: off)
     }
 
-    /// What goes out in place of a datagram.
-    func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]] { [bytes] }
+    /// What goes out in place of a datagram; `nil` for the datagram itself.
+    func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]]? { nil }
 
-    func addresses() -> [SocketAddress] { [] }
+    /// Where it sends from; `nil` where it has no address of the family.
+    func address(isV4: Bool) -> SocketAddress? { nil }
+
+    final func addresses() -> [SocketAddress] {
+        [address(isV4: true), address(isV4: false)].compactMap(\.self)
+    }
+
     func receive(_ deliveries: ArraySlice<Delivery>) {}
     func wake() {}
     func finishJob() {}
@@ -140,10 +146,6 @@ public class Node {
     }
 
     func deadlines() -> String { "" }
-
-    func source(for destination: SocketAddress) -> SocketAddress? {
-        addresses().first { $0.ip.isV4 == destination.ip.isV4 }
-    }
 }
 
 /// A packet as it is read from a TUN device: offload header and packet.

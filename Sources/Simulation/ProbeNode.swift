@@ -66,8 +66,8 @@ public final class ProbeNode: Node {
         return token
     }
 
-    override func addresses() -> [SocketAddress] {
-        [address]
+    override func address(isV4: Bool) -> SocketAddress? {
+        isV4 ? address : nil
     }
 
     override func deadlines() -> String {

@@ -12,7 +12,12 @@ public final class RelayNode: Node {
     /// Its keys and addresses.
     public let member: RelayRoster.Member
     /// Its control plane.
-    public private(set) var control: RelayControl
+    public private(set) var control: RelayControl {
+        didSet { isControlDrained = false }
+    }
+    // Whether nothing was done with the control plane since its output was taken.
+    private var isControlDrained = false
+    private var controlDeadline: Instant = .zero
     /// Whether it acknowledges what asks for addresses, and gives none.
     public var givesNoAddresses = false
     /// As an exit, whether it takes pay and lets no packet out.
@@ -68,7 +73,7 @@ public final class RelayNode: Node {
         super.init(index: index, world: world)
         control.setAuthorities(world.roster.authorityKeys)
         control.setView(view, now: world.now)
-        planWake(at: nextDeadline)
+        settle()
     }
 
     private static func control(
@@ -120,7 +125,7 @@ public final class RelayNode: Node {
     }
 
     private var nextDeadline: Instant {
-        seats.reduce(control.nextDeadline) { min($0, $1.shard.nextDeadline) }
+        seats.reduce(controlDeadline) { min($0, $1.shard.nextDeadline) }
     }
 
     /// What all shards counted.
@@ -166,21 +171,21 @@ public final class RelayNode: Node {
         toControl = []
         toShards = []
         wakePlanned = .distantFuture
-        planWake(at: nextDeadline)
+        settle()
     }
 
-    override func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]] {
-        guard let scheduleFault, world.isClient(destination) else { return [bytes] }
+    override func outgoing(_ bytes: [UInt8], to destination: SocketAddress) -> [[UInt8]]? {
+        guard let scheduleFault, world.isClient(destination) else { return nil }
         return tamperedLine.pass(bytes, scheduleFault)
     }
 
-    override func addresses() -> [SocketAddress] {
-        [world.settings.usesV4 ? member.v4 : nil, world.settings.usesV6 ? member.v6 : nil]
-            .compactMap(\.self)
+    override func address(isV4: Bool) -> SocketAddress? {
+        if isV4 { return world.settings.usesV4 ? member.v4 : nil }
+        return world.settings.usesV6 ? member.v6 : nil
     }
 
     override func deadlines() -> String {
-        "control \(control.nextDeadline.nanoseconds) in all \(nextDeadline.nanoseconds)"
+        "control \(controlDeadline.nanoseconds) in all \(nextDeadline.nanoseconds)"
     }
 
     override func receive(_ deliveries: ArraySlice<Delivery>) {
@@ -222,7 +227,7 @@ public final class RelayNode: Node {
 
     override func wake() {
         noteWake()
-        control.advance(to: world.now, wall: wall)
+        if controlDeadline <= world.now { control.advance(to: world.now, wall: wall) }
         for index in seats.indices {
             let seat = seat(index)
             seat.shard.setCivilTime(nanoseconds: civilNanoseconds, now: world.now)
@@ -277,25 +282,31 @@ public final class RelayNode: Node {
             } else {
                 for (shard, event) in events { perform(event, of: shard) }
             }
-            while let command = control.nextCommand() { errands.append(.command(command)) }
-            while let job = control.nextJob() {
-                outcomes.append(job.run())
-                planJob()
-            }
-            while let errand = control.nextErrand() { run(errand) }
+            if !isControlDrained { drainControl(&errands) }
             if world.settings.mailboxTime > .zero {
                 toShards += errands
                 planMailbox(isForControl: false, count: errands.count)
             } else {
                 for errand in errands { perform(errand) }
             }
-            flush()
             if events.isEmpty, errands.isEmpty {
                 planWake(at: nextDeadline)
                 return
             }
+            flush()
         }
         world.checker.note("relay \(index) does not settle")
+    }
+
+    private func drainControl(_ errands: inout [Errand]) {
+        while let command = control.nextCommand() { errands.append(.command(command)) }
+        while let job = control.nextJob() {
+            outcomes.append(job.run())
+            planJob()
+        }
+        while let errand = control.nextErrand() { run(errand) }
+        controlDeadline = control.nextDeadline
+        isControlDrained = true
     }
 
     private func perform(_ event: RelayEvent, of shard: Int) {

@@ -352,48 +352,63 @@ public final class World {
 
     func send(_ trains: borrowing DatagramTrains, from node: Node) {
         for train in trains.trains {
+            let target = owners[train.destination]
             for place in train.range {
                 let offset = Int(trains.offsets[place])
                 let made = arena.copy(offset..<offset + Datagram.byteCount)
                 // What a node that cheats makes of it breaks no rule of ours.
-                let target = owners[train.destination]
                 checker.inspect(made, from: node.index, to: target)
-                for bytes in node.outgoing(made, to: train.destination) {
-                    send(bytes, from: node, to: train.destination)
+                guard let others = node.outgoing(made, to: train.destination) else {
+                    send(made, from: node, to: train.destination, of: target)
+                    continue
                 }
+                for bytes in others { send(bytes, from: node, to: train.destination, of: target) }
             }
         }
     }
 
-    private func send(_ bytes: [UInt8], from node: Node, to destination: SocketAddress) {
-        let target = owners[destination]
+    private func send(
+        _ bytes: [UInt8],
+        from node: Node,
+        to destination: SocketAddress,
+        of target: Int?
+    ) {
         tap?(node.index, destination, bytes)
         report.datagrams += 1
         node.sentDatagrams += 1
         trace.add(7, UInt64(node.index), now.nanoseconds, UInt64(bytes.count))
         trace.add(destination)
-        guard let source = node.source(for: destination) else {
+        guard let source = node.address(isV4: destination.ip.isV4) else {
             return checker.note("node \(node.index) sent to \(destination), which it cannot reach")
         }
         guard let target else { return }
+        func arrive(_ bytes: [UInt8], at time: Instant, turnedBit: Int?) {
+            trace.add(8, time.nanoseconds, UInt64(turnedBit ?? -1 & 0xffff))
+            plan(
+                .datagram(
+                    Delivery(node: target, source: source, destination: destination, bytes: bytes)
+                ),
+                at: time
+            )
+        }
+        if let time = network.steadyArrival(from: node.index, to: target, now: now) {
+            return arrive(bytes, at: time, turnedBit: nil)
+        }
         let fate = network.fate(of: bytes.count, from: node.index, to: target, now: now)
         for arrival in fate.arrivals {
             var copy = bytes
             if let bit = arrival.turnedBit { copy[bit / 8] ^= 1 << UInt8(bit % 8) }
-            trace.add(8, arrival.time.nanoseconds, UInt64(arrival.turnedBit ?? -1 & 0xffff))
-            plan(
-                .datagram(
-                    Delivery(node: target, source: source, destination: destination, bytes: copy)
-                ),
-                at: arrival.time
-            )
+            arrive(copy, at: arrival.time, turnedBit: arrival.turnedBit)
         }
     }
 
     private func deliver(_ deliveries: [Delivery]) {
         let node = nodes[deliveries[0].node]
         // Whoever left an address does not receive what is still on its way there.
-        let arrived = deliveries.filter { owners[$0.destination] == $0.node }
+        var arrived = deliveries
+        if !deliveries.allSatisfy({ owners[$0.destination] == $0.node }) {
+            arrived.removeAll { owners[$0.destination] != $0.node }
+        }
         switch node.condition {
         case .down:
             return
