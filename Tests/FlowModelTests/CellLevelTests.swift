@@ -40,8 +40,12 @@ struct CellLevelTests {
         check(try await CellLevel.run(plan, seed: 2) { _, _ in }, [:])
     }
 
-    @Test("a network by numbers, with countries, systems and families, and without pay")
-    func drawn() async throws {
+    /// With few packets half of all datagrams are PINGs.
+    @Test(
+        "a network by numbers, with countries, systems and families, and without pay",
+        arguments: [0.5, 2]
+    )
+    func drawn(packetsPerSecond: Double) async throws {
         var network = NetworkPlan()
         network.relayCount = 60
         network.systemCount = 40
@@ -72,6 +76,7 @@ struct CellLevelTests {
         plan.network = network
         plan.clients = 100
         plan.seconds = 120
+        plan.packetsPerSecond = packetsPerSecond
         plan.paysRelays = false
         check(try await CellLevel.run(plan, seed: 3) { _, _ in }, [:])
     }

@@ -215,10 +215,10 @@ public struct CellLevel: Sendable {
         let perClient = { (run: CoreRun, value: Double) in value / Double(max(1, run.clientCount)) }
         var figures = [
             figure("cells relayed", { perClient($0, $0.cellHops) }) {
-                $0.cellHops / Double($0.clientCount)
+                ($0.cellHops + $0.controlHops) / Double($0.clientCount)
             },
             figure("megabytes on all links", { perClient($0, $0.datagrams * wireMegabytes) }) {
-                $0.cellHops * wireMegabytes / Double($0.clientCount)
+                $0.datagrams * wireMegabytes / Double($0.clientCount)
             },
             figure("circuits built", { perClient($0, Double($0.builds.count)) }) {
                 Double($0.builds.count) / Double($0.clientCount)

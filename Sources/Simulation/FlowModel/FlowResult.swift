@@ -33,6 +33,10 @@ public struct FlowResult: Sendable {
     public var utilization: [Double]
     /// The most that was asked for at once, against the line; above 1 where it was full.
     public var peak: [Double]
+    /// Cells beside packets, times the relays they went through.
+    public var controlHops = 0.0
+    /// Datagrams that are no relayed cells: handshakes and PINGs.
+    public var linkDatagrams = 0.0
     /// Cells clients wanted to send and get.
     public var wantedCells = 0.0
     /// Relays that were full, summed over steps.
@@ -82,7 +86,10 @@ public struct FlowResult: Sendable {
         expectedShare = [PositionShares](repeating: PositionShares(), count: relayCount)
     }
 
-    /// Cells times the relays they went through.
+    /// Datagrams on all links.
+    public var datagrams: Double { cellHops + controlHops + linkDatagrams }
+
+    /// Cells of packets times the relays they went through.
     public var cellHops: Double {
         [guardCells, middleCells, exitCells].reduce(0) { $0 + $1.reduce(0, +) }
     }

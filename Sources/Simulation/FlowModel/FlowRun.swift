@@ -33,12 +33,13 @@ public struct FlowRun: Sendable {
     public func run(progress: @escaping Progress) async throws -> FlowResult {
         var lives = await lives(progress: progress)
         var result = FlowResult(relayCount: network.view.relays.count)
-        share(&lives, &result, progress)
+        let talk = share(&lives, &result, progress)
         sum(lives, &result)
         progress("money", 0)
         if plan.paysRelays {
             result.money = MoneyModel(network: network, plan: plan, streams: streams).run(lives)
         }
+        talk.note(in: &result, isMix: plan.load.isMix)
         result.directory = try DirectoryFigures(network, plan, streams: streams)
         result.hash = hash(lives, result)
         progress("money", 1)
@@ -77,16 +78,20 @@ public struct FlowRun: Sendable {
     // MARK: Steps
 
     /// Lets the circuits share the relays' lines, and builds them.
+    ///
+    /// - Returns: what was said beside their cells.
     private func share(
         _ lives: inout ClientLives,
         _ result: inout FlowResult,
         _ progress: Progress
-    ) {
+    ) -> LinkTalk {
         let stepCount = max(1, Int((plan.duration / plan.step).rounded(.up)))
         let (order, starts) = ordered(lives.circuits, stepCount: stepCount)
         var shares = FairShares(capacity: network.capacity)
         var builds = BuildTimes(network: network, plan: plan)
+        var talk = LinkTalk(stepCount: stepCount)
         var active: [Int32] = []
+        var spares: [Int32] = []
         var flows: [Int32] = []
         var hops: [UInt16] = []
         var wants: [Float] = []
@@ -99,9 +104,20 @@ public struct FlowRun: Sendable {
             for place in Int(starts[step])..<Int(starts[step + 1]) {
                 let index = Int(order[place])
                 builds.build(index, lives, &result)
-                if !lives.circuits.kind[index].contains(.spare) { active.append(Int32(index)) }
+                if lives.circuits.kind[index].contains(.spare) {
+                    spares.append(Int32(index))
+                } else {
+                    active.append(Int32(index))
+                }
             }
             active.removeAll { lives.circuits.end[Int($0)] <= begins }
+            spares.removeAll { lives.circuits.end[Int($0)] <= begins }
+            func span(_ index: Int) -> Float {
+                let overlap =
+                    min(lives.circuits.end[index], ends) - max(lives.circuits.start[index], begins)
+                return max(0, overlap) / (ends - begins)
+            }
+            let isDue = talk.isDue(step)
             flows.removeAll(keepingCapacity: true)
             hops.removeAll(keepingCapacity: true)
             wants.removeAll(keepingCapacity: true)
@@ -110,15 +126,25 @@ public struct FlowRun: Sendable {
                 if !plan.load.isMix,
                     streams.unit(client: lives.circuits.client[index], step: step) >= busy
                 {
+                    if isDue { talk.add(index, of: lives.circuits, rate: 0, span: span(index)) }
                     continue
                 }
-                let overlap =
-                    min(lives.circuits.end[index], ends) - max(lives.circuits.start[index], begins)
                 flows.append(circuit)
                 hops.append(lives.circuits.guardRelay[index])
                 hops.append(lives.circuits.middle[index])
                 hops.append(lives.circuits.exit[index])
-                wants.append(Float(whole / busy) * max(0, overlap) / (ends - begins))
+                wants.append(Float(whole / busy) * span(index))
+                if isDue {
+                    let rate = Float(plan.load.cellsPerSecond / busy)
+                    talk.add(index, of: lives.circuits, rate: rate, span: span(index))
+                }
+            }
+            if isDue {
+                for spare in spares {
+                    let index = Int(spare)
+                    talk.add(index, of: lives.circuits, rate: 0, span: span(index))
+                }
+                talk.endCensus(seconds: Double(ends - begins))
             }
             shares.fill(hops: hops, wants: wants)
             for (place, circuit) in flows.enumerated() {
@@ -137,6 +163,7 @@ public struct FlowRun: Sendable {
         }
         result.stepCount = stepCount
         progress("network", 1)
+        return talk
     }
 
     /// Circuits by the step they begin in; those of one step as they stand in the table.
@@ -216,6 +243,7 @@ public struct FlowRun: Sendable {
         for value in result.peak { hash.add(value) }
         for value in result.money?.earnedTicks ?? [] { hash.add(value) }
         for bin in result.builds.bins { hash.add(bin) }
+        hash.add(result.datagrams)
         return hash
     }
 }

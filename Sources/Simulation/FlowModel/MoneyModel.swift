@@ -7,6 +7,8 @@ import Wire
 public struct MoneyFigures: Sendable {
     /// Ticks each relay earned.
     public var earnedTicks: [Double]
+    /// Of those, ticks that came all at once, to fill a voucher whose circuit ended.
+    public var filledTicks = 0.0
     /// Ticks each client spent.
     public var spentTicks: [Float]
     /// Orders clients sent to the mints.
@@ -110,7 +112,11 @@ struct MoneyModel {
                 var hop = VoucherSpending(paying: paid(cellCount)) {
                     shelf.take($0, at: relay, isGuard: false)
                 }
-                if kind.contains(.ended), !kind.contains(.broken) { hop.fill() }
+                if kind.contains(.ended), !kind.contains(.broken) {
+                    let paid = hop.spent
+                    hop.fill()
+                    figures.filledTicks += Double(hop.spent - paid)
+                }
                 note(hop, relay, client, &figures)
             }
             let relay = circuits.guardRelay[index]

@@ -24,6 +24,9 @@ extension SimulationPage {
         ]
         add("cell hops", result.cellHops)
         add("cells carried of those wanted", result.cellHops / 3 / max(1, result.wantedCells))
+        add("datagrams on all links", result.datagrams)
+        let packets = result.cellHops / max(1, result.datagrams)
+        add("of those, beside packets: handshakes, pay, PINGs", 1 - packets)
         add("circuits used", Double(result.circuitCount))
         add("circuits to stand ready", Double(result.spareCount))
         add("circuits that grew old, whose spare took over", Double(result.rotatedCount))
