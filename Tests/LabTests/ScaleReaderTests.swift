@@ -30,6 +30,12 @@ struct ScaleReaderTests {
             ("  count: 1000\n", "  count: 2\n", "t:8: relays, count: `2` is not a number"),
             ("step: 10s", "step: 2h", "`step` is 1s or more"),
             ("DE: {relays: 27", "Germany: {relays: 27", "`Germany` is not a country"),
+            ("  guards: 0.5", "  guards: 0", "make no circuit"),
+            ("least: 2mbit", "least: 20000mbit", "`least` is above 0 and not above `most`"),
+            ("  mode: mix", "  mode: padded", "`padded` is not modelled"),
+            ("  mode: mix", "  moed: mix", "unknown key `moed`"),
+            ("at: [51, 10]", "at: [151, 10]", "`151` is not a number in -90.0...90.0"),
+            ("at: [51, 10]", "at: [51]", "`at` is degrees north and east"),
         ]
     )
     func refusals(was: String, now: String, complaint: String) throws {
@@ -39,6 +45,8 @@ struct ScaleReaderTests {
             Issue.record("taken: \(now)")
         } catch {
             #expect("\(error)".contains(complaint), "\(error)")
+            // File and line, where it says what is wrong.
+            #expect("\(error)".prefixMatch(of: #/t:[0-9]+: /#) != nil, "\(error)")
         }
     }
 }
