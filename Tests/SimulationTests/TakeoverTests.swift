@@ -151,6 +151,34 @@ struct TakeoverTests {
     }
 
     @Test(
+        "where two of three exits die at once, the third serves within a second",
+        arguments: seeds
+    )
+    func exitsDieTogether(seed: UInt64) throws {
+        var settings = settings(seed)
+        settings.exitCount = 3
+        settings.client.probesExits = true
+        settings.quality.loss = 0
+        let (world, client, host, _, _) = try busy(settings)
+        let used = try #require(client.currentPath(of: host).last, "seed=\(seed)")
+        let others = world.relays.filter { $0.member.flags.contains(.exit) && $0 !== used }
+        try #require(others.count == 2, "seed=\(seed)")
+        world.kill(used)
+        world.kill(others[0])
+        #expect(
+            world.run(within: .seconds(5)) { !client.isConnected(host) },
+            "seed=\(seed): nothing is missed"
+        )
+        let missed = world.now
+        let isBack = world.run(within: .seconds(10)) {
+            client.isConnected(host) && client.currentPath(of: host).last === others[1]
+        }
+        #expect(isBack, "seed=\(seed)\(client.history)")
+        #expect(world.now - missed < .seconds(1), "seed=\(seed)\(client.history)")
+        world.expectSound()
+    }
+
+    @Test(
         "when the middle ends its circuits, the exit stays, and what was begun beside it goes",
         arguments: seeds
     )

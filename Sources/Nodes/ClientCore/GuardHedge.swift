@@ -33,11 +33,13 @@ extension ClientControl {
 }
 
 extension ClientControl.Circuit {
-    /// When another guard is to be tried beside this circuit's; never, where none is.
+    /// When another guard, or another exit, is to be tried beside this circuit's; never, where none is.
     var hedgeDue: Instant {
-        guard stage == .waitingForLink, !isHedged, !isSpare, survey == nil else {
-            return .distantFuture
+        guard !isHedged, !isSpare, survey == nil else { return .distantFuture }
+        switch stage {
+        case .waitingForLink: return begun + ClientControl.dialPatience
+        case .building where cause == .doubt: return begun + ClientControl.doubtPatience
+        default: return .distantFuture
         }
-        return begun + ClientControl.dialPatience
     }
 }
