@@ -1112,7 +1112,7 @@ public struct ClientControl: ~Copyable {
             assign(id, now: now)
             startMissing(id, now: now)
             startBeside(id, now: now)
-            startBesideDoubted(id, now: now)
+            startBesideSlow(id, now: now)
         }
         tendAudit(now: now)
         drainDialer(now: now)

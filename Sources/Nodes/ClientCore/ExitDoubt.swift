@@ -26,27 +26,6 @@ extension ClientControl {
         _ = try? startCircuit(for: id, wanting: wanted, because: .doubt, now: now)
     }
 
-    /// Begins another circuit beside each that was begun in doubt and is built too slowly, by another
-    /// middle to another exit.
-    ///
-    /// More than one exit may be gone, and one that came back just now is not missed by its neighbours
-    /// until they have used their links of before.
-    mutating func startBesideDoubted(_ id: TunnelID, now: Instant) {
-        guard let tunnel = tunnels[id] else { return }
-        let slow = circuits.values.filter {
-            $0.tunnel == id && $0.stage == .building && $0.hedgeDue <= now
-        }
-        for circuit in slow.sorted(by: { $0.id < $1.id }) {
-            circuits[circuit.id]?.isHedged = true
-            guard tunnel.state != .connected else { continue }
-            var wanted = tunnel.wanted
-            wanted.excluded.formUnion([circuit.path.middle.id, circuit.path.exit.id])
-            wanted.excluded.formUnion(tunnel.leases.values.map(\.exit))
-            if startNear(id, wanting: wanted, because: .doubt, now: now) { continue }
-            _ = try? startCircuit(for: id, wanting: wanted, because: .doubt, now: now)
-        }
-    }
-
     /// Begins a circuit to another exit in the country of the one used last; false where there is
     /// none, or something else was asked for.
     mutating func startNear(
@@ -74,8 +53,6 @@ extension ClientControl {
     }
 
     private static let patience: TimeSpan = .milliseconds(1_500)
-    /// Time a circuit to another exit may be built before a further one is begun.
-    static let doubtPatience: TimeSpan = .milliseconds(400)
     /// When a question to a hop that has not answered anything yet is asked again (§C.4).
     private static let repetition: TimeSpan = .milliseconds(300)
 }

@@ -33,12 +33,12 @@ extension ClientControl {
 }
 
 extension ClientControl.Circuit {
-    /// When another guard, or another exit, is to be tried beside this circuit's; never, where none is.
+    /// When another circuit is to be begun beside this one; never, where none is.
     var hedgeDue: Instant {
         guard !isHedged, !isSpare, survey == nil else { return .distantFuture }
         switch stage {
         case .waitingForLink: return begun + ClientControl.dialPatience
-        case .building where cause == .doubt: return begun + ClientControl.doubtPatience
+        case .building where cause.isUrgent: return begun + ClientControl.buildPatience
         default: return .distantFuture
         }
     }
