@@ -123,6 +123,26 @@ struct TakeoverTests {
         world.expectSound()
     }
 
+    /// Runs until the loss of the exit is seen, and one that suits serves; the time in between.
+    private func waitUntilBack(
+        _ client: ClientNode,
+        _ host: ClientHost,
+        in world: World,
+        through suits: (RelayNode?) -> Bool
+    ) -> TimeSpan {
+        let seed = world.settings.seed
+        #expect(
+            world.run(within: .seconds(5)) { !client.isConnected(host) },
+            "seed=\(seed): nothing is missed"
+        )
+        let missed = world.now
+        let isBack = world.run(within: .seconds(10)) {
+            client.isConnected(host) && suits(client.currentPath(of: host).last)
+        }
+        #expect(isBack, "seed=\(seed)\(client.history)")
+        return world.now - missed
+    }
+
     @Test(
         "another exit serves within a second after a dead one is missed, if a spare stood",
         arguments: seeds
@@ -135,18 +155,10 @@ struct TakeoverTests {
         try #require(client.sparePath(of: host).count == 3, "seed=\(seed)")
         let path = client.currentPath(of: host)
         world.kill(path[2])
-        #expect(
-            world.run(within: .seconds(5)) { !client.isConnected(host) },
-            "seed=\(seed): nothing is missed"
-        )
-        let missed = world.now
-        let isBack = world.run(within: .seconds(10)) {
-            client.isConnected(host) && client.currentPath(of: host).last !== path[2]
-        }
-        #expect(isBack, "seed=\(seed)\(client.history)")
+        let wait = waitUntilBack(client, host, in: world) { $0 !== path[2] }
         // What is lost on the way is said again after 0.3 s.
         let limit: TimeSpan = settings.quality.loss == 0 ? .seconds(1) : .milliseconds(1_600)
-        #expect(world.now - missed < limit, "seed=\(seed)\(client.history)")
+        #expect(wait < limit, "seed=\(seed)\(client.history)")
         world.expectSound()
     }
 
@@ -165,16 +177,8 @@ struct TakeoverTests {
         try #require(others.count == 2, "seed=\(seed)")
         world.kill(used)
         world.kill(others[0])
-        #expect(
-            world.run(within: .seconds(5)) { !client.isConnected(host) },
-            "seed=\(seed): nothing is missed"
-        )
-        let missed = world.now
-        let isBack = world.run(within: .seconds(10)) {
-            client.isConnected(host) && client.currentPath(of: host).last === others[1]
-        }
-        #expect(isBack, "seed=\(seed)\(client.history)")
-        #expect(world.now - missed < .seconds(1), "seed=\(seed)\(client.history)")
+        let wait = waitUntilBack(client, host, in: world) { $0 === others[1] }
+        #expect(wait < .seconds(1), "seed=\(seed)\(client.history)")
         world.expectSound()
     }
 
