@@ -105,6 +105,19 @@ struct SecretTests {
         memory.release(again, byteCount: byteCount)
     }
 
+    @Test("many keys are in few mappings, and a few take little memory")
+    func chunks() {
+        let memory = SecretMemory()
+        _ = memory.allocate(byteCount: 64)
+        #expect(memory.chunks.byteCount == 32_768)
+        // 32 MiB, none of which is released.
+        let count = 8_192
+        for _ in 0..<count { _ = memory.allocate(byteCount: 4_096) }
+        let chunks = memory.chunks
+        #expect(chunks.count < 80)
+        #expect(chunks.byteCount < count * 4_096 * 9 / 8 + 32_768)
+    }
+
     private func keyByteCount(_ provider: AEADProvider) throws -> Int {
         let memory = SecretMemory()
         let key = AEADKey(

@@ -5,8 +5,9 @@ import Synchronization
 /// release.
 ///
 /// Slots are multiples of 64 bytes on 64-byte boundaries, cut from chunks that are locked once,
-/// since a lock covers whole pages. A chunk is never given back, so its size is bounded by the most
-/// keys ever alive at once. Blocks above 4 KiB get pages of their own.
+/// since a lock covers whole pages. A chunk is never given back, so what there is of them is bounded by
+/// the most keys ever alive at once. They grow with what was taken before: each is a mapping of its own
+/// for the system, and it bounds how many a process has. Blocks above 4 KiB get pages of their own.
 public final class SecretMemory: Sendable {
     /// The memory every key uses unless told otherwise.
     public static let shared = SecretMemory()
@@ -17,11 +18,25 @@ public final class SecretMemory: Sendable {
         /// Addresses of free slots by size, in units of ``slotUnit``.
         var free = [[UInt]](repeating: [], count: SecretMemory.largestSlot / slotUnit + 1)
         var unlockedByteCount = 0
+        var chunks = Chunks()
+    }
+
+    /// What was taken from the system for slots.
+    struct Chunks {
+        private static let least = 32_768
+        private static let most = 2_097_152
+
+        fileprivate(set) var count = 0
+        fileprivate(set) var byteCount = 0
+
+        /// The size of the next one: whole pages, an eighth of all before within bounds.
+        fileprivate var nextByteCount: Int {
+            min(max(Self.least, roundedToPages(byteCount / 8)), Self.most)
+        }
     }
 
     private static let slotUnit = 64
     private static let largestSlot = 4096
-    private static let chunkByteCount = 32_768
     private static let pageByteCount = 4096
 
     /// Makes memory that shares nothing with ``shared``.
@@ -36,6 +51,11 @@ public final class SecretMemory: Sendable {
         state.withLock { $0.unlockedByteCount }
     }
 
+    /// What was taken from the system for slots so far.
+    var chunks: Chunks {
+        state.withLock { $0.chunks }
+    }
+
     /// Takes `byteCount` zero bytes on a 64-byte boundary.
     func allocate(byteCount: Int) -> UnsafeMutableRawPointer {
         guard byteCount <= Self.largestSlot else {
@@ -47,11 +67,14 @@ public final class SecretMemory: Sendable {
         let slot = Self.slotIndex(byteCount)
         let address = state.withLock { state in
             if state.free[slot].isEmpty {
-                let (chunk, isLocked) = unsafe Self.takePages(Self.chunkByteCount)
-                if !isLocked { state.unlockedByteCount += Self.chunkByteCount }
+                let byteCount = state.chunks.nextByteCount
+                let (chunk, isLocked) = unsafe Self.takePages(byteCount)
+                state.chunks.count += 1
+                state.chunks.byteCount += byteCount
+                if !isLocked { state.unlockedByteCount += byteCount }
                 let size = slot * Self.slotUnit
                 let first = UInt(bitPattern: chunk)
-                for index in 0..<Self.chunkByteCount / size {
+                for index in 0..<byteCount / size {
                     state.free[slot].append(first + UInt(index * size))
                 }
             }
