@@ -31,7 +31,10 @@ struct MintRegisterTests {
             sealingKey: .zero,
             addresses: [],
             epochs: epochs.map { epoch, fill in
-                .init(epoch: epoch, keys: (0..<3).map { _ in [UInt8](repeating: fill, count: 294) })
+                .init(
+                    epoch: epoch,
+                    keys: Denomination.allCases.map { _ in [UInt8](repeating: fill, count: 294) }
+                )
             },
             totals: [],
             burnt: 0

@@ -50,5 +50,9 @@ struct VoucherSpendingTests {
         purse.pay(60) { _ in .large }
         #expect(purse.vouchers.map(\.spent) == [769, 1])
         #expect(purse.spent == 770 && purse.left == 2 * 1_024 - 770)
+        var fast = VoucherSpending(paying: 7_167) { _ in .bulk }
+        #expect(fast.vouchers.map(\.spent) == [7_167])
+        fast.pay(2) { _ in .bulk }
+        #expect(fast.vouchers.map(\.spent) == [7_168, 1])
     }
 }

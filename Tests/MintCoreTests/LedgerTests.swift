@@ -257,6 +257,52 @@ struct LedgerTests {
         }
     }
 
+    @Test("what is left of a bulk voucher comes back as large, small and trial ones, all of it")
+    func bulk() throws {
+        let world = try funded(ticks: 20_000)
+        #expect(world.wallet { $0.buy(.bulk, for: [world.relay], at: world.wall) })
+        #expect(try world.run { !world.wallet { $0.owned.isEmpty } })
+        try world.settle()
+        let vouchers = world.wallet { $0.owned }
+        #expect(vouchers.map(\.content.denomination) == [.bulk])
+        let voucher = try #require(vouchers.first)
+        for index in [1, 2_000] as [UInt32] {
+            let open = PayOpen(voucher: voucher.proof, place: voucher.chain.place(index))
+            #expect(
+                try world.ask(0, .deposit(relay: world.relay, rows: [open])) == .taken([index])
+            )
+        }
+        try world.settle()
+        world.wallet { wallet in
+            _ = wallet.take(.bulk, for: world.relay, at: world.wall)
+            wallet.note(spent: 2_000, of: voucher.content.name)
+        }
+        world.pass(epochs: 3)
+        world.pass(seconds: 200)
+        #expect(try world.run(steps: 40_000) { world.wallet { $0.sums.givenBack } == 6_192 })
+        try world.settle()
+        let owned = world.wallet { $0.owned }
+        let sums = world.wallet { $0.sums }
+        #expect(sums.bought == 8_192 && sums.reclaimed == 6_192 && sums.spent == 2_000)
+        #expect(world.wallet { $0.outstanding } == 6_192)
+        #expect(owned.count { $0.content.denomination == .large } == 6)
+        #expect(owned.count { $0.content.denomination == .trial } == 3)
+        for voucher in owned {
+            let open = PayOpen(voucher: voucher.proof, place: voucher.chain.place(1))
+            try VoucherCheck(open, relay: voucher.content.relay, in: world.tickets).run()
+        }
+        for mint in world.mints {
+            #expect(mint.ledger.isConsistent(in: world.tickets))
+            // Burnt at the deposit, and nothing with the claim.
+            #expect(mint.ledger.burnt == 2_000 * 2)
+        }
+        let epoch = try #require(owned.first).content.epoch
+        for index in world.tickets.designated(epoch: epoch, version: 0) {
+            let totals = world.mints[Int(index)].ledger.epochTotals.first { $0.epoch == epoch }
+            #expect(totals?.issued == [0, 6, 3, 0])
+        }
+    }
+
     @Test(
         "double withdrawal: with one bad mint of four, at most one order of a number is ever whole"
     )
@@ -373,7 +419,7 @@ struct LedgerTests {
         }
         let (bad, other) = (bySize[0], bySize[1])
         for epoch in MintWorld.epochs(world.wall) {
-            for code in 0..<3 {
+            for code in MintWorld.signingKeys[other].indices {
                 world.disks[bad][
                     MintWorld.Key(table: 6, key: MintWorld.keyName(epoch, code))
                 ] = MintWorld.signingKeys[other][code].der

@@ -39,7 +39,7 @@ final class MintWorld {
     static let network = NetworkID(Bytes32([UInt8](repeating: 7, count: 32)) ?? .zero)
     /// Keys by mint, then denomination code; drawn once for all worlds, for a key takes long.
     static let signingKeys: [[BlindRSA.PrivateKey]] = (0..<4).map { _ in
-        (0..<3).map { _ in
+        Denomination.allCases.map { _ in
             guard let key = try? BlindRSA.PrivateKey() else { preconditionFailure("no randomness") }
             return key
         }
@@ -89,7 +89,7 @@ final class MintWorld {
         for index in 0..<4 {
             var disk: Disk = [:]
             for epoch in Self.epochs(wall) {
-                for code in 0..<3 {
+                for code in Self.signingKeys[index].indices {
                     disk[Key(table: 6, key: Self.keyName(epoch, code))] =
                         Self.signingKeys[index][code].der
                 }

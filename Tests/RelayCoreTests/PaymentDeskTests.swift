@@ -90,7 +90,7 @@ struct PaymentDeskTests {
             published: wall,
             sealingKey: .zero,
             addresses: [],
-            epochs: [.init(epoch: 3_000_000, keys: [der, der, der])],
+            epochs: [.init(epoch: 3_000_000, keys: Denomination.allCases.map { _ in der })],
             totals: [],
             burnt: 0
         )

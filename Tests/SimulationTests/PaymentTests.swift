@@ -54,6 +54,39 @@ struct PaymentTests {
         world.expectSound()
     }
 
+    @Test("a fast flow comes to pay by bulk vouchers, and every tick is where it belongs")
+    func bulk() throws {
+        var settings = settings(5)
+        // So that a voucher is used up by what a test can carry.
+        settings.parameters.tickCells = 8
+        settings.parameters.exitTickCells = 4
+        let world = try World(settings)
+        let (client, host) = try world.connectedClient(within: .seconds(20))
+        var download = Stream.Settings()
+        download.byteCount = 20_000_000
+        download.window = 256
+        let stream = host.startStream(download)
+        #expect(world.run(within: .seconds(60)) { stream.isFinished }, "\(client.history)")
+        let exit = client.currentPath(of: host)[2].member.id
+        let vouchers = client.wallet { $0.owned }.filter { $0.content.relay == exit }
+        let counts = Denomination.allCases.map { denomination in
+            vouchers.count { $0.content.denomination == denomination && $0.spent != nil }
+        }
+        #expect(counts[Denomination.bulk.index] > 0, "\(counts)")
+        // The first ones are those of any flow.
+        #expect(counts[Denomination.trial.index] == 1 && counts[Denomination.small.index] == 1)
+        #expect(counts[Denomination.large.index] >= 1)
+        client.closeTunnel(host)
+        world.run(for: .seconds(20))
+        let served = world.relays.reduce(0) { $0 + $1.control.earnings.served }
+        #expect(served == client.wallet { $0.spent })
+        #expect(client.wallet { $0.sums.bought == $0.spent + $0.outstanding })
+        #expect(world.relays.allSatisfy { $0.control.earnings.waiting == 0 })
+        #expect(world.mints?.depositedTicks == served)
+        #expect(world.mints?.issuedTicks == client.wallet { $0.sums.bought })
+        world.expectSound()
+    }
+
     @Test("a client that dies shows no tick twice, and goes on with its guard's voucher (row 64)")
     func crash() throws {
         for seed in 10..<20 as Range<UInt64> {

@@ -109,7 +109,9 @@ struct HopPayerTests {
 
     @Test("the next voucher is made ready while a part of this one is left")
     func nearEnd() {
-        let cases: [(Denomination, UInt64)] = [(.trial, 8), (.small, 32), (.large, 768)]
+        let cases: [(Denomination, UInt64)] = [
+            (.trial, 8), (.small, 32), (.large, 768), (.bulk, 7_168),
+        ]
         for (denomination, shown) in cases {
             var open = OpenVoucher(taken: owned(denomination, spent: 1))
             open.noteReserved(denomination.tickCount)
@@ -124,7 +126,7 @@ struct HopPayerTests {
     func classes() {
         let cases: [(Denomination, UInt64, UInt32)] = [
             (.trial, 3, 16), (.trial, 16, 16), (.small, 17, 32), (.small, 63, 64),
-            (.large, 65, 128), (.large, 1_001, 1_024),
+            (.large, 65, 128), (.large, 1_001, 1_024), (.bulk, 65, 128), (.bulk, 8_130, 8_192),
         ]
         for (denomination, shown, filled) in cases {
             var open = OpenVoucher(taken: owned(denomination, spent: 1))

@@ -62,21 +62,23 @@ extension Cashier {
 
     /// Pays the guard by the voucher that lives across circuits, and makes the next one ready.
     mutating func tendGuard(_ id: CircuitID, owed: UInt64, now: Instant, wall: WallTime) {
-        guard let relay = payments[id]?.hops[0].relay else { return }
-        var purse = guards[relay] ?? GuardVoucher()
-        guard purse.busy == nil else { return }
+        guard let relay = payments[id]?.hops[0].relay, guards[relay]?.busy == nil,
+            owed > 0 || guards[relay]?.stage == .ready
+        else { return }
+        // Taken out, so that its chain is changed where it lies.
+        var purse = guards.removeValue(forKey: relay) ?? GuardVoucher()
         if purse.stage == .ready, let next = purse.coming, !isUsable(next, at: wall) {
             giveUpNext(of: &purse)
         }
         if owed > 0 {
-            useNext(of: &purse, wall: wall)
+            useNext(of: &purse, now: now, wall: wall)
             if pays(purse, at: wall) { attach(&purse, to: id, owed: owed, now: now) }
             let isEarly = pays(purse, at: wall)
             if !isEarly || (purse.open?.isNearEnd == true && !purse.isHeld) {
-                prepareForGuard(relay, &purse, wall: wall)
+                prepareForGuard(relay, &purse, now: now, wall: wall)
                 // One that the guard knows already pays at once.
                 if purse.busy == nil, purse.stage == .standing {
-                    useNext(of: &purse, wall: wall)
+                    useNext(of: &purse, now: now, wall: wall)
                     attach(&purse, to: id, owed: owed, now: now)
                 }
             }
@@ -107,11 +109,12 @@ extension Cashier {
     }
 
     /// Turns to the voucher that was made ready once the last is used up.
-    private mutating func useNext(of purse: inout GuardVoucher, wall: WallTime) {
+    private mutating func useNext(of purse: inout GuardVoucher, now: Instant, wall: WallTime) {
         guard !pays(purse, at: wall) else { return }
         guard purse.stage == .standing, let next = purse.coming else { return }
         if let old = purse.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
         purse.open = next
+        purse.open?.begin(at: now)
         purse.coming = nil
         purse.stage = .none
         purse.isHeld = false
@@ -145,6 +148,7 @@ extension Cashier {
     private mutating func prepareForGuard(
         _ relay: NodeID,
         _ purse: inout GuardVoucher,
+        now: Instant,
         wall: WallTime
     ) {
         guard purse.stage == .none || purse.stage == .lacking else { return }
@@ -152,10 +156,12 @@ extension Cashier {
         let resumed = withWallet { $0.resumable(for: relay, except: known, at: wall) } ?? nil
         if let resumed {
             purse.coming = OpenVoucher(resuming: resumed)
+            purse.openedCount += 1
             purse.stage = .standing
             return
         }
-        let order: [Denomination] = [.large, .small, .trial]
+        let isFast = purse.open?.isFast(at: now) ?? false
+        let order = VoucherChoice.order(after: purse.openedCount, isGuard: true, isFast: isFast)
         let taken = withWallet { wallet in
             wallet.takeFirst(of: order, for: relay, asGuard: true, at: wall)
         }
@@ -163,8 +169,11 @@ extension Cashier {
             purse.stage = .lacking
             return
         }
-        if purse.open != nil { stockAhead(relay, at: wall) }
+        if purse.open != nil {
+            stockAhead(relay, after: taken.voucher, isFast: isFast, at: wall)
+        }
         purse.coming = OpenVoucher(taken: taken.voucher)
+        purse.openedCount += 1
         purse.stage = .taking(taken.stored)
     }
 

@@ -379,9 +379,13 @@ struct Cashier: ~Copyable {
 
     /// Pays each hop what it is owed.
     mutating func tend(_ id: CircuitID, now: Instant, wall: WallTime) {
-        guard let payment = payments[id] else { return }
-        tendGuard(id, owed: payment.hops[0].payer.owed, now: now, wall: wall)
-        for offset in 1...2 { tend(id, offset, owed: payment.hops[offset].payer.owed, now, wall) }
+        // Nothing of it is held meanwhile, so that it is changed where it lies.
+        guard let owed = payments[id]?.hops[0].payer.owed else { return }
+        tendGuard(id, owed: owed, now: now, wall: wall)
+        for offset in 1...2 {
+            guard let owed = payments[id]?.hops[offset].payer.owed else { return }
+            tend(id, offset, owed: owed, now, wall)
+        }
     }
 
     mutating func tend(
@@ -392,10 +396,12 @@ struct Cashier: ~Copyable {
         _ wall: WallTime
     ) {
         guard owed > 0, let hop = HopIndex(offset: offset) else { return }
-        guard var open = current(id, offset, wall: wall) else {
-            return prepare(id, offset, wall: wall)
+        guard pays(id, offset, now: now, wall: wall) else {
+            return prepare(id, offset, now: now, wall: wall)
         }
-        if let paid = open.advance(by: owed) {
+        let paid = payments[id]?.hops[offset].open?.advance(by: owed)
+        guard let open = payments[id]?.hops[offset].open else { return }
+        if let paid {
             payments[id]?.hops[offset].payer.notePaid(paid.ticks)
             payments[id]?.hops[offset].lastPaid = now
             noteSpent(open)
@@ -407,41 +413,48 @@ struct Cashier: ~Copyable {
         {
             payments[id]?.hops[offset].reserving = (number, mark)
         }
-        payments[id]?.hops[offset].open = open
         if open.isNearEnd, payments[id]?.hops[offset].isHeld == false {
-            prepare(id, offset, wall: wall)
+            prepare(id, offset, now: now, wall: wall)
         }
     }
 
-    /// The voucher that pays a hop now: the one that was made ready once the last is used up.
-    private mutating func current(
+    /// Whether a voucher pays a hop now; turns to the one that was made ready once the last is used
+    /// up.
+    private mutating func pays(
         _ id: CircuitID,
         _ offset: Int,
+        now: Instant,
         wall: WallTime
-    ) -> OpenVoucher? {
-        guard let known = payments[id]?.hops[offset] else { return nil }
-        if let open = known.open, isUsable(open, at: wall) { return open }
-        guard known.stage == .standing, let next = known.coming else { return nil }
+    ) -> Bool {
+        guard let known = payments[id]?.hops[offset] else { return false }
+        if let open = known.open, isUsable(open, at: wall) { return true }
+        guard known.stage == .standing, var next = known.coming else { return false }
         if let old = known.open { _ = withWallet { $0.settle(old.name, spent: old.index) } }
+        next.begin(at: now)
         payments[id]?.hops[offset].open = next
         payments[id]?.hops[offset].coming = nil
         payments[id]?.hops[offset].stage = .none
         payments[id]?.hops[offset].isHeld = false
         payments[id]?.hops[offset].reserving = nil
-        return isUsable(next, at: wall) ? next : nil
+        return isUsable(next, at: wall)
     }
 
     /// Takes the voucher that comes next for a hop, unless one is on its way: a small one first.
-    private mutating func prepare(_ id: CircuitID, _ offset: Int, wall: WallTime) {
+    private mutating func prepare(
+        _ id: CircuitID,
+        _ offset: Int,
+        now: Instant,
+        wall: WallTime
+    ) {
         guard let known = payments[id]?.hops[offset],
             known.stage == .none || known.stage == .lacking
         else { return }
-        let order: [Denomination] =
-            switch known.openedCount {
-            case 0: [.trial, .small, .large]
-            case 1: [.small, .trial, .large]
-            default: [.large, .small, .trial]
-            }
+        let isFast = known.open?.isFast(at: now) ?? false
+        let order = VoucherChoice.order(
+            after: known.openedCount,
+            isGuard: false,
+            isFast: isFast
+        )
         let relay = known.relay
         let taken = withWallet { $0.takeFirst(of: order, for: relay, at: wall) } ?? nil
         guard let taken else {
@@ -449,15 +462,25 @@ struct Cashier: ~Copyable {
             return
         }
         // Who carries this much is likely to carry more: the next one is there before it is needed.
-        if known.openedCount > 0 { stockAhead(relay, at: wall) }
+        if known.openedCount > 0 {
+            stockAhead(relay, after: taken.voucher, isFast: isFast, at: wall)
+        }
         payments[id]?.hops[offset].coming = OpenVoucher(taken: taken.voucher)
         payments[id]?.hops[offset].openedCount += 1
         payments[id]?.hops[offset].stage = .taking(taken.stored)
     }
 
-    /// Sees to it that a large voucher is there for a relay that is paid a lot.
-    mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
-        _ = withWallet { $0.stockAhead(relay, at: wall) }
+    /// Sees to it that a large voucher is there for a relay that is paid a lot, and a bulk one where
+    /// that goes fast.
+    mutating func stockAhead(
+        _ relay: NodeID,
+        after taken: OwnedVoucher,
+        isFast: Bool,
+        at wall: WallTime
+    ) {
+        _ = withWallet {
+            $0.stockAhead(relay, after: taken.content.denomination, isFast: isFast, at: wall)
+        }
     }
 
     /// Shows a hop the voucher that is on disk as shown.

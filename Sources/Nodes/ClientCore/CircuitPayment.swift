@@ -108,5 +108,7 @@ struct GuardVoucher {
     ///
     /// One at a time: of two payments the later one might come first and count for both.
     var busy: CircuitID?
+    /// Vouchers opened so far, over all circuits.
+    var openedCount = 0
     var reserving: (number: UInt64, mark: UInt32)?
 }

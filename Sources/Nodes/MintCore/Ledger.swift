@@ -256,7 +256,7 @@ public struct Ledger: Sendable {
 
     /// Closes a voucher for its holder: what is left of it is given back as new ones.
     ///
-    /// - Precondition: it is open, and no deeper than the claim says.
+    /// - Precondition: it is open, no deeper than the claim says, and has as much as that.
     mutating func close(_ name: Bytes32, by claim: MintReclaim, digest: Bytes32, reply: [UInt8]) {
         let voucher = claim.voucher
         var row =
@@ -274,11 +274,14 @@ public struct Ledger: Sendable {
         deposits[name] = row
         totals[row.epoch, default: .init(epoch: row.epoch)].reclaimed[row.denomination.index] +=
             UInt64(row.reclaimed)
-        let count = UInt32(clamping: claim.count)
-        totals[claim.epoch, default: .init(epoch: claim.epoch)]
-            .issued[Denomination.trial.index] += count
+        var lost = row.reclaimed
+        for denomination in Denomination.change(for: row.reclaimed) {
+            totals[claim.epoch, default: .init(epoch: claim.epoch)]
+                .issued[denomination.index] += 1
+            lost -= denomination.tickCount
+        }
         // What is less than a trial voucher is given up.
-        burnt += UInt64(row.reclaimed - min(row.reclaimed, count * 16)) * 100
+        burnt += UInt64(lost) * 100
         note(epoch: row.epoch, deposit: name)
         note(claim.epoch)
     }
@@ -341,8 +344,8 @@ public struct Ledger: Sendable {
         guard let sums = totals[epoch] else { return }
         var key = ByteWriter(capacity: 4)
         key.write(epoch)
-        var writer = ByteWriter(capacity: 68)
-        for index in 0..<3 {
+        var writer = ByteWriter(capacity: 20 * sums.issued.count)
+        for index in sums.issued.indices {
             writer.write(sums.issued[index])
             writer.write(sums.deposited[index])
             writer.write(sums.reclaimed[index])
@@ -388,7 +391,7 @@ public struct Ledger: Sendable {
             case Table.totals:
                 var keyReader = ByteReader(record.key)
                 var sums = MintAnnouncement.EpochTotals(epoch: try keyReader.read())
-                for index in 0..<3 {
+                for index in sums.issued.indices {
                     sums.issued[index] = try reader.read()
                     sums.deposited[index] = try reader.read()
                     sums.reclaimed[index] = try reader.read()

@@ -114,7 +114,7 @@ public struct MintControl: Sendable {
         }
         for (epoch, byCode) in ders {
             var list: [BlindRSA.PrivateKey] = []
-            for code in 0..<3 {
+            for code in Denomination.allCases.indices {
                 guard let der = byCode[code], let key = try? BlindRSA.PrivateKey(der: der) else {
                     throw .invalid(field: "mint key")
                 }
@@ -161,7 +161,8 @@ public struct MintControl: Sendable {
         let epochs = keys.keys.sorted().suffix(6).compactMap {
             epoch -> MintAnnouncement.EpochKeys? in
             let ders = (keys[epoch] ?? []).compactMap { try? $0.publicKey().der }
-            return ders.count == 3 ? .init(epoch: epoch, keys: ders) : nil
+            let isWhole = ders.count == Denomination.allCases.count
+            return isWhole ? .init(epoch: epoch, keys: ders) : nil
         }
         var announcement = MintAnnouncement(
             network: identity.network,
@@ -218,9 +219,13 @@ public struct MintControl: Sendable {
         // Vouchers of four epochs ago are neither deposited nor given back.
         for old in keys.keys.sorted() where UInt64(old) + 5 < UInt64(epoch) {
             keys[old] = nil
-            for code in 0..<UInt8(3) {
+            for denomination in Denomination.allCases {
                 extraWrites.append(
-                    RecordWrite(table: Self.keyTable, key: Self.keyName(old, code), value: nil)
+                    RecordWrite(
+                        table: Self.keyTable,
+                        key: Self.keyName(old, denomination.rawValue),
+                        value: nil
+                    )
                 )
             }
         }
@@ -342,28 +347,27 @@ public struct MintControl: Sendable {
         case .transfer:
             vote(for: order, blind: [], token: token)
         case .withdraw(let epoch, let denomination, let count, let lists):
-            guard let key = signingKey(epoch, denomination, in: tickets, at: wall) else {
+            guard let own = signingKeys(epoch, in: tickets, at: wall) else {
                 return refuse(token, .notSigning)
             }
             guard lists.count == tickets.mintCount, blinded.count == count,
                 SHA256.digest(blinded.flatMap(\.self)) == lists[Int(identity.index)]
             else { return refuse(token, .wrongList) }
             busy.insert(order.account)
-            begin(.order(order, token: token)) { .sign(ticket: $0, key, blinded) }
+            let keys = Array(repeating: own[denomination.index], count: count)
+            begin(.order(order, token: token)) { .sign(ticket: $0, keys: keys, blinded) }
         }
     }
 
-    private func signingKey(
+    /// The keys it signs vouchers of `epoch` with, by denomination code; `nil` where it signs none.
+    private func signingKeys(
         _ epoch: UInt32,
-        _ denomination: Denomination,
         in tickets: TicketNetwork,
         at wall: WallTime
-    ) -> BlindRSA.PrivateKey? {
+    ) -> [BlindRSA.PrivateKey]? {
         let set = tickets.designated(epoch: epoch, version: tickets.setVersion)
-        guard tickets.isFinished(epoch, at: wall), set.contains(identity.index),
-            let own = keys[epoch]
-        else { return nil }
-        return own[denomination.index]
+        guard tickets.isFinished(epoch, at: wall), set.contains(identity.index) else { return nil }
+        return keys[epoch]
     }
 
     private mutating func vote(for order: MintOrder, blind: [[UInt8]], token: UInt64) {
@@ -448,7 +452,7 @@ public struct MintControl: Sendable {
         let voucher = claim.voucher
         let left = voucher.denomination.tickCount - min(voucher.denomination.tickCount, claim.spent)
         guard voucher.reclaimCommitment == MintReclaim.commitment(claim.secret),
-            claim.count >= 1, UInt32(clamping: claim.count) * 16 <= left
+            claim.count >= 1, claim.count == Denomination.change(for: left).count
         else { return refuse(token, .malformed) }
         guard tickets.isReclaimed(voucher.epoch, at: wall) else {
             return refuse(token, .outOfTime)
@@ -487,12 +491,14 @@ public struct MintControl: Sendable {
             }
         }
         guard !closing.contains(name) else { return refuse(token, .busy) }
-        guard let key = signingKey(claim.epoch, .trial, in: tickets, at: wall) else {
+        guard let own = signingKeys(claim.epoch, in: tickets, at: wall) else {
             return refuse(token, .notSigning)
         }
         closing.insert(name)
+        let left = claim.voucher.denomination.tickCount - claim.spent
+        let keys = Denomination.change(for: left).map { own[$0.index] }
         begin(.reclaim(claim, name: name, digest: digest, token: token)) {
-            .sign(ticket: $0, key, blinded)
+            .sign(ticket: $0, keys: keys, blinded)
         }
     }
 

@@ -5,11 +5,11 @@ import Wire
 
 /// Key work of a mint: leaves the machine, runs anywhere, comes back as ``Outcome``.
 public enum MintJob: Sendable {
-    /// Sign blinded messages; half a millisecond each.
-    case sign(ticket: UInt64, BlindRSA.PrivateKey, [[UInt8]])
+    /// Sign blinded messages, each with the key at its place; half a millisecond each.
+    case sign(ticket: UInt64, keys: [BlindRSA.PrivateKey], [[UInt8]])
     /// Verify vouchers; 45 microseconds each.
     case check(ticket: UInt64, [VoucherCheck])
-    /// Draw the three keys of an epoch; half a second.
+    /// Draw the keys of an epoch, one for each denomination; most of a second.
     case makeKeys(epoch: UInt32)
 
     /// What a job came to.
@@ -25,9 +25,9 @@ public enum MintJob: Sendable {
     /// Does the work.
     public func run() -> Outcome {
         switch self {
-        case .sign(let ticket, let key, let messages):
-            let signatures = try? messages.map { message throws(CryptoError) in
-                try key.blindSign(message)
+        case .sign(let ticket, let keys, let messages):
+            let signatures = try? zip(keys, messages).map { pair throws(CryptoError) in
+                try pair.0.blindSign(pair.1)
             }
             return .signed(ticket: ticket, signatures)
         case .check(let ticket, let checks):

@@ -2,7 +2,7 @@ public import Base
 
 /// What changes one consensus into another one: relays that go, and records that come or replace.
 ///
-/// Layout (§E.2): `base digest 32 | digest 32 | front length u16 | front | gone count u32 | relay_ids |
+/// Layout (§E.2): `base digest 32 | digest 32 | front length u32 | front | gone count u32 | relay_ids |
 /// record count u32 | records | count u8 | count x (index u8 | signature 64)`; the front is the new
 /// body with no record. Identities and records ascend.
 public struct ConsensusDiff: Hashable, Sendable {
@@ -85,7 +85,7 @@ public struct ConsensusDiff: Hashable, Sendable {
     init(from reader: inout ByteReader) throws(WireError) {
         base = try reader.readBytes32()
         digest = try reader.readBytes32()
-        let frontByteCount = Int(try reader.read(UInt16.self))
+        let frontByteCount = Int(try reader.read(UInt32.self))
         front = try Consensus(parsing: try reader.read(byteCount: frontByteCount))
         guard front.relays.isEmpty else { throw .invalid(field: "diff front") }
         let goneCount = try Self.readCount(&reader, leastByteCount: 32)
@@ -125,7 +125,7 @@ public struct ConsensusDiff: Hashable, Sendable {
         writer.write(base)
         writer.write(digest)
         let front = try front.encoded()
-        writer.write(UInt16(clamping: front.count))
+        writer.write(UInt32(clamping: front.count))
         writer.write(front)
         writer.write(UInt32(clamping: gone.count))
         for id in gone { writer.write(id.rawValue) }

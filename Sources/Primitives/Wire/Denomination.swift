@@ -6,6 +6,8 @@ public enum Denomination: UInt8, CaseIterable, Sendable {
     case large = 1
     /// 16 ticks: the first one on a circuit.
     case trial = 2
+    /// 8,192 ticks: for flows that use up a large one in seconds.
+    case bulk = 3
 
     /// Ticks of a voucher.
     public var tickCount: UInt32 {
@@ -13,17 +15,33 @@ public enum Denomination: UInt8, CaseIterable, Sendable {
         case .trial: 16
         case .small: 64
         case .large: 1_024
+        case .bulk: 8_192
         }
     }
 
-    /// The denomination that follows on a circuit once a voucher of this one is used up.
+    /// The denomination that follows on a circuit once a voucher of this one is used up, unless the
+    /// flow is fast.
     public var next: Denomination {
         self == .trial ? .small : .large
     }
 
-    /// Where counts of this denomination stand in lists of three.
+    /// Where this denomination stands in lists of one for each.
     public var index: Int {
         Int(rawValue)
+    }
+
+    /// What `ticks` come back as, the largest first and as few as there can be; none of them is bulk,
+    /// and less than a trial is left out.
+    ///
+    /// Bound: 25 for what is left of any voucher, of which a tick was shown.
+    public static func change(for ticks: UInt32) -> [Denomination] {
+        var left = ticks
+        var parts: [Denomination] = []
+        for denomination in [Denomination.large, .small, .trial] {
+            parts += Array(repeating: denomination, count: Int(left / denomination.tickCount))
+            left %= denomination.tickCount
+        }
+        return parts
     }
 
     /// Reads the code of one byte whose high nibble is the version of the designated set.

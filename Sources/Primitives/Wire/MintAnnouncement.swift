@@ -3,8 +3,8 @@ public import Base
 /// What a mint says of itself to everybody: where it is, its keys, and its totals.
 ///
 /// Layout (§A.9): `version u8 = 1 | netid 32 | index u8 | key 32 | published u32 s | sealing key 32 |
-/// address count u8 | addresses (length u8 | 6 or 18 bytes) | epoch count u8 | count x (epoch u32 | 3 x
-/// (length u16 | DER)) | total count u8 | count x (epoch u32 | 3 x (issued u32 | deposited u64 |
+/// address count u8 | addresses (length u8 | 6 or 18 bytes) | epoch count u8 | count x (epoch u32 | 4 x
+/// (length u16 | DER)) | total count u8 | count x (epoch u32 | 4 x (issued u32 | deposited u64 |
 /// reclaimed u64)) | burnt u64 | signature 64`, label `mint`. Lists by denomination code.
 public struct MintAnnouncement: Hashable, Sendable {
     /// The network.
@@ -32,7 +32,7 @@ public struct MintAnnouncement: Hashable, Sendable {
     public struct EpochKeys: Hashable, Sendable {
         /// The epoch.
         public var epoch: UInt32
-        /// Three keys.
+        /// One key for each denomination.
         public var keys: [[UInt8]]
 
         /// Takes both over.
@@ -56,9 +56,10 @@ public struct MintAnnouncement: Hashable, Sendable {
         /// Counts of nothing yet.
         public init(epoch: UInt32) {
             self.epoch = epoch
-            issued = [0, 0, 0]
-            deposited = [0, 0, 0]
-            reclaimed = [0, 0, 0]
+            let count = Denomination.allCases.count
+            issued = Array(repeating: 0, count: count)
+            deposited = Array(repeating: 0, count: count)
+            reclaimed = Array(repeating: 0, count: count)
         }
     }
 
@@ -85,8 +86,8 @@ public struct MintAnnouncement: Hashable, Sendable {
         self.burnt = burnt
     }
 
-    /// The most bytes an announcement takes; ten of them fit into the front of a diff.
-    public static let maximumByteCount = 6_300
+    /// The most bytes an announcement takes.
+    public static let maximumByteCount = 8_300
     private static let epochLimit = 6
     private static let totalLimit = 8
 
@@ -208,7 +209,7 @@ extension MintAnnouncement.EpochKeys {
 
     func write(to writer: inout ByteWriter) {
         writer.write(epoch)
-        for key in keys.prefix(3) {
+        for key in keys.prefix(Denomination.allCases.count) {
             writer.write(UInt16(clamping: key.count))
             writer.write(key)
         }
@@ -218,7 +219,7 @@ extension MintAnnouncement.EpochKeys {
 extension MintAnnouncement.EpochTotals {
     init(from reader: inout ByteReader) throws(WireError) {
         self.init(epoch: try reader.read())
-        for index in 0..<3 {
+        for index in issued.indices {
             issued[index] = try reader.read()
             deposited[index] = try reader.read()
             reclaimed[index] = try reader.read()
@@ -227,7 +228,7 @@ extension MintAnnouncement.EpochTotals {
 
     func write(to writer: inout ByteWriter) {
         writer.write(epoch)
-        for index in 0..<3 {
+        for index in issued.indices {
             writer.write(issued[index])
             writer.write(deposited[index])
             writer.write(reclaimed[index])

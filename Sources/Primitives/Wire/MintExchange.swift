@@ -164,7 +164,7 @@ public struct MintReclaim: Hashable, Sendable {
     public var spent: UInt32
     /// The epoch of the new vouchers.
     public var epoch: UInt32
-    /// How many new trial vouchers.
+    /// How many new vouchers: those ``Denomination/change(for:)`` makes of what is left.
     public var count: Int
     /// SHA-256 of the blinded list of each mint.
     public var lists: [Bytes32]

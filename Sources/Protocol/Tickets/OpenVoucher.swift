@@ -6,15 +6,20 @@ public import Wire
 /// What may be shown is on disk before it is: after a crash nothing is shown twice. It is reserved
 /// ahead in strides, so that no payment waits for the disk. Spec: §A.5.
 public struct OpenVoucher: Sendable {
+    /// Time a tick takes where a large voucher is used up within 10 s, and a bulk one within 80 s.
+    public static let fastTick = TimeSpan.seconds(10) / UInt64(Denomination.large.tickCount)
+
     /// The voucher.
     public let voucher: OwnedVoucher
     /// Its name.
     public let name: Bytes32
-    private let chain: PaymentChain
+    private var chain: PaymentChain
     /// Ticks shown.
     public private(set) var index: UInt32
     /// Ticks that may be shown.
     public private(set) var reserved: UInt32
+    /// When it began to pay, and the ticks shown before.
+    private var begun: (at: Instant, index: UInt32)?
 
     /// Begins to spend a voucher that was just taken, with its first stride, and that nobody was
     /// shown.
@@ -46,14 +51,34 @@ public struct OpenVoucher: Sendable {
     /// A relay takes one only once it is on its disk, and what a fast path carries meanwhile would
     /// stand still: 256 ticks are a quarter of a second at 2.5 Gbit/s.
     public var isNearEnd: Bool {
-        left <= chain.count / (voucher.content.denomination == .large ? 4 : 2)
+        let part: UInt32 =
+            switch voucher.content.denomination {
+            case .trial, .small: 2
+            case .large: 4
+            case .bulk: 8
+            }
+        return left <= chain.count / part
+    }
+
+    /// Learns that it pays from now on.
+    public mutating func begin(at now: Instant) {
+        if begun == nil { begun = (now, index) }
+    }
+
+    /// Whether it is large or bulk and is used up so fast that a bulk one comes next: at least a tick
+    /// in each ``fastTick`` since it began to pay.
+    public func isFast(at now: Instant) -> Bool {
+        guard voucher.content.denomination.isForMuch, let begun, index > begun.index else {
+            return false
+        }
+        return now - begun.at <= Self.fastTick * UInt64(index - begun.index)
     }
 
     /// What shows it for the first time, with its first tick; `nil` where it was spent further.
     public mutating func open() -> PayOpen? {
         guard index <= 1 else { return nil }
         index = 1
-        return PayOpen(voucher: voucher.proof, place: chain.place(1))
+        return PayOpen(voucher: voucher.proof, place: chain.walk(to: 1))
     }
 
     /// Shows at most `ticks` further ticks, as far as they are reserved; `nil` for none.
@@ -61,7 +86,7 @@ public struct OpenVoucher: Sendable {
         let step = min(ticks, UInt64(reserved - index))
         guard step > 0 else { return nil }
         index += UInt32(clamping: step)
-        return (chain.place(index), step)
+        return (chain.walk(to: index), step)
     }
 
     /// The mark to reserve up to now, before `ticks` further ones run out; `nil` where enough is.
@@ -86,7 +111,7 @@ public struct OpenVoucher: Sendable {
         let width: UInt32 =
             switch voucher.content.denomination {
             case .trial, .small: 16
-            case .large: 64
+            case .large, .bulk: 64
             }
         let target = min(chain.count, (index + width - 1) / width * width)
         return advance(by: UInt64(target - index))
@@ -98,6 +123,15 @@ extension Denomination {
     ///
     /// At the end of a fast path ticks go by faster than a disk that is busy.
     var stride: UInt32 {
-        self == .large ? 256 : 16
+        switch self {
+        case .trial, .small: 16
+        case .large: 256
+        case .bulk: 2_048
+        }
+    }
+
+    /// Whether it is for those who carry more than a little.
+    var isForMuch: Bool {
+        self == .large || self == .bulk
     }
 }

@@ -14,7 +14,7 @@ public struct TicketNetwork: Sendable {
         public let sealingKey: Bytes32
         /// Where it answers.
         public let addresses: [SocketAddress]
-        /// Its keys by epoch, three each by denomination code.
+        /// Its keys by epoch, each time by denomination code.
         let keys: [UInt32: [BlindRSA.PublicKey]]
     }
 
@@ -110,8 +110,15 @@ public struct TicketNetwork: Sendable {
         epoch: UInt32,
         _ denomination: Denomination
     ) -> BlindRSA.PublicKey? {
-        guard let keys = mints[mint]?.keys[epoch], keys.count == 3 else { return nil }
-        return keys[denomination.index]
+        keys(of: mint, epoch: epoch)?[denomination.index]
+    }
+
+    /// The keys of a mint by denomination code; `nil` where the consensus lacks one.
+    public func keys(of mint: UInt8, epoch: UInt32) -> [BlindRSA.PublicKey]? {
+        guard let keys = mints[mint]?.keys[epoch], keys.count == Denomination.allCases.count else {
+            return nil
+        }
+        return keys
     }
 
     // MARK: Time
@@ -162,7 +169,7 @@ public struct TicketNetwork: Sendable {
     public func sellsVouchers(at wall: WallTime) -> Bool {
         let epoch = epoch(at: wall)
         return designated(epoch: epoch, version: setVersion).allSatisfy {
-            mints[$0]?.keys[epoch]?.count == Denomination.allCases.count
+            keys(of: $0, epoch: epoch) != nil
         }
     }
 

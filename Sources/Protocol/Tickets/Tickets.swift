@@ -3,7 +3,7 @@
 // Duty: the mints' keys and lifetimes of an epoch (`TicketNetwork`), chains of ticks
 // (`PaymentChain`), checking vouchers off line (`VoucherCheck`), what a relay was paid
 // (`VoucherBook`), what a client owns and orders (`Wallet`), how much it owes a hop of a circuit
-// (`HopPayer`) by which voucher (`OpenVoucher`), and whether it gets what it pays for
+// (`HopPayer`) by which voucher (`VoucherChoice`, `OpenVoucher`), and whether it gets what it pays for
 // (`ServiceJudge`).
 // Not its duty: the mints' ledger (MintCore), bytes on disk (Store), circuits (node cores).
 //

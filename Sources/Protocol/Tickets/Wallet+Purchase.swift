@@ -13,7 +13,10 @@ extension Wallet {
             pauseUntil = now + Self.retry
             return
         }
-        wants = wants.filter { pick($0.denomination, for: $0.relay, at: wall) == nil }
+        wants = wants.filter {
+            pick($0.denomination, for: $0.relay, at: wall) == nil
+                && ($0.denomination != .bulk || affordsBulk(1))
+        }
         urgent = urgent.filter { relay in wants.contains { $0.relay == relay } }
         if let first = wants.min() {
             let denomination = first.denomination
@@ -44,6 +47,8 @@ extension Wallet {
         var relays = Array(wanted.prefix(TicketLimits.orderCount))
         let batch = batchCount(denomination, for: relays, in: tickets)
         if denomination == .large { busyRelays.subtract(relays) }
+        // Wanted anew while the flow is as fast, and not again where this order comes to nothing.
+        if denomination == .bulk { wants = wants.filter { $0.denomination != .bulk } }
         if denomination == .trial {
             for relay in candidates where relays.count < batch && !relays.contains(relay) {
                 relays.append(relay)
@@ -73,7 +78,7 @@ extension Wallet {
             return voucher
         }
         draft = (.order(epoch: epoch, denomination), new)
-        blind(new, epoch: epoch, denomination, in: tickets)
+        blind(new, epoch: epoch, in: tickets)
     }
 
     func batchCount(
@@ -81,9 +86,13 @@ extension Wallet {
         for relays: [NodeID],
         in tickets: TicketNetwork
     ) -> Int {
-        guard denomination == .large else { return Int(clamping: tickets.parameters.voucherBatch) }
+        switch denomination {
+        case .trial, .small: Int(clamping: tickets.parameters.voucherBatch)
         // Some for as long as a purchase takes, where they are used up fast.
-        return relays.contains(where: busyRelays.contains) ? 8 : 2
+        case .large: relays.contains(where: busyRelays.contains) ? 8 : 2
+        // None beyond those wanted: so much is stranded where the flow ends.
+        case .bulk: 1
+        }
     }
 
     /// When a voucher bought now has rested: 5 to 60 minutes of an epoch of seven days, and in
@@ -103,28 +112,26 @@ extension Wallet {
                 tickets.isReclaimed($0.content.epoch, at: wall) && $0.left >= 16
             })
         else { return }
-        let count = min(Int(old.left / 16), TicketLimits.orderCount)
-        let new = (0..<count).map { index in
+        let new = Denomination.change(for: old.left).enumerated().map { index, denomination in
             OwnedVoucher(
                 network: network,
                 epoch: epoch,
-                denomination: .trial,
+                denomination: denomination,
                 relay: candidates[index % candidates.count],
                 random: &random
             )
         }
         draft = (.claim(old.content.name, spent: old.spent ?? 0, epoch: epoch), new)
-        blind(new, epoch: epoch, .trial, in: tickets)
+        blind(new, epoch: epoch, in: tickets)
     }
 
     mutating func blind(
         _ new: [OwnedVoucher],
         epoch: UInt32,
-        _ denomination: Denomination,
         in tickets: TicketNetwork
     ) {
         let keys = (0..<tickets.mintCount).map {
-            tickets.key(of: UInt8(clamping: $0), epoch: epoch, denomination)
+            tickets.keys(of: UInt8(clamping: $0), epoch: epoch)
         }
         stage = .blinding
         steps.append(.work(.blind(new, keys: keys)))
@@ -239,8 +246,7 @@ extension Wallet {
         guard let purchase, case .asking = stage else { return }
         guard !purchase.isTransfer else { return finishTransfer(purchase, in: tickets) }
         guard set.allSatisfy({ answers.replies[$0] != nil }) else { return }
-        let denomination = purchase.vouchers.first?.content.denomination ?? .trial
-        let keys = set.compactMap { tickets.key(of: $0, epoch: purchase.epoch, denomination) }
+        let keys = set.compactMap { tickets.keys(of: $0, epoch: purchase.epoch) }
         guard keys.count == set.count else { return }
         stage = .finishing
         var vouchers = purchase.vouchers

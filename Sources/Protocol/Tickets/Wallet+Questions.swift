@@ -105,7 +105,9 @@ extension Wallet {
             }
             // Nobody voted for it, and it is not sent again: the number is free.
             steps.append(.notice(.poor(answers.poor.values.min() ?? .zero)))
-            abandon(now: now, pause: Self.moneyRetry)
+            // A bulk voucher is never waited for, and large ones are bought in its place.
+            let isBulk = purchase.vouchers.first?.content.denomination == .bulk
+            abandon(now: now, pause: isBulk ? .zero : Self.moneyRetry)
         case .conflict:
             isLocked = true
             steps.append(.notice(.locked(sequence: detail)))

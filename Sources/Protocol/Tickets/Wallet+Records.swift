@@ -7,12 +7,13 @@ extension Wallet {
     mutating func expire(in tickets: TicketNetwork, at wall: WallTime) {
         let epoch = UInt64(tickets.epoch(at: wall))
         // Nothing of it is taken or given back any more, or nothing is left of it.
-        let over = owned.filter { voucher in
+        let isOver = { (voucher: OwnedVoucher) -> Bool in
             let age = UInt64(voucher.content.epoch)
             return age + 5 < epoch
                 || (tickets.isReclaimed(voucher.content.epoch, at: wall) && voucher.left < 16)
         }
-        guard !over.isEmpty else { return }
+        guard vouchers.values.contains(where: isOver) else { return }
+        let over = owned.filter(isOver)
         var writes: [RecordWrite] = []
         for voucher in over {
             let name = voucher.content.name

@@ -38,14 +38,17 @@ extension Wallet {
         at wall: WallTime
     ) -> Bytes32? {
         guard let tickets else { return nil }
-        return vouchers.filter {
-            $0.value.spent == nil && $0.value.content.relay == relay
-                && $0.value.content.denomination == denomination
-                && tickets.isAccepted($0.value.content.epoch, at: wall)
-        }.min {
-            ($0.value.content.epoch, $0.value.restsUntil.seconds, $0.key)
-                < ($1.value.content.epoch, $1.value.restsUntil.seconds, $1.key)
-        }?.key
+        var best: (epoch: UInt32, rests: UInt64, name: Bytes32)?
+        for (name, voucher) in vouchers
+        where voucher.spent == nil && voucher.content.denomination == denomination
+            && voucher.content.relay == relay
+            && tickets.isAccepted(voucher.content.epoch, at: wall)
+        {
+            let candidate = (voucher.content.epoch, voucher.restsUntil.seconds, name)
+            if let known = best, known <= candidate { continue }
+            best = candidate
+        }
+        return best?.name
     }
 
     /// Notes how far a voucher was spent.
@@ -61,7 +64,7 @@ extension Wallet {
     }
 
     /// Takes the first voucher there is of `order` to show to its relay; asks for some where there is
-    /// none.
+    /// none, but for no bulk one.
     ///
     /// What bears the number must be on disk before it is shown.
     public mutating func takeFirst(
@@ -74,7 +77,9 @@ extension Wallet {
             return take(denomination, for: relay, asGuard: isAtGuard, at: wall)
         }
         // The one that is wanted, and the smallest: little money buys it.
-        if let first = order.first { want(first, for: relay, isUrgent: true) }
+        if let first = order.first(where: { $0 != .bulk }) {
+            want(first, for: relay, isUrgent: true)
+        }
         want(.trial, for: relay, isUrgent: true)
         return nil
     }
@@ -105,34 +110,64 @@ extension Wallet {
         at wall: WallTime
     ) -> OwnedVoucher? {
         guard let tickets else { return nil }
-        return owned.first {
+        let known = vouchers.values.filter {
             $0.isAtGuard && $0.content.relay == relay && $0.left > 0
                 && !excluded.contains($0.content.name)
                 && tickets.isAccepted($0.content.epoch, at: wall)
         }
+        return known.min {
+            ($0.content.epoch, $0.content.root) < ($1.content.epoch, $1.content.root)
+        }
     }
 
-    /// Relays there is a voucher for that nobody was shown.
+    /// Relays there is a voucher for that nobody was shown, and that a circuit may begin with.
     ///
     /// - Parameter hasRested: only those whose voucher was bought long enough ago.
     public func payable(at wall: WallTime, hasRested: Bool = false) -> Set<NodeID> {
         guard let tickets else { return [] }
         let fresh = vouchers.values.filter {
-            $0.spent == nil && tickets.isAccepted($0.content.epoch, at: wall)
+            $0.spent == nil && $0.content.denomination != .bulk
+                && tickets.isAccepted($0.content.epoch, at: wall)
                 && (!hasRested || $0.restsUntil <= wall)
         }
         return Set(fresh.map(\.content.relay))
     }
 
-    /// Asks for large vouchers for a relay that is being paid a lot, unless there is one.
-    public mutating func stockAhead(_ relay: NodeID, at wall: WallTime) {
+    /// Asks for large vouchers for a relay that is being paid a lot, unless there is one; for a bulk
+    /// one too where the relay uses them up fast and the account has the money.
+    ///
+    /// - Parameter taken: the voucher the relay is to be shown next.
+    public mutating func stockAhead(
+        _ relay: NodeID,
+        after taken: Denomination,
+        isFast: Bool,
+        at wall: WallTime
+    ) {
+        if isFast { stockBulk(relay, at: wall) }
         guard !has(.large, for: relay, at: wall) else { return }
-        if vouchers.values.contains(where: {
-            $0.content.relay == relay && $0.content.denomination == .large && $0.spent != nil
-        }) {
+        // After a bulk one there is time to buy.
+        if taken != .bulk,
+            vouchers.values.contains(where: {
+                $0.content.relay == relay && $0.content.denomination == .large && $0.spent != nil
+            })
+        {
             busyRelays.insert(relay)
         }
         want(.large, for: relay, isUrgent: true)
+    }
+
+    private mutating func stockBulk(_ relay: NodeID, at wall: WallTime) {
+        guard !has(.bulk, for: relay, at: wall) else { return }
+        // An order the account is too poor for would hold up others.
+        guard balance != nil else { return inquireAgain(at: wall) }
+        let others = wants.count { $0.denomination == .bulk && $0.relay != relay }
+        if affordsBulk(others + 1) { want(.bulk, for: relay) }
+    }
+
+    /// Whether the account is known to pay for so many bulk vouchers, and as much again.
+    func affordsBulk(_ count: Int) -> Bool {
+        let price = Credits(ticks: UInt64(count) * UInt64(Denomination.bulk.tickCount))
+        return balance.map { $0 >= price + price } ?? false
     }
 
     /// Asks for a voucher where none of this kind is left.

@@ -89,11 +89,14 @@ public struct Wallet: ~Copyable {
 
         /// What a circuit cannot begin without comes first: trials for middle and exit, a large one
         /// for the guard.
+        ///
+        /// Nothing waits for a bulk one.
         private var rank: Int {
             switch denomination {
             case .trial: 0
             case .large: 1
             case .small: 2
+            case .bulk: 3
             }
         }
 

@@ -3,10 +3,12 @@ import Wire
 
 /// Key work of a wallet.
 public enum WalletWork: Sendable {
-    /// Blind vouchers for every mint; half a millisecond for each of both.
-    case blind([OwnedVoucher], keys: [BlindRSA.PublicKey?])
-    /// Take the blinding off and verify; `signatures` by mint of the set, then voucher.
-    case finalize([OwnedVoucher], keys: [BlindRSA.PublicKey], [[BlindRSA.Opener]], [[[UInt8]]])
+    /// Blind vouchers for every mint, each by its keys by denomination code; half a millisecond for
+    /// each of both.
+    case blind([OwnedVoucher], keys: [[BlindRSA.PublicKey]?])
+    /// Take the blinding off and verify; keys and `signatures` by mint of the set, then keys by
+    /// denomination code and signatures by voucher.
+    case finalize([OwnedVoucher], keys: [[BlindRSA.PublicKey]], [[BlindRSA.Opener]], [[[UInt8]]])
 
     /// What it came to.
     public enum Outcome: Sendable {
@@ -25,11 +27,12 @@ public enum WalletWork: Sendable {
         case .blind(let vouchers, let keys):
             var blinded: [[[UInt8]]] = []
             var openers: [[BlindRSA.Opener]] = []
-            for key in keys {
+            for keys in keys {
                 var messages: [[UInt8]] = []
                 var inverses: [BlindRSA.Opener] = []
-                if let key {
+                if let keys {
                     for voucher in vouchers {
+                        let key = keys[voucher.content.denomination.index]
                         guard let result = try? key.blind(voucher.content.encoded) else {
                             return .failed
                         }
@@ -45,7 +48,8 @@ public enum WalletWork: Sendable {
             for index in vouchers.indices {
                 vouchers[index].signatures = []
                 let message = vouchers[index].content.encoded
-                for (place, key) in keys.enumerated() {
+                for (place, keys) in keys.enumerated() {
+                    let key = keys[vouchers[index].content.denomination.index]
                     guard
                         let signature = try? key.finalize(
                             signatures[place][index],

@@ -76,7 +76,7 @@ public struct TicketsReport: Codable, Hashable, Sendable {
         public var relay: String
         /// The relay's name; `nil` where the consensus lists it no more.
         public var nickname: String?
-        /// Its size: T, S or L.
+        /// Its size: T, S, L or B.
         public var denomination: String
         /// Ticks it had.
         public var ticks: UInt32
@@ -143,7 +143,7 @@ public struct TicketsReport: Codable, Hashable, Sendable {
 
 /// What to buy: `POST /v1/tickets/buy`.
 public struct BuyRequest: Codable, Hashable, Sendable {
-    /// Size: T, S or L.
+    /// Size: T, S, L or B.
     public var denomination: String
     /// The relay to pay, by name or by the beginning of its identifier; `nil` for those a circuit
     /// may take.

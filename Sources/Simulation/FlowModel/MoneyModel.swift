@@ -1,6 +1,8 @@
+import Base
 import CryptoPrimitives
 import Directory
 import Paths
+import Tickets
 import Wire
 
 /// Tickets of a run.
@@ -14,9 +16,9 @@ public struct MoneyFigures: Sendable {
     /// Orders clients sent to the mints.
     public var orders: UInt64 = 0
     /// Vouchers the mints signed, by denomination's code.
-    public var issued: [UInt64] = [0, 0, 0]
+    public var issued: [UInt64] = Denomination.allCases.map { _ in 0 }
     /// Vouchers relays took, by denomination's code.
-    public var opened: [UInt64] = [0, 0, 0]
+    public var opened: [UInt64] = Denomination.allCases.map { _ in 0 }
     /// Ticks of vouchers that were opened and not spent to the end: money until reclaimed.
     public var strandedTicks = 0.0
     /// Of the orders, those a circuit waited for, or would wait for soon.
@@ -105,12 +107,18 @@ struct MoneyModel {
                     turn: unit()
                 )
             }
+            // Evenly over its life: a circuit that is fast for a while only is not told apart.
+            let seconds = Double(circuits.end[index] - circuits.start[index])
+            let isFast = { (ticks: Int) in
+                seconds * 1e9 <= Double(ticks) * Double(OpenVoucher.fastTick.nanoseconds)
+            }
             for (relay, cellCount) in [
                 (circuits.middle[index], plan.parameters.tickCells),
                 (circuits.exit[index], plan.parameters.exitTickCells),
             ] {
-                var hop = VoucherSpending(paying: paid(cellCount)) {
-                    shelf.take($0, at: relay, isGuard: false)
+                let ticks = paid(cellCount)
+                var hop = VoucherSpending(paying: ticks) {
+                    shelf.take($0, at: relay, isGuard: false, isFast: isFast(ticks))
                 }
                 if kind.contains(.ended), !kind.contains(.broken) {
                     let paid = hop.spent
@@ -127,7 +135,9 @@ struct MoneyModel {
                 shelf.setGuard(relay)
             }
             let ticks = paid(plan.parameters.tickCells)
-            let take = { (count: Int) in shelf.take(count, at: relay, isGuard: true) }
+            let take = { (count: Int) in
+                shelf.take(count, at: relay, isGuard: true, isFast: isFast(ticks))
+            }
             if purse == nil {
                 purse = VoucherSpending(paying: ticks, take: take)
             } else {
@@ -138,7 +148,7 @@ struct MoneyModel {
         shelf.look(until: plan.duration)
         figures.orders += UInt64(shelf.orders)
         figures.urgentOrders += UInt64(shelf.urgentOrders)
-        for code in 0..<3 {
+        for code in figures.issued.indices {
             figures.issued[code] += UInt64(shelf.issued[code])
             figures.opened[code] += UInt64(shelf.opened[code])
         }

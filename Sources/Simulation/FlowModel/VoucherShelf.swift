@@ -1,25 +1,26 @@
 import Foundation
+import Tickets
 import Wire
 
 /// What one client's wallet holds, and when it buys (§A.5.1).
 ///
 /// The product's `VoucherStock` and `Wallet` without their messages: at drawn times the wallet looks
 /// and orders what is missing of a large voucher for each guard, a trial and a small one for each
-/// middle and eight exits; what a circuit lacks is ordered at once.
+/// middle and eight exits; what a circuit lacks is ordered at once. Money is always enough.
 struct VoucherShelf {
     /// What happened, for the sums.
     private(set) var orders = 0
     /// Orders a circuit waited for.
     private(set) var urgentOrders = 0
     /// Vouchers signed, by denomination's code.
-    private(set) var issued = [0, 0, 0]
+    private(set) var issued = Denomination.allCases.map { _ in 0 }
     /// Vouchers opened, by denomination's code.
-    private(set) var opened = [0, 0, 0]
+    private(set) var opened = Denomination.allCases.map { _ in 0 }
 
     private struct Entry {
         var relay: UInt16
         var isCandidate: Bool
-        var counts = [0, 0, 0]
+        var counts = Denomination.allCases.map { _ in 0 }
         /// Large vouchers that were opened.
         var largeOpened = 0
     }
@@ -134,25 +135,35 @@ struct VoucherShelf {
     }
 
     /// Takes the voucher that comes next at a relay of which a circuit has opened so many.
-    mutating func take(_ openedCount: Int, at relay: UInt16, isGuard: Bool) -> Denomination {
-        let order: [Denomination] =
-            isGuard || openedCount > 1
-            ? [.large, .small, .trial]
-            : openedCount == 0 ? [.trial, .small, .large] : [.small, .trial, .large]
+    ///
+    /// - Parameter isFast: whether the circuit uses them up fast.
+    mutating func take(
+        _ openedCount: Int,
+        at relay: UInt16,
+        isGuard: Bool,
+        isFast: Bool
+    ) -> Denomination {
         let place = place(of: relay)
+        let isFast = isFast && entries[place].largeOpened > 0
+        let order = VoucherChoice.order(after: openedCount, isGuard: isGuard, isFast: isFast)
         if !order.contains(where: { entries[place].counts[$0.index] > 0 }) {
             urgentOrders += 1
             self.order(.trial, for: [place])
-            if order[0] == .large {
-                buyLarge(place)
-            } else if order[0] == .small {
-                self.order(.small, for: [place])
+            switch order[0] {
+            case .trial: break
+            case .small: self.order(.small, for: [place])
+            case .large, .bulk: buyLarge(place)
             }
         }
         let taken = order.first { entries[place].counts[$0.index] > 0 } ?? .trial
         entries[place].counts[taken.index] -= 1
         opened[taken.index] += 1
         if taken == .large { entries[place].largeOpened += 1 }
+        if openedCount > 0, isFast, entries[place].counts[Denomination.bulk.index] == 0 {
+            urgentOrders += 1
+            entries[place].counts[Denomination.bulk.index] += 1
+            note(1, .bulk)
+        }
         // Who carries this much is likely to carry more.
         if openedCount > 0, entries[place].counts[Denomination.large.index] == 0 {
             urgentOrders += 1

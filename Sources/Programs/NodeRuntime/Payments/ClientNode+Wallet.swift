@@ -352,7 +352,10 @@ extension ClientNode: WalletService {
     ) -> [NodeID] {
         guard let name else {
             guard let payees = look.payees else { return [] }
-            return denomination == .large ? payees.guards : payees.others
+            switch denomination {
+            case .large, .bulk: return payees.guards
+            case .trial, .small: return payees.others
+            }
         }
         return (look.view?.relays ?? []).filter {
             $0.nickname == name || (name.count >= 8 && $0.id.rawValue.hex.hasPrefix(name))
@@ -431,6 +434,7 @@ extension Denomination {
         case .trial: "T"
         case .small: "S"
         case .large: "L"
+        case .bulk: "B"
         }
     }
 

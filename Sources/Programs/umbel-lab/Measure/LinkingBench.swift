@@ -179,7 +179,7 @@ struct LinkingBench: ~Copyable {
         while left > 0 {
             let used = min(left, next.tickCount)
             left -= used
-            let width: UInt32 = next == .large ? 64 : 16
+            let width = Self.width(next)
             let isTopped = !place.isFaulty && left == 0
             let index =
                 isTopped ? min(next.tickCount, (used + width - 1) / width * width) : used
@@ -309,12 +309,21 @@ struct LinkingBench: ~Copyable {
             switch denomination {
             case .trial: 0
             case .small: 16
-            case .large: 80
+            // Flows of the model are too slow for bulk ones.
+            case .large, .bulk: 80
             }
-        let width: UInt32 = denomination == .large ? 64 : 16
+        let width = width(denomination)
         let isClass = index.isMultiple(of: width)
         let least = before + (isClass ? index - width : index)
         return Double(least)...Double(before + index)
+    }
+
+    /// Ticks to whose multiple a voucher is filled.
+    private static func width(_ denomination: Denomination) -> UInt32 {
+        switch denomination {
+        case .trial, .small: 16
+        case .large, .bulk: 64
+        }
     }
 
     private static func fits(

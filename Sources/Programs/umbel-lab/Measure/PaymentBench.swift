@@ -42,7 +42,7 @@ struct PaymentBench {
                 published: wall,
                 sealingKey: .zero,
                 addresses: [],
-                epochs: [.init(epoch: epoch, keys: [key.der, key.der, key.der])],
+                epochs: [.init(epoch: epoch, keys: Denomination.allCases.map { _ in key.der })],
                 totals: [],
                 burnt: 0
             )

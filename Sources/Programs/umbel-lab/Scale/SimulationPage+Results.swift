@@ -165,8 +165,8 @@ extension SimulationPage {
             Section(
                 title: "Vouchers by kind",
                 columns: ["signed", "opened"],
-                rows: [2, 0, 1].map { [Double(money.issued[$0]), Double(money.opened[$0])] },
-                labels: ["16 ticks", "64 ticks", "1,024 ticks"],
+                rows: [2, 0, 1, 3].map { [Double(money.issued[$0]), Double(money.opened[$0])] },
+                labels: ["16 ticks", "64 ticks", "1,024 ticks", "8,192 ticks"],
                 plot: .bars
             )
         )

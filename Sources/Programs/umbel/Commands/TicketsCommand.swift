@@ -67,8 +67,8 @@ struct TicketsBuyCommand: AsyncParsableCommand {
     )
 
     @Option(
-        help: "Size: T has 16 ticks, S 64, L 1,024.",
-        completion: .list(["T", "S", "L"])
+        help: "Size: T has 16 ticks, S 64, L 1,024, B 8,192.",
+        completion: .list(["T", "S", "L", "B"])
     )
     var size = "S"
     @Option(
