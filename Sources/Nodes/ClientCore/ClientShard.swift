@@ -31,7 +31,7 @@ public struct ClientShard: ~Copyable {
     static let echoReserve = 32
     private static let unpaidInterval: TimeSpan = .milliseconds(100)
     /// Count steps between two reports of a circuit's counts, at most.
-    private static let widestCount: UInt64 = 128
+    private static let widestCount: UInt64 = 256
     /// Bytes of a packet that answers a probe: headers of IP and UDP, and that of the answer.
     private static let probedByteCount = 80
 
@@ -527,8 +527,11 @@ public struct ClientShard: ~Copyable {
 
     private mutating func noteCounts(_ slot: Int) {
         let (total, step) = (circuits[slot].counts.total, circuits[slot].countStep)
-        // Pay is ahead by a sixteenth of what is used, up to a bound: an eighth of that is soon enough.
-        let stride = max(step, min(total / 128, step * Self.widestCount))
+        // Pay is ahead by a sixteenth of what is paid, up to 256 ticks, and owed again once half of that
+        // is used. A stride is a quarter of it at most, so a quarter is left when it is paid. The widest
+        // one is 32 ticks at guard and middle; at the exit, whose ticks have half the cells, it is 64,
+        // and as many are left then: 76 ms at 1 Gbit/s, for the way there and back.
+        let stride = max(step, min(total / 64, step * Self.widestCount))
         circuits[slot].countMark = total + stride
         note(.counted(circuits[slot].path.id, circuits[slot].counts))
     }
