@@ -54,10 +54,9 @@ struct PaymentTests {
         world.expectSound()
     }
 
-    @Test("a fast flow comes to pay by bulk vouchers, and every tick is where it belongs")
-    func bulk() throws {
-        var settings = settings(5)
-        // So that a voucher is used up by what a test can carry.
+    /// A world in which a voucher is used up by what a test can carry, and a download that is fast.
+    private func fast(_ seed: UInt64) throws -> (World, ClientNode, ClientHost, Stream) {
+        var settings = settings(seed)
         settings.parameters.tickCells = 8
         settings.parameters.exitTickCells = 4
         let world = try World(settings)
@@ -65,7 +64,34 @@ struct PaymentTests {
         var download = Stream.Settings()
         download.byteCount = 20_000_000
         download.window = 256
-        let stream = host.startStream(download)
+        return (world, client, host, host.startStream(download))
+    }
+
+    @Test("a client that dies while bulk vouchers pay shows no tick twice, and loses some strides")
+    func bulkCrash() throws {
+        let (world, client, _, first) = try fast(6)
+        #expect(world.run(within: .seconds(60)) { first.arrivedByteCount > 18_000_000 })
+        let bulk = client.wallet { $0.owned }.filter { $0.content.denomination == .bulk }
+        #expect(bulk.contains { $0.spent ?? 0 > 1 })
+        client.restart()
+        let again = client.openTunnel()
+        #expect(world.run(within: .seconds(20)) { client.isConnected(again) })
+        let second = again.startStream()
+        #expect(world.run(within: .seconds(60)) { second.isFinished }, "\(client.history)")
+        #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+        client.closeTunnel(again)
+        world.run(for: .seconds(2))
+        let served = world.relays.reduce(0) { $0 + $1.control.earnings.served }
+        let spent = client.wallet { $0.spent }
+        #expect(served <= spent)
+        // One that pays and one that comes next, at each of three hops.
+        #expect(spent <= served + 6 * 2 * 2_048)
+        world.expectSound()
+    }
+
+    @Test("a fast flow comes to pay by bulk vouchers, and every tick is where it belongs")
+    func bulk() throws {
+        let (world, client, host, stream) = try fast(5)
         #expect(world.run(within: .seconds(60)) { stream.isFinished }, "\(client.history)")
         let exit = client.currentPath(of: host)[2].member.id
         let vouchers = client.wallet { $0.owned }.filter { $0.content.relay == exit }

@@ -129,13 +129,17 @@ struct PaymentBench {
             book.finish(check, isValid: true)
             names.append(check.name)
         }
-        let taken = MonotonicClock.now()
-        for (name, voucher) in zip(names, opens) {
-            for index in 2...voucher.chain.count {
-                _ = try book.pay(name, voucher.chain.place(index))
-            }
+        let verified = MonotonicClock.now() - begun
+        // What its client hashes is no work of the relay's.
+        let shown = opens.map { voucher in
+            var chain = voucher.chain
+            return (2...chain.count).map { chain.walk(to: $0) }
         }
-        return ((taken - begun).nanoseconds, (MonotonicClock.now() - taken).nanoseconds)
+        let taken = MonotonicClock.now()
+        for (name, places) in zip(names, shown) {
+            for place in places { _ = try book.pay(name, place) }
+        }
+        return (verified.nanoseconds, (MonotonicClock.now() - taken).nanoseconds)
     }
 
     /// Microseconds of one hash of a chain.
