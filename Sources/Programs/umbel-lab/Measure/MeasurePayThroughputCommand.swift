@@ -10,7 +10,8 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         discussion: """
             Builds the topology twice, side by side, and takes both away. What one carries while the \
             other stands still is measured in turn, so that whatever else the machine does meets both. \
-            Needs root and iperf3.
+            Beside it stands the processor time of each lab's programs for a GiB: all of them, mints \
+            too, share this machine. Needs root and iperf3.
             """
     )
 
@@ -52,14 +53,21 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         var carried: UInt64 = 0
         for isDown in [false, true] {
             var rates: [[Double]] = [[], []]
+            var efforts: [[Effort]] = [[], []]
             // One first, of which nothing is kept: vouchers are bought, queues find their length.
             for run in 0...options.runs {
                 // Whoever goes first in one run goes second in the next.
                 for isPaid in run.isMultiple(of: 2) ? [true, false] : [false, true] {
-                    let result = try await LabThroughput(lab: isPaid ? paid : free)
+                    let lab = isPaid ? paid : free
+                    let before = try LabEffort(of: lab)
+                    let result = try await LabThroughput(lab: lab)
                         .stream(seconds: seconds, isDown: isDown)
                     if isPaid { carried += result.byteCount }
-                    if run > 0 { rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9) }
+                    guard run > 0 else { continue }
+                    rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9)
+                    efforts[isPaid ? 1 : 0].append(
+                        Effort(try LabEffort(of: lab), since: before, result.byteCount)
+                    )
                 }
             }
             let way = isDown ? "down" : "up"
@@ -73,6 +81,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
                     zip(rates[1], rates[0]).map { $0 / $1 }
                 )
             )
+            measurements += Self.compare(paid: efforts[1], free: efforts[0], way)
         }
         let after = try await payTraffic(of: paid)
         let mebibytes = max(1, Double(carried) / 1_048_576)
@@ -94,6 +103,40 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
             )
         }
         return measurements
+    }
+
+    /// Processor time for what a run carried, in seconds a GiB.
+    private struct Effort {
+        let client, relays, others: Double
+
+        var sum: Double { client + relays + others }
+
+        init(_ now: LabEffort, since before: LabEffort, _ byteCount: UInt64) {
+            let gibibytes = max(1, Double(byteCount)) / 1_073_741_824
+            client = (now.client - before.client) / gibibytes
+            relays = (now.relays - before.relays) / gibibytes
+            others = (now.others - before.others) / gibibytes
+        }
+    }
+
+    private static func compare(paid: [Effort], free: [Effort], _ way: String) -> [Measurement] {
+        func rows(_ name: String, _ part: (Effort) -> Double) -> [Measurement] {
+            [("unpaid", free), ("paid", paid)].map { kind, efforts in
+                Measurement(
+                    "processor, \(name), \(kind), \(way)",
+                    unit: "s per GiB",
+                    efforts.map(part)
+                )
+            }
+        }
+        return rows("client", \.client) + rows("relays", \.relays)
+            + rows("authorities and mints", \.others) + [
+                Measurement(
+                    "processor, unpaid / paid, \(way)",
+                    unit: "",
+                    zip(free, paid).map { $0.sum / $1.sum }
+                )
+            ]
     }
 
     /// Reconnects the client until it pays: a circuit keeps what was in force when it was made, and

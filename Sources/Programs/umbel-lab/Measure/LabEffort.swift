@@ -1,0 +1,25 @@
+import Foundation
+
+/// Processor time that the programs of a lab have taken so far, in seconds, by what their hosts are.
+struct LabEffort {
+    private(set) var client = 0.0
+    private(set) var relays = 0.0
+    /// Authorities and mints.
+    private(set) var others = 0.0
+
+    /// Weighs what runs in `lab` now.
+    ///
+    /// - Throws: ``LabError`` where a program is gone.
+    init(of lab: MeasuredLab) throws {
+        for host in try lab.folder.existing().hosts {
+            let seconds = try host.programs.compactMap(\.process)
+                .reduce(0) { $0 + (try ProcessWeight($1.pid).processorSeconds) }
+            switch host.role {
+            case .client: client += seconds
+            case .relay: relays += seconds
+            case .authority: others += seconds
+            case .internet, .plain: continue
+            }
+        }
+    }
+}
