@@ -362,6 +362,10 @@ public final class RelayNode: RelayService {
         }
         drops["unknown_circuit"] = report?.counters.unknownCircuit
         drops["overflow"] = report?.counters.overflow
+        drops["shed"] = report?.counters.shedCells
+        drops["unkept"] = report?.counters.unkeptCells
+        drops["expired"] = report?.counters.lateCells
+        drops["unpaid"] = report?.counters.unpaidCells
         drops["policy"] = report?.counters.policyRefused
         drops["replayed_create"] = counts?.counters.replayedCreates
         let (network, listing) = await directory.reports()

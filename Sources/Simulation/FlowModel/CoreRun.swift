@@ -7,8 +7,8 @@ import Tickets
 
 /// A network of numbers on the production cores: what happened, in the flow model's terms.
 ///
-/// Each client sends a steady stream of UDP packets that are answered: flows of half a minute, one
-/// after the other, so that they move on with the client's circuits.
+/// Each client sends a steady stream of UDP packets that are answered: flows of half a minute or
+/// some packets, one after the other, so that they move on with the client's circuits.
 public struct CoreRun: Sendable {
     /// Clients there were.
     public let clientCount: Int
@@ -61,8 +61,9 @@ public struct CoreRun: Sendable {
         }
     }
 
-    /// Seconds of a flow.
+    /// Seconds of a flow, where that is at least so many packets.
     private static let flowSeconds = 30.0
+    private static let leastFlow = 8.0
     /// Time in which clients come, in seconds; at most a tenth of the run.
     private static let arrivalSeconds = 60
 
@@ -83,7 +84,7 @@ public struct CoreRun: Sendable {
         let arrival = max(1, min(arrivalSeconds, plan.seconds / 10))
         var flow = DatagramFlow.Settings()
         flow.interval = TimeSpan(nanoseconds: UInt64(1e9 / plan.packetsPerSecond))
-        flow.count = UInt32(max(1, flowSeconds * plan.packetsPerSecond))
+        flow.count = UInt32(max(leastFlow, flowSeconds * plan.packetsPerSecond))
         for second in 0..<plan.seconds {
             let due = min(plan.clientCount, plan.clientCount * (second + 1) / arrival)
             // Nodes that do everything in step would make batches nobody else sees.
