@@ -12,6 +12,8 @@ struct LineTrial {
     /// How much of a load must reach the guard for a figure to count.
     private static let leastOffered = 0.8
     private static let patience: Duration = .seconds(15)
+    /// How often a load is begun, until it is there.
+    private static let tries = 3
 
     private func count() async throws -> CableCount {
         try await CableCount(of: relay.name, in: relay.lab)
@@ -27,36 +29,55 @@ struct LineTrial {
         _ body: () async throws -> Result
     ) async throws -> Result {
         guard megabits > 0 else { return try await body() }
+        let least = megabits * 1e6 * Self.leastOffered
+        // iperf3 sends one datagram to begin with, and waits for ever where that is lost.
+        var left = Self.tries
+        while true {
+            left -= 1
+            do {
+                return try await beside(load(megabits, seconds), least, body)
+            } catch let shortage as Shortage {
+                guard !shortage.hasBegun, left > 0 else {
+                    throw LabError(
+                        "nothing can be said of \(relay.name)",
+                        why: "\(Int(shortage.offered)) bit/s reach it, \(Int(least)) are needed"
+                    )
+                }
+            }
+        }
+    }
+
+    private func load(_ megabits: Double, _ seconds: Int) -> Task<Void, any Error> {
         let throughput = LabThroughput(lab: relay.lab)
-        let load = Task { try await throughput.offer(megabits, seconds: seconds) }
+        return Task { try await throughput.offer(megabits, seconds: seconds) }
+    }
+
+    private func beside<Result>(
+        _ load: Task<Void, any Error>,
+        _ least: Double,
+        _ body: () async throws -> Result
+    ) async throws -> Result {
         do {
-            let result = try await besideLoad(megabits * 1e6 * Self.leastOffered, body)
+            let result = try await besideLoad(least, body)
             load.cancel()
             // It was ended: what becomes of it then says nothing of the time before.
             _ = await load.result
             return result
         } catch {
             load.cancel()
-            if case .failure(let failure as LabError) = await load.result,
-                error is Shortage
-            {
+            if case .failure(let failure as LabError) = await load.result, error is Shortage {
                 throw failure
             }
-            throw (error as? Shortage)?.told(of: relay.name) ?? error
+            throw error
         }
     }
 
-    /// Less was offered than should have been, in bits a second.
+    /// Less was offered than should have been.
     private struct Shortage: Error {
+        /// Bits a second.
         var offered: Double
-        var least: Double
-
-        func told(of relay: String) -> LabError {
-            LabError(
-                "nothing can be said of \(relay)",
-                why: "\(Int(offered)) bit/s reach it, \(Int(least)) are needed"
-            )
-        }
+        /// Whether there was enough at first.
+        var hasBegun: Bool
     }
 
     private func besideLoad<Result>(
@@ -70,28 +91,35 @@ struct LineTrial {
             let now = try await count()
             let offered = now.rates(since: before).received
             if offered >= least { break }
-            guard ContinuousClock.now < end else { throw Shortage(offered: offered, least: least) }
+            guard ContinuousClock.now < end else {
+                throw Shortage(offered: offered, hasBegun: false)
+            }
             before = now
         }
         let begin = try await count()
         let result = try await body()
         let offered = try await count().rates(since: begin).received
-        guard offered >= least else { throw Shortage(offered: offered, least: least) }
+        guard offered >= least else { throw Shortage(offered: offered, hasBegun: true) }
         return result
     }
 
     // MARK: The rate
 
-    /// What of its rate the guard sends over ten seconds in which half as much again is offered.
-    func share(of megabits: Int) async throws -> Double {
-        let sent = try await beside(Double(megabits) * 1.5, atMost: 40) {
+    /// What of its rate the guard sends over ten seconds in which half as much again is offered, so
+    /// many times.
+    func shares(of megabits: Int, runs: Int) async throws -> [Double] {
+        try await beside(Double(megabits) * 1.5, atMost: 60 + 10 * runs) {
             // What a bucket holds is over, and queues are full.
             try await Task.sleep(for: .seconds(2))
-            let before = try await count()
-            try await Task.sleep(for: .seconds(10))
-            return try await count().rates(since: before).sent
+            var shares: [Double] = []
+            for _ in 0..<runs {
+                let before = try await count()
+                try await Task.sleep(for: .seconds(10))
+                let sent = try await count().rates(since: before).sent
+                shares.append(sent / (Double(megabits) * 1e6))
+            }
+            return shares
         }
-        return sent / (Double(megabits) * 1e6)
     }
 
     // MARK: Others beside it

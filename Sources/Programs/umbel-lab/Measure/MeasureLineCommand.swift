@@ -74,8 +74,7 @@ struct MeasureLineCommand: AsyncParsableCommand {
         if has(.rate) {
             for megabits in rate.map({ [$0] }) ?? [1, 10, 100] {
                 try await relay.setRate(megabits)
-                var shares: [Double] = []
-                for _ in 0..<options.runs { shares.append(try await trial.share(of: megabits)) }
+                let shares = try await trial.shares(of: megabits, runs: options.runs)
                 progress.say("\(megabits) Mbit/s: \(shares)")
                 measurements.append(
                     Measurement(
