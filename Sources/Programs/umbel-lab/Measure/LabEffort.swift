@@ -22,4 +22,17 @@ struct LabEffort {
             }
         }
     }
+
+    /// All of it.
+    var sum: Double { client + relays + others }
+
+    /// What was taken since `before` for each GiB of `byteCount` bytes, in seconds.
+    func perGibibyte(since before: Self, _ byteCount: UInt64) -> Self {
+        let gibibytes = max(1, Double(byteCount)) / 1_073_741_824
+        var effort = self
+        effort.client = (client - before.client) / gibibytes
+        effort.relays = (relays - before.relays) / gibibytes
+        effort.others = (others - before.others) / gibibytes
+        return effort
+    }
 }

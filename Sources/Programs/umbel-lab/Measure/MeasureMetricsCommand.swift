@@ -10,7 +10,9 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
             "Gbit/s of TCP through a lab whose relays are asked for metrics each second, and not.",
         discussion: """
             Builds the topology, takes it away, and measures with and without in turn, so that whatever \
-            else the machine does meets both. Needs root, curl and iperf3.
+            else the machine does meets both. The programs that ask share the machine with all relays, \
+            and cost more than the answers: what these cost is the relays' processor time for a GiB. \
+            Needs root, curl and iperf3.
             """
     )
 
@@ -44,12 +46,17 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
 
     private func measure(_ lab: MeasuredLab, _ progress: Progress) async throws -> [Measurement] {
         var rates: [[Double]] = [[], []]
+        var efforts: [[Double]] = [[], []]
         // One first, of which nothing is kept: queues find their length.
         for run in 0...options.runs {
             // Whoever goes first in one run goes second in the next.
             for isAsked in run.isMultiple(of: 2) ? [true, false] : [false, true] {
-                let rate = try await flow(over: lab, askingRelays: isAsked)
-                if run > 0 { rates[isAsked ? 1 : 0].append(rate / 1e9) }
+                let before = try LabEffort(of: lab)
+                let stream = try await flow(over: lab, askingRelays: isAsked)
+                guard run > 0 else { continue }
+                rates[isAsked ? 1 : 0].append(stream.bitsPerSecond / 1e9)
+                let effort = try LabEffort(of: lab).perGibibyte(since: before, stream.byteCount)
+                efforts[isAsked ? 1 : 0].append(effort.relays)
             }
         }
         progress.say("\(options.runs) runs of \(seconds) s each")
@@ -57,13 +64,23 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
             Measurement("not asked", unit: "Gbit/s", rates[0]),
             Measurement("asked each second", unit: "Gbit/s", rates[1]),
             Measurement("asked / not asked", unit: "", zip(rates[1], rates[0]).map { $0 / $1 }),
+            Measurement("relays' processor, not asked", unit: "s per GiB", efforts[0]),
+            Measurement("relays' processor, asked each second", unit: "s per GiB", efforts[1]),
+            Measurement(
+                "relays' processor, not asked / asked",
+                unit: "",
+                zip(efforts[0], efforts[1]).map { $0 / $1 }
+            ),
         ]
     }
 
-    /// Bits a second of one stream, while all relays that run are asked, or none.
-    private func flow(over lab: MeasuredLab, askingRelays isAsked: Bool) async throws -> Double {
+    /// One stream, while all relays that run are asked, or none.
+    private func flow(
+        over lab: MeasuredLab,
+        askingRelays isAsked: Bool
+    ) async throws -> LabThroughput.Stream {
         let running = lab.topology.hosts.filter { $0.role == .relay && $0.startsByItself }
-        return try await withThrowingTaskGroup(of: Double?.self) { group in
+        return try await withThrowingTaskGroup(of: LabThroughput.Stream?.self) { group in
             for relay in isAsked ? running.map(\.name) : [] {
                 group.addTask {
                     try await ask(relay, of: lab)
@@ -71,12 +88,12 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
                 }
             }
             group.addTask {
-                try await LabThroughput(lab: lab).stream(seconds: seconds).bitsPerSecond
+                try await LabThroughput(lab: lab).stream(seconds: seconds)
             }
-            var rate: Double?
-            for try await found in group { rate = found ?? rate }
-            guard let rate else { preconditionFailure("a stream neither ends nor fails") }
-            return rate
+            var stream: LabThroughput.Stream?
+            for try await found in group { stream = found ?? stream }
+            guard let stream else { preconditionFailure("a stream neither ends nor fails") }
+            return stream
         }
     }
 

@@ -53,7 +53,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         var carried: UInt64 = 0
         for isDown in [false, true] {
             var rates: [[Double]] = [[], []]
-            var efforts: [[Effort]] = [[], []]
+            var efforts: [[LabEffort]] = [[], []]
             // One first, of which nothing is kept: vouchers are bought, queues find their length.
             for run in 0...options.runs {
                 // Whoever goes first in one run goes second in the next.
@@ -66,7 +66,7 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
                     guard run > 0 else { continue }
                     rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9)
                     efforts[isPaid ? 1 : 0].append(
-                        Effort(try LabEffort(of: lab), since: before, result.byteCount)
+                        try LabEffort(of: lab).perGibibyte(since: before, result.byteCount)
                     )
                 }
             }
@@ -105,22 +105,12 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
         return measurements
     }
 
-    /// Processor time for what a run carried, in seconds a GiB.
-    private struct Effort {
-        let client, relays, others: Double
-
-        var sum: Double { client + relays + others }
-
-        init(_ now: LabEffort, since before: LabEffort, _ byteCount: UInt64) {
-            let gibibytes = max(1, Double(byteCount)) / 1_073_741_824
-            client = (now.client - before.client) / gibibytes
-            relays = (now.relays - before.relays) / gibibytes
-            others = (now.others - before.others) / gibibytes
-        }
-    }
-
-    private static func compare(paid: [Effort], free: [Effort], _ way: String) -> [Measurement] {
-        func rows(_ name: String, _ part: (Effort) -> Double) -> [Measurement] {
+    private static func compare(
+        paid: [LabEffort],
+        free: [LabEffort],
+        _ way: String
+    ) -> [Measurement] {
+        func rows(_ name: String, _ part: (LabEffort) -> Double) -> [Measurement] {
             [("unpaid", free), ("paid", paid)].map { kind, efforts in
                 Measurement(
                     "processor, \(name), \(kind), \(way)",
