@@ -13,6 +13,10 @@ struct Invocation {
         return tests.deletingLastPathComponent().appending(path: "umbel").path
     }()
 
+    /// What programs have of the tests' own environment: nothing that changes what they print, but
+    /// what a sanitizer that watches them is to do.
+    private static let kept: Set = ["PATH", "ASAN_OPTIONS", "TSAN_OPTIONS"]
+
     /// Runs `umbel` with `arguments`.
     static func umbel(
         _ arguments: String...,
@@ -33,8 +37,8 @@ struct Invocation {
         let process = Process()
         process.executableURL = URL(filePath: program)
         process.arguments = arguments
-        let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
-        process.environment = ["PATH": path].merging(environment) { $1 }
+        let own = ProcessInfo.processInfo.environment.filter { kept.contains($0.key) }
+        process.environment = own.merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
