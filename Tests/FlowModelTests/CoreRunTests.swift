@@ -14,7 +14,8 @@ struct CoreRunTests {
         let due = 400 * packetsPerSecond
         for host in world.clients.flatMap(\.hosts) {
             #expect(Double(host.sentCount) >= 0.85 * due)
-            #expect(Double(host.sentCount) <= due + 2)
+            // A flow begins within a second of the end of the one before, which may be early.
+            #expect(Double(host.sentCount) <= 1.05 * due + 2)
         }
     }
 }

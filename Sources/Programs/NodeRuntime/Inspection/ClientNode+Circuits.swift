@@ -12,8 +12,8 @@ extension ClientNode: CircuitService {
     /// How long a new circuit may take to carry packets.
     private static let renewalLimit: Duration = .seconds(10)
     /// How long hops may take to say what they carried, where that is not a look in passing: time
-    /// for what is lost to be sent again.
-    private static let statementLimit: Duration = .seconds(3)
+    /// for what is lost to be sent again, five times over.
+    private static let statementLimit: Duration = .seconds(5)
 
     // MARK: Echoes
 
