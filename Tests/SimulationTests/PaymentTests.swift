@@ -67,18 +67,24 @@ struct PaymentTests {
         return (world, client, host, host.startStream(download))
     }
 
+    /// A client that died begins anew, and carries a stream to its end; no hop refuses a voucher.
+    private func restart(_ client: ClientNode, in world: World) -> ClientHost {
+        client.restart()
+        let host = client.openTunnel()
+        #expect(world.run(within: .seconds(20)) { client.isConnected(host) })
+        let stream = host.startStream()
+        #expect(world.run(within: .seconds(60)) { stream.isFinished }, "\(client.history)")
+        #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+        return host
+    }
+
     @Test("a client that dies while bulk vouchers pay shows no tick twice, and loses some strides")
     func bulkCrash() throws {
         let (world, client, _, first) = try fast(6)
         #expect(world.run(within: .seconds(60)) { first.arrivedByteCount > 18_000_000 })
         let bulk = client.wallet { $0.owned }.filter { $0.content.denomination == .bulk }
         #expect(bulk.contains { $0.spent ?? 0 > 1 })
-        client.restart()
-        let again = client.openTunnel()
-        #expect(world.run(within: .seconds(20)) { client.isConnected(again) })
-        let second = again.startStream()
-        #expect(world.run(within: .seconds(60)) { second.isFinished }, "\(client.history)")
-        #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+        let again = restart(client, in: world)
         client.closeTunnel(again)
         world.run(for: .seconds(2))
         let served = world.relays.reduce(0) { $0 + $1.control.earnings.served }
@@ -125,12 +131,7 @@ struct PaymentTests {
             #expect(world.run(within: .seconds(60)) { first.arrivedByteCount > enough })
             let guardRelay = client.currentPath(of: host)[0]
             let before = guardRelay.control.earnings
-            client.restart()
-            let again = client.openTunnel()
-            #expect(world.run(within: .seconds(20)) { client.isConnected(again) })
-            let second = again.startStream()
-            #expect(world.run(within: .seconds(60)) { second.isFinished }, "\(client.history)")
-            #expect(!client.history.contains("does not take a voucher"), "\(client.history)")
+            let again = restart(client, in: world)
             let after = guardRelay.control.earnings
             #expect(client.currentPath(of: again)[0] === guardRelay)
             #expect(after.vouchers == before.vouchers)

@@ -450,9 +450,8 @@ public struct MintControl: Sendable {
         at wall: WallTime
     ) {
         let voucher = claim.voucher
-        let left = voucher.denomination.tickCount - min(voucher.denomination.tickCount, claim.spent)
         guard voucher.reclaimCommitment == MintReclaim.commitment(claim.secret),
-            claim.count >= 1, claim.count == Denomination.change(for: left).count
+            claim.count >= 1, claim.count == claim.change.count
         else { return refuse(token, .malformed) }
         guard tickets.isReclaimed(voucher.epoch, at: wall) else {
             return refuse(token, .outOfTime)
@@ -495,8 +494,7 @@ public struct MintControl: Sendable {
             return refuse(token, .notSigning)
         }
         closing.insert(name)
-        let left = claim.voucher.denomination.tickCount - claim.spent
-        let keys = Denomination.change(for: left).map { own[$0.index] }
+        let keys = claim.change.map { own[$0.index] }
         begin(.reclaim(claim, name: name, digest: digest, token: token)) {
             .sign(ticket: $0, keys: keys, blinded)
         }

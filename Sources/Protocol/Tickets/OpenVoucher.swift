@@ -51,13 +51,7 @@ public struct OpenVoucher: Sendable {
     /// A relay takes one only once it is on its disk, and what a fast path carries meanwhile would
     /// stand still: 256 ticks are a quarter of a second at 2.5 Gbit/s.
     public var isNearEnd: Bool {
-        let part: UInt32 =
-            switch voucher.content.denomination {
-            case .trial, .small: 2
-            case .large: 4
-            case .bulk: 8
-            }
-        return left <= chain.count / part
+        left <= chain.count / voucher.content.denomination.lastPart
     }
 
     /// Learns that it pays from now on.
@@ -108,11 +102,7 @@ public struct OpenVoucher: Sendable {
     /// So the deposits of a circuit's hops look alike. Spec: §A.5.6.
     public mutating func topUp() -> (place: ChainPlace, ticks: UInt64)? {
         guard index > 0 else { return nil }
-        let width: UInt32 =
-            switch voucher.content.denomination {
-            case .trial, .small: 16
-            case .large, .bulk: 64
-            }
+        let width = voucher.content.denomination.fillWidth
         let target = min(chain.count, (index + width - 1) / width * width)
         return advance(by: UInt64(target - index))
     }
@@ -127,6 +117,23 @@ extension Denomination {
         case .trial, .small: 16
         case .large: 256
         case .bulk: 2_048
+        }
+    }
+
+    /// What part of a voucher is left when the next one is made ready: one in so many.
+    public var lastPart: UInt32 {
+        switch self {
+        case .trial, .small: 2
+        case .large: 4
+        case .bulk: 8
+        }
+    }
+
+    /// Ticks to whose multiple a voucher is filled on an orderly close.
+    public var fillWidth: UInt32 {
+        switch self {
+        case .trial, .small: 16
+        case .large, .bulk: 64
         }
     }
 

@@ -41,13 +41,8 @@ public struct PaymentChain: Sendable {
     ///
     /// - Precondition: `index` is at most ``count``.
     public func place(_ index: UInt32) -> ChainPlace {
-        if let value = walkedValue(index) { return ChainPlace(index: index, value: value) }
-        var (place, value) = mark(above: index)
-        while place > index {
-            value = Self.step(value, index: place)
-            place -= 1
-        }
-        return ChainPlace(index: index, value: value)
+        var walker = self
+        return walker.walk(to: index)
     }
 
     /// The place that pays `index` ticks, where those that pay some more are asked for next: they
@@ -125,5 +120,11 @@ extension MintReclaim {
     /// What a voucher says of the secret that reclaims it: BLAKE2b-256.
     public static func commitment(_ secret: Bytes32) -> Bytes32 {
         ReclaimCommitment.make(secret)
+    }
+
+    /// What it is to come back as: the denominations of the new vouchers, in their order.
+    public var change: [Denomination] {
+        let ticks = voucher.denomination.tickCount
+        return Denomination.change(for: ticks - min(ticks, spent))
     }
 }

@@ -1,3 +1,4 @@
+import Tickets
 import Wire
 
 /// The vouchers one hop of one circuit takes, and how far each is spent (§A.5).
@@ -43,7 +44,7 @@ struct VoucherSpending {
         while true {
             let size = Int(vouchers[current].denomination.tickCount)
             let hasNext = current + 1 < vouchers.count
-            let mark = size - size / vouchers[current].denomination.lastPart
+            let mark = size - size / Int(vouchers[current].denomination.lastPart)
             let goal = hasNext ? size : mark
             let step = max(0, min(left, goal - vouchers[current].spent))
             vouchers[current].spent += step
@@ -64,27 +65,8 @@ struct VoucherSpending {
     mutating func fill() {
         for place in vouchers.indices {
             let size = Int(vouchers[place].denomination.tickCount)
-            let width = vouchers[place].denomination.fillWidth
+            let width = Int(vouchers[place].denomination.fillWidth)
             vouchers[place].spent = min(size, (vouchers[place].spent + width - 1) / width * width)
-        }
-    }
-}
-
-extension Denomination {
-    /// What part of a voucher is left when the next one is opened: one in so many.
-    fileprivate var lastPart: Int {
-        switch self {
-        case .trial, .small: 2
-        case .large: 4
-        case .bulk: 8
-        }
-    }
-
-    /// Ticks to whose multiple a voucher is filled.
-    fileprivate var fillWidth: Int {
-        switch self {
-        case .trial, .small: 16
-        case .large, .bulk: 64
         }
     }
 }
