@@ -26,13 +26,18 @@ struct LabEffort {
     /// All of it.
     var sum: Double { client + relays + others }
 
-    /// What was taken since `before` for each GiB of `byteCount` bytes, in seconds.
-    func perGibibyte(since before: Self, _ byteCount: UInt64) -> Self {
-        let gibibytes = max(1, Double(byteCount)) / 1_073_741_824
-        var effort = self
-        effort.client = (client - before.client) / gibibytes
-        effort.relays = (relays - before.relays) / gibibytes
-        effort.others = (others - before.others) / gibibytes
-        return effort
+    /// What `lab` took for each GiB that the stream of `body` carried, in seconds.
+    static func perGibibyte(
+        of lab: MeasuredLab,
+        _ body: () async throws -> LabThroughput.Stream
+    ) async throws -> (stream: LabThroughput.Stream, effort: Self) {
+        let before = try Self(of: lab)
+        let stream = try await body()
+        var effort = try Self(of: lab)
+        let gibibytes = max(1, Double(stream.byteCount)) / 1_073_741_824
+        effort.client = (effort.client - before.client) / gibibytes
+        effort.relays = (effort.relays - before.relays) / gibibytes
+        effort.others = (effort.others - before.others) / gibibytes
+        return (stream, effort)
     }
 }

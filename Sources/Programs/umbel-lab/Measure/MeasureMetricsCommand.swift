@@ -51,11 +51,11 @@ struct MeasureMetricsCommand: AsyncParsableCommand {
         for run in 0...options.runs {
             // Whoever goes first in one run goes second in the next.
             for isAsked in run.isMultiple(of: 2) ? [true, false] : [false, true] {
-                let before = try LabEffort(of: lab)
-                let stream = try await flow(over: lab, askingRelays: isAsked)
+                let (stream, effort) = try await LabEffort.perGibibyte(of: lab) {
+                    try await flow(over: lab, askingRelays: isAsked)
+                }
                 guard run > 0 else { continue }
                 rates[isAsked ? 1 : 0].append(stream.bitsPerSecond / 1e9)
-                let effort = try LabEffort(of: lab).perGibibyte(since: before, stream.byteCount)
                 efforts[isAsked ? 1 : 0].append(effort.relays)
             }
         }

@@ -59,15 +59,13 @@ struct MeasurePayThroughputCommand: AsyncParsableCommand {
                 // Whoever goes first in one run goes second in the next.
                 for isPaid in run.isMultiple(of: 2) ? [true, false] : [false, true] {
                     let lab = isPaid ? paid : free
-                    let before = try LabEffort(of: lab)
-                    let result = try await LabThroughput(lab: lab)
-                        .stream(seconds: seconds, isDown: isDown)
-                    if isPaid { carried += result.byteCount }
+                    let (stream, effort) = try await LabEffort.perGibibyte(of: lab) {
+                        try await LabThroughput(lab: lab).stream(seconds: seconds, isDown: isDown)
+                    }
+                    if isPaid { carried += stream.byteCount }
                     guard run > 0 else { continue }
-                    rates[isPaid ? 1 : 0].append(result.bitsPerSecond / 1e9)
-                    efforts[isPaid ? 1 : 0].append(
-                        try LabEffort(of: lab).perGibibyte(since: before, result.byteCount)
-                    )
+                    rates[isPaid ? 1 : 0].append(stream.bitsPerSecond / 1e9)
+                    efforts[isPaid ? 1 : 0].append(effort)
                 }
             }
             let way = isDown ? "down" : "up"
