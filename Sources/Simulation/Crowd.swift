@@ -17,6 +17,8 @@ public struct CrowdSettings: Sendable {
     public var shape = TrafficShape.fast
     /// Whether a packet a second is sent besides, to measure round trips with.
     public var probes = true
+    /// Of 10,000 datagrams between clients and relays, how many are lost, each way.
+    public var accessLoss: UInt64 = 0
 
     /// A crowd; client i does `transfers[i]`.
     ///
@@ -31,7 +33,8 @@ public struct CrowdSettings: Sendable {
 
 /// Clients in a world that do what people do, watched at their links, between relays and behind exits.
 ///
-/// The nodes are the product's own. Ways take 10 ms and jitter by up to 2 ms; nothing is lost.
+/// The nodes are the product's own. Ways take 10 ms and jitter by up to 2 ms; nothing is lost but
+/// what the settings say of clients' links.
 public final class Crowd {
     /// Why nothing was watched.
     public enum Fault: Error, Hashable, Sendable {
@@ -90,6 +93,7 @@ public final class Crowd {
         guard isUp else {
             throw .notConnected(count: pairs.filter { !$0.0.isConnected($0.1) }.count)
         }
+        loseOnAccess(of: nodes)
         // Schedules begin with the first packet; they run, and spare circuits are built, before
         // anything is watched.
         if settings.probes { probe() }
@@ -113,10 +117,23 @@ public final class Crowd {
 
     private var seconds: Double { (world.now - start).seconds }
 
+    private func loseOnAccess(of clients: [ClientNode]) {
+        guard settings.accessLoss > 0 else { return }
+        for client in clients {
+            for relay in world.relays {
+                for (from, to) in [(client.index, relay.index), (relay.index, client.index)] {
+                    var quality = world.network.quality(from: from, to: to)
+                    quality.loss = settings.accessLoss
+                    world.network.setQuality(quality, from: from, to: to)
+                }
+            }
+        }
+    }
+
     private func watch(_ clients: [ClientNode]) {
         var numbers: [Int: Int] = [:]
         for (number, client) in clients.enumerated() { numbers[client.index] = number }
-        world.tap = { [unowned self] node, destination, bytes in
+        world.tap = { [unowned self] node, destination, bytes, arrives in
             guard let target = world.owner(of: destination) else { return }
             let place: Place
             let direction: Direction
@@ -132,7 +149,8 @@ public final class Crowd {
                     time: seconds,
                     byteCount: UInt32(bytes.count),
                     direction: direction,
-                    place: place
+                    place: place,
+                    isLost: !arrives
                 )
             )
         }
@@ -174,7 +192,8 @@ public final class Crowd {
         for (number, host) in hosts.enumerated() {
             var probe = DatagramFlow.Settings()
             probe.interval = .seconds(1)
-            probe.count = UInt32(settings.seconds) + UInt32(Self.warmUpSeconds)
+            // The last ones would still be on their way at the end.
+            probe.count = UInt32(settings.seconds) + UInt32(Self.warmUpSeconds) - 2
             probe.byteCount = 64
             probe.answerByteCount = 64
             // A crowd does not send in step.
@@ -190,6 +209,27 @@ public final class Crowd {
         recording.traces(direction, count: settings.clients) {
             if case .clientLink(let client) = $0 { client } else { nil }
         }
+    }
+
+    /// The traces of the link between guard and middle of each client's path, one way: all circuits
+    /// of the link together.
+    public func middleLinks(_ direction: Direction) -> [FlowTrace] {
+        recording.middleLinks(of: paths, direction)
+    }
+
+    /// When each client sent what may have gone on from its middle, as an observer knows who sees
+    /// both ends of its link: for each way the client's groups of parity may lie, its own guess.
+    public func causes() -> [[[Double]]] {
+        var sent = [[GridKnowledge.Cell]](repeating: [], count: settings.clients)
+        for observation in recording.observations where observation.direction == .forward {
+            guard case .clientLink(let client) = observation.place else { continue }
+            sent[client].append(.init(time: observation.time, isLost: observation.isLost))
+        }
+        guard case .mix(let slot) = settings.shape else {
+            return sent.map { [$0.filter { !$0.isLost }.map(\.time)] }
+        }
+        let knowledge = GridKnowledge(slotSeconds: slot.span.seconds, groupCount: 4)
+        return sent.map { knowledge.causes($0) }
     }
 
     /// The traces of each client's traffic behind exits, one way: its leases' together.

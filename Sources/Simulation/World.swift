@@ -84,8 +84,9 @@ public final class World {
     public internal(set) var trace = Trace()
     /// What happened so far, in numbers.
     public internal(set) var report = SimulationReport()
-    /// Called for each datagram sent, before the network decides about it.
-    public var tap: ((_ node: Int, _ destination: SocketAddress, _ bytes: [UInt8]) -> Void)?
+    /// Called for each datagram sent, with whether the network lets it arrive.
+    public var tap:
+        ((_ node: Int, _ destination: SocketAddress, _ bytes: [UInt8], _ arrives: Bool) -> Void)?
     /// Called for each packet that leaves an exit towards the hosts, or comes to it from them, with
     /// the address of the lease.
     public var exitTap:
@@ -373,7 +374,6 @@ public final class World {
         to destination: SocketAddress,
         of target: Int?
     ) {
-        tap?(node.index, destination, bytes)
         report.datagrams += 1
         node.sentDatagrams += 1
         trace.add(7, UInt64(node.index), now.nanoseconds, UInt64(bytes.count))
@@ -381,7 +381,10 @@ public final class World {
         guard let source = node.address(isV4: destination.ip.isV4) else {
             return checker.note("node \(node.index) sent to \(destination), which it cannot reach")
         }
-        guard let target else { return }
+        guard let target else {
+            tap?(node.index, destination, bytes, false)
+            return
+        }
         func arrive(_ bytes: [UInt8], at time: Instant, turnedBit: Int?) {
             trace.add(8, time.nanoseconds, UInt64(turnedBit ?? -1 & 0xffff))
             plan(
@@ -392,9 +395,11 @@ public final class World {
             )
         }
         if let time = network.steadyArrival(from: node.index, to: target, now: now) {
+            tap?(node.index, destination, bytes, true)
             return arrive(bytes, at: time, turnedBit: nil)
         }
         let fate = network.fate(of: bytes.count, from: node.index, to: target, now: now)
+        tap?(node.index, destination, bytes, !fate.arrivals.isEmpty)
         for arrival in fate.arrivals {
             var copy = bytes
             if let bit = arrival.turnedBit { copy[bit / 8] ^= 1 << UInt8(bit % 8) }

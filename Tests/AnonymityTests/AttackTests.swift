@@ -299,6 +299,61 @@ struct ObservationTests {
         #expect(seen.observations.map(\.time) == [2])
     }
 
+    @Test("a link between guard and middle shows all its circuits together, and no other's")
+    func middleLinks() {
+        var recording = Recording()
+        for (time, from, to) in [(1.0, 4, 7), (2, 7, 4), (3, 7, 4), (4, 7, 5)] {
+            recording.add(
+                Observation(
+                    time: time,
+                    byteCount: 100,
+                    direction: .forward,
+                    place: .relayLink(from: from, to: to)
+                )
+            )
+        }
+        let path = CircuitPath(entry: 4, middle: 7, exit: 9)
+        let other = CircuitPath(entry: 5, middle: 7, exit: 9)
+        let unknown = CircuitPath(entry: -1, middle: -1, exit: -1)
+        let paths = [path, path, other, unknown]
+        #expect(
+            recording.middleLinks(of: paths, .backward).map(\.times) == [[2, 3], [2, 3], [4], []]
+        )
+        #expect(recording.middleLinks(of: paths, .forward).map(\.times) == [[1], [1], [], []])
+    }
+
+    @Test("who sees both ends of a link knows which cells of a grid reached the middle")
+    func gridKnowledge() {
+        // Slots of 10 ms; the parity in truth is in slots 4, 9, 14. Lost: 1 alone, 6 and 8 together.
+        let lost: Set = [1, 6, 8]
+        let cells = (0..<15).map {
+            GridKnowledge.Cell(time: 5 + Double($0) * 0.01, isLost: lost.contains($0))
+        }
+        let guesses = GridKnowledge(slotSeconds: 0.01, groupCount: 4).causes(cells)
+            .map { $0.map { Int((($0 - 5) * 100).rounded()) } }
+        #expect(guesses.count == 5)
+        #expect(guesses[0] == [0, 1, 2, 3, 5, 7, 10, 11, 12, 13])
+        // Were it one slot later for the first group to begin, 6 and 8 would still be one group's.
+        #expect(guesses[1] == [0, 1, 2, 4, 5, 7, 9, 10, 11, 12, 14])
+        // With groups 3...7 and 8...12 each has lost one alone.
+        #expect(guesses[2] == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 13, 14])
+        #expect(GridKnowledge(slotSeconds: 0.01, groupCount: 4).causes([]) == [[]])
+    }
+
+    @Test("of several guesses at what caused a flow, the best counts")
+    func guesses() {
+        let attack = TimingAttack(.between(least: 0, most: 0.01))
+        let leaving = [[1.005], [2.005]]
+        let scores = attack.scores(
+            leaving: leaving,
+            guesses: [[[5], [1]], [[2]]],
+            seconds: 10
+        )
+        let alone = attack.scores(leaving: leaving, sent: [[1], [2]], seconds: 10)
+        #expect(scores == alone)
+        #expect(scores.topOne == 1)
+    }
+
     @Test("relays that collude see circuits of which they have both ends")
     func collusion() {
         let paths = [

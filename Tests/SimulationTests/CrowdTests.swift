@@ -11,7 +11,8 @@ struct CrowdTests {
         _ clients: Int,
         seconds: Int,
         seed: UInt64,
-        shape: TrafficShape = .fast
+        shape: TrafficShape = .fast,
+        loss: UInt64 = 0
     ) throws -> Crowd {
         var random = RandomGenerator(
             seed: Secret(copying: [UInt8](repeating: UInt8(truncatingIfNeeded: seed), count: 32))
@@ -28,6 +29,7 @@ struct CrowdTests {
         }
         var settings = CrowdSettings(seed: seed, seconds: seconds, transfers: transfers)
         settings.shape = shape
+        settings.accessLoss = loss
         return try Crowd(settings)
     }
 
@@ -47,6 +49,16 @@ struct CrowdTests {
         )
         #expect(scores.areaUnderCurve > 0.99)
         #expect(scores.topOne > 0.9)
+        // Between guards and middles circuits share links, and those who share one tie.
+        let between = LagCorrelation.scores(
+            earlier: exits,
+            later: crowd.middleLinks(.backward),
+            width: 0.5,
+            mostDelay: 3,
+            until: 40
+        )
+        #expect(between.areaUnderCurve > 0.75)
+        #expect(between.areaUnderCurve < scores.areaUnderCurve)
         let cost = crowd.cost(cellByteCount: 1_284)
         #expect(cost.carriedShare > 0.9)
         #expect(cost.overhead > 0.9 && cost.overhead < 4)
@@ -72,6 +84,25 @@ struct CrowdTests {
             }
             #expect(crowd.exits(.backward).allSatisfy { $0.volume > 1_000 }, "\(shape)")
         }
+    }
+
+    @Test("what clients' links lose is seen by who sees both ends, and `mix` mends most of it")
+    func lossy() throws {
+        let crowd = try crowd(8, seconds: 30, seed: 4, shape: .mix(.tenMilliseconds), loss: 100)
+        try crowd.run()
+        let sent = crowd.recording.observations.filter {
+            if case .clientLink = $0.place { $0.direction == .forward } else { false }
+        }
+        let share = Double(sent.filter(\.isLost).count) / Double(sent.count)
+        #expect((0.007...0.013).contains(share), "\(share)")
+        for guesses in crowd.causes() {
+            #expect(guesses.count == 5)
+            // 80 of 100 slots a second carry data; fewer than one in 500 stays lost.
+            for guess in guesses { #expect((2_370...2_410).contains(guess.count)) }
+        }
+        let lost = try #require(crowd.cost(cellByteCount: 1_284).lossShare)
+        // 8 times 38 probes: mended both ways, for at 1 % each way six would be missing.
+        #expect(lost < 0.01, "\(lost)")
     }
 
     @Test("a crowd is seen the same from the same seed")

@@ -54,7 +54,7 @@ struct ScheduleTests {
             (path[0].index, path[1].index), (path[1].index, path[0].index),
         ]
         let sights = ways.map { _ in Sight() }
-        world.tap = { node, destination, bytes in
+        world.tap = { node, destination, bytes, _ in
             guard let target = world.owner(of: destination) else { return }
             for (way, sight) in zip(ways, sights) where way == (node, target) {
                 sight.times.append(world.now)
@@ -334,7 +334,7 @@ struct ScheduleTests {
             client.closeTunnel(host)
             let closed = world.now
             var last = closed
-            world.tap = { node, _, _ in if node == client.index { last = world.now } }
+            world.tap = { node, _, _, _ in if node == client.index { last = world.now } }
             world.run(for: .seconds(25))
             world.tap = nil
             waits.insert(100 + (last - closed).nanoseconds / 1_000_000_000)

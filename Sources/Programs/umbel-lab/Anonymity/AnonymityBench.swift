@@ -7,6 +7,8 @@ import Workloads
 /// The parts of ``AnonymityCommand`` that need no lab.
 struct AnonymityBench {
     let traffic: CrowdTraffic
+    /// The percentage of datagrams lost on links of the simulated crowd's clients, each way.
+    var loss = 0.0
     let progress: Progress
 
     /// Attacks the models of all known ways of sending.
@@ -66,6 +68,7 @@ struct AnonymityBench {
                 transfers: transfers
             )
             settings.shape = Self.shape(mode)
+            settings.accessLoss = accessLoss
             let crowd = try Crowd(settings)
             progress.say("simulation: \(traffic.clients) clients in \(mode.rawValue) connect")
             do throws(Crowd.Fault) {
@@ -85,15 +88,19 @@ struct AnonymityBench {
         }
     }
 
-    /// Few clients that send a packet a second and nothing else: what a single one costs in time, and
-    /// what an idle link looks like.
+    /// In 10,000 datagrams.
+    private var accessLoss: UInt64 { UInt64((loss * 100).rounded()) }
+
+    /// Clients that send a packet a second and nothing else: what a single one costs in time, how
+    /// many of them are lost, and what an idle link looks like.
     private func quietCrowd(_ mode: Topology.Mode) throws -> Crowd {
         var settings = CrowdSettings(
             seed: traffic.seed,
             seconds: 60,
-            transfers: [[Transfer]](repeating: [], count: min(traffic.clients, 10))
+            transfers: [[Transfer]](repeating: [], count: min(traffic.clients, 60))
         )
         settings.shape = Self.shape(mode)
+        settings.accessLoss = accessLoss
         let crowd = try Crowd(settings)
         do throws(Crowd.Fault) {
             try crowd.run()
@@ -129,6 +136,11 @@ struct AnonymityBench {
             links: links,
             random: &random
         )
+        result.attacks += RateExperiment(seconds: seconds).attacksBetween(
+            exits: exits,
+            links: crowd.middleLinks(.backward),
+            random: &random
+        )
         result.volumeFactor = VolumeCount.uncertainty(exits: exits, links: links)
         let volumes = exits.map(\.volume)
         if let busy = volumes.indices.max(by: { volumes[$0] < volumes[$1] }),
@@ -141,10 +153,10 @@ struct AnonymityBench {
             result.idleBusyDistance = test?.distance ?? 1
             result.idleBusyProbability = test?.probability ?? 0
         }
-        let (sent, left) = (crowd.links(.forward), crowd.exits(.forward))
+        let left = crowd.exits(.forward)
         let scores = TimingAttack(Self.law(mode)).scores(
             leaving: left.map(\.times),
-            sent: sent.map(\.times),
+            guesses: crowd.causes(),
             seconds: seconds
         )
         let cells = left.reduce(0) { $0 + $1.times.count } / max(1, left.count)

@@ -27,6 +27,8 @@ struct AnonymityCommand: AsyncParsableCommand {
     var seconds = 600
     @Option(help: "Seconds the crowd of nodes is watched for; 0 leaves it out.")
     var crowdSeconds = 120
+    @Option(help: "Percent of datagrams lost on links of the simulated crowd's clients, each way.")
+    var loss = 0.0
     @Option(help: "What clients do: web, light-web, video or chat.", transform: Self.model)
     var traffic = TrafficModel.web
     @Option(help: "Replay a pcap file instead: each client begins at another place in it.")
@@ -54,6 +56,12 @@ struct AnonymityCommand: AsyncParsableCommand {
         guard crowdSeconds == 0 || (10...86_400).contains(crowdSeconds) else {
             throw ValidationError("--crowd-seconds is 0, or 10 to 86400")
         }
+        guard (0...50).contains(loss) else { throw ValidationError("--loss is 0 to 50") }
+        guard loss == 0 || simulated else {
+            throw ValidationError(
+                "--loss is for --simulated; for a lab, give its clients loss in its file"
+            )
+        }
         guard Set(mode).count == mode.count, !mode.isEmpty else {
             throw ValidationError("--mode names each mode once")
         }
@@ -66,11 +74,12 @@ struct AnonymityCommand: AsyncParsableCommand {
             seed: seed,
             traffic: crowd.title,
             clients: clients,
-            seconds: Double(seconds)
+            seconds: Double(seconds),
+            accessLossPercent: loss
         )
         // Read before anything takes its time.
         if let learned { report.learned = try Self.readLearned(learned) }
-        let bench = AnonymityBench(traffic: crowd, progress: progress)
+        let bench = AnonymityBench(traffic: crowd, loss: loss, progress: progress)
         let exporter = try export.map { try CorrelatorExport(folder: $0, seconds: seconds) }
         try bench.runModels(&report, exporter: exporter)
         if crowdSeconds > 0 {

@@ -13,6 +13,8 @@ struct AnonymityReport: Codable, Sendable {
     var clients: Int
     /// Seconds the models were watched for.
     var seconds: Double
+    /// The percentage of datagrams lost on links of the simulated crowd's clients.
+    var accessLossPercent = 0.0
     /// Every way of sending, wherever it was measured.
     var processes: [ProcessResult] = []
     /// Fine timing of senders at constant rates.

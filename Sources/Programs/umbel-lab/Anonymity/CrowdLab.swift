@@ -43,22 +43,23 @@ struct CrowdLab {
             throw LabError("\(internet.name) has no IPv4 address", why: "the crowd uses it")
         }
         return try await lab.run {
-            try await watch(try lab.folder.existing(), internet: internet.name, server: server)
+            try await watch(lab, internet: internet.name, server: server)
         }
     }
 
     private func watch(
-        _ manifest: Manifest,
+        _ lab: MeasuredLab,
         internet: String,
         server: IPAddress
     ) async throws -> ProcessResult {
+        let manifest = try lab.folder.existing()
         let clients = manifest.hosts.filter { $0.role == .client }
         let hosts = manifest.hosts[try manifest.index(of: internet)]
         var random = traffic.random(2)
         let transfers = traffic.transfers(seconds: Double(seconds), random: &random)
         let taps = try LinkTaps(
             clients.enumerated().map { ($1.namespace, .client($0)) }
-                + [(hosts.namespace, .hosts(port: Self.port))]
+                + [(hosts.namespace, .hosts(port: Self.port))] + Self.relayTaps(manifest)
         )
         // Whatever happens, threads that hold sockets in the lab end before it is taken away.
         let connections: CrowdConnections
@@ -73,7 +74,11 @@ struct CrowdLab {
             throw error
         }
         let start = CrowdConnections.now() + 0.5
+        let paths: [CircuitPath]
         do {
+            paths = try clients.map {
+                try path(of: LabClient(lab: lab, name: $0.name), relays: Self.relays(manifest))
+            }
             for (number, client) in clients.enumerated() {
                 try connections.begin(
                     client: number,
@@ -111,7 +116,30 @@ struct CrowdLab {
         guard outcome.arrived > 0 else {
             throw LabError("nothing arrived at any client", why: outcome.lastFailure)
         }
-        return result(harvest, outcome)
+        return result(harvest, outcome, paths)
+    }
+
+    private static func relays(_ manifest: Manifest) -> [Manifest.Host] {
+        manifest.hosts.filter { $0.role == .relay }
+    }
+
+    private static func relayTaps(_ manifest: Manifest) -> [(String, LinkTaps.Tap)] {
+        let relays = relays(manifest)
+        var numbers: [IPAddress: Int] = [:]
+        for (number, relay) in relays.enumerated() {
+            for address in relay.addresses.compactMap(IPAddress.init) {
+                numbers[address] = number
+            }
+        }
+        return relays.enumerated().map { ($1.namespace, .relay($0, relays: numbers)) }
+    }
+
+    /// The path of a client's circuit in use, by numbers of relays; none of it where there is none.
+    private func path(of client: LabClient, relays: [Manifest.Host]) throws -> CircuitPath {
+        let hops = try client.circuits().first(where: \.isOfMachine)?.hops ?? []
+        let numbers = hops.map { hop in relays.firstIndex { $0.name == hop.nickname } ?? -1 }
+        guard numbers.count == 3 else { return CircuitPath(entry: -1, middle: -1, exit: -1) }
+        return CircuitPath(entry: numbers[0], middle: numbers[1], exit: numbers[2])
     }
 
     /// What a host's daemon holds in memory, in bytes; `nil` where it is gone.
@@ -125,7 +153,8 @@ struct CrowdLab {
 
     private func result(
         _ harvest: LinkTaps.Harvest,
-        _ outcome: CrowdConnections.Outcome
+        _ outcome: CrowdConnections.Outcome,
+        _ paths: [CircuitPath]
     ) -> ProcessResult {
         var owners: [Int: Int] = [:]
         for (key, flow) in harvest.flows { owners[flow] = outcome.clients[key] }
@@ -165,6 +194,11 @@ struct CrowdLab {
         result.attacks = RateExperiment(seconds: Double(seconds) + 1).attacks(
             exits: down,
             links: linkDown,
+            random: &random
+        )
+        result.attacks += RateExperiment(seconds: Double(seconds) + 1).attacksBetween(
+            exits: down,
+            links: harvest.recording.middleLinks(of: paths, .backward),
             random: &random
         )
         result.volumeFactor = VolumeCount.uncertainty(exits: down, links: linkDown)

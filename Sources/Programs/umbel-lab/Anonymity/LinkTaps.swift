@@ -15,6 +15,8 @@ final class LinkTaps: Sendable {
     enum Tap: Sendable {
         /// A client's: cells of its links.
         case client(Int)
+        /// A relay's: cells that come to it from other relays, `relays` by the addresses they have.
+        case relay(Int, relays: [IPAddress: Int])
         /// The `internet` host's: TCP packets of one of its ports.
         case hosts(port: UInt16)
     }
@@ -54,7 +56,7 @@ final class LinkTaps: Sendable {
         for place in places {
             do {
                 descriptors.append(
-                    try LabThread.inside(place.namespace) { try Self.openSocket() }
+                    try LabThread.inside(place.namespace) { try Self.openSocket(place.tap) }
                 )
             } catch {
                 for descriptor in descriptors { close(descriptor) }
@@ -87,7 +89,7 @@ final class LinkTaps: Sendable {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    private static func openSocket() throws -> Int32 {
+    private static func openSocket(_ tap: Tap) throws -> Int32 {
         let packetFamily: Int32 = 17
         let index = unsafe if_nametoindex("eth0")
         let descriptor = socket(
@@ -98,6 +100,11 @@ final class LinkTaps: Sendable {
         guard descriptor >= 0 else { throw IOError("open", "a packet socket", code: errno) }
         var size: Int32 = 8 << 20
         unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &size, 4)
+        if case .relay = tap {
+            // PACKET_IGNORE_OUTGOING: what leaves is seen where it arrives.
+            var ignores: Int32 = 1
+            unsafe setsockopt(descriptor, 263, 23, &ignores, 4)
+        }
         // sockaddr_ll: family 2, protocol 2 (all, big-endian), interface 4, then 12 unused here.
         var address = [UInt8](repeating: 0, count: 20)
         address[0] = UInt8(packetFamily)
@@ -180,19 +187,17 @@ final class LinkTaps: Sendable {
         guard let packet = FrameHead(head) else { return }
         switch tap {
         case .client(let client):
-            guard packet.transport == 17 else { return }
-            let payload = count - packet.payloadOffset
-            let datagrams = max(1, (payload + Self.datagramByteCount - 1) / Self.datagramByteCount)
-            for _ in 0..<datagrams {
-                seen.recording.add(
-                    Observation(
-                        time: time,
-                        byteCount: Self.wireByteCount,
-                        direction: leaves ? .forward : .backward,
-                        place: .clientLink(client: client)
-                    )
-                )
-            }
+            note(
+                packet,
+                count,
+                time,
+                leaves ? .forward : .backward,
+                .clientLink(client: client),
+                &seen
+            )
+        case .relay(let relay, let relays):
+            guard let from = relays[packet.source] else { return }
+            note(packet, count, time, .forward, .relayLink(from: from, to: relay), &seen)
         case .hosts(let port):
             guard packet.transport == 6 else { return }
             let own = leaves ? packet.sourcePort : packet.destinationPort
@@ -209,6 +214,32 @@ final class LinkTaps: Sendable {
                     byteCount: UInt32(clamping: count - 14),
                     direction: leaves ? .backward : .forward,
                     place: .exitSide(exit: 0, flow: flow)
+                )
+            )
+        }
+    }
+}
+
+extension LinkTaps {
+    /// Notes the datagrams of a frame; nothing where it has none.
+    private func note(
+        _ packet: FrameHead,
+        _ count: Int,
+        _ time: Double,
+        _ direction: Direction,
+        _ place: Place,
+        _ seen: inout Harvest
+    ) {
+        guard packet.transport == 17 else { return }
+        let payload = count - packet.payloadOffset
+        let datagrams = max(1, (payload + Self.datagramByteCount - 1) / Self.datagramByteCount)
+        for _ in 0..<datagrams {
+            seen.recording.add(
+                Observation(
+                    time: time,
+                    byteCount: Self.wireByteCount,
+                    direction: direction,
+                    place: place
                 )
             )
         }

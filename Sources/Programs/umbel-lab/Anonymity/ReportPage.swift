@@ -21,7 +21,7 @@ struct ReportPage {
         <header>
         <h1>Anonymity, measured</h1>
         <p>\(report.clients) clients, \(Self.escaped(report.traffic)), \
-        \(AnonymityReport.figure(report.seconds)) s in models, seed \(report.seed). An observer sees \
+        \(AnonymityReport.figure(report.seconds)) s in models, seed \(report.seed)\(lossText). An observer sees \
         every client's link and the far side of every exit, and asks of each flow whose it is: \
         \(report.clients * (report.clients - 1)) pairs do not belong together. An area of 0.5 is \
         guessing, 1 is certainty. Figures for others are of models, for comparison only.</p>
@@ -46,6 +46,12 @@ struct ReportPage {
         </html>
 
         """
+    }
+
+    private var lossText: String {
+        guard report.accessLossPercent > 0 else { return "" }
+        return ", \(AnonymityReport.figure(report.accessLossPercent)) % lost on links of the"
+            + " simulated crowd's clients each way"
     }
 
     private static func escaped(_ text: String) -> String { Plot.escaped(text) }
@@ -159,10 +165,13 @@ struct ReportPage {
                 mark: 0.5
             ),
             legend: [("s0", "rates of downloads"), ("s1", "timing of single cells")],
-            ["", "rates", "information", "volume", "timing", "timing, nothing waiting"],
+            [
+                "", "rates", "rates, seen between guard and middle", "information", "volume",
+                "timing", "timing, nothing waiting",
+            ],
             report.processes.map { result in
                 [AnonymityReport.label(result)]
-                    + ["rates", "information", "volume"].map {
+                    + ["rates", "between", "information", "volume"].map {
                         Self.range(result.best($0)?.verdict)
                     }
                     + [Self.range(Self.timing(result))]

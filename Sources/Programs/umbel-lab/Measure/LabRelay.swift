@@ -75,6 +75,8 @@ struct LabRelay {
 /// The client of a lab that a measurement built.
 struct LabClient {
     let lab: MeasuredLab
+    /// Its host's name; `nil` for the lab's first client.
+    var name: String?
 
     /// A circuit, as far as measurements need it.
     struct Circuit: Decodable {
@@ -97,7 +99,7 @@ struct LabClient {
     /// The client's control socket.
     var socket: String {
         get throws {
-            let client = try lab.host(.client).name
+            let client = try name ?? lab.host(.client).name
             let manifest = try lab.folder.existing()
             let programs = manifest.hosts[try manifest.index(of: client)].programs
             guard let socket = programs.first?.socket else {
@@ -110,12 +112,12 @@ struct LabClient {
     /// Its circuits.
     func circuits() throws -> [Circuit] {
         let report: Circuits = try ControlProbe(socket: try socket)
-            .report("/v1/circuits", of: "the client", subject: "its circuits")
+            .report("/v1/circuits", of: name ?? "the client", subject: "its circuits")
         return report.circuits
     }
 
     /// Runs a program at the client.
     func outcome(_ command: [String], seconds: Int) async throws -> CommandRunner.Outcome {
-        try await lab.outcome(try lab.host(.client).name, command, seconds: UInt64(seconds))
+        try await lab.outcome(try name ?? lab.host(.client).name, command, seconds: UInt64(seconds))
     }
 }

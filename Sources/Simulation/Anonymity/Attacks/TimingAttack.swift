@@ -68,8 +68,19 @@ public struct TimingAttack: Sendable {
         sent: [[Double]],
         seconds: Double
     ) -> ScoreMatrix {
-        ScoreMatrix(count: min(leaving.count, sent.count)) { flow, client in
-            score(leaving: leaving[flow], sent: sent[client], seconds: seconds)
+        scores(leaving: leaving, guesses: sent.map { [$0] }, seconds: seconds)
+    }
+
+    /// Scores every pair where there are several guesses at what a client's causes are: the one that
+    /// fits best counts.
+    public func scores(
+        leaving: [[Double]],
+        guesses: [[[Double]]],
+        seconds: Double
+    ) -> ScoreMatrix {
+        ScoreMatrix(count: min(leaving.count, guesses.count)) { flow, client in
+            guesses[client].map { score(leaving: leaving[flow], sent: $0, seconds: seconds) }
+                .max() ?? score(leaving: leaving[flow], sent: [], seconds: seconds)
         }
     }
 }

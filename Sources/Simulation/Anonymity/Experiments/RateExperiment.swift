@@ -50,6 +50,27 @@ public struct RateExperiment: Sendable {
         return results
     }
 
+    /// Attacks by who sees exits and the links between guards and middles, and knows which clients'
+    /// circuits go over each: `links` are those of each client's path.
+    ///
+    /// Clients who share a link are not told apart: such pairs tie.
+    public func attacksBetween(
+        exits: [FlowTrace],
+        links: [FlowTrace],
+        random: inout RandomGenerator
+    ) -> [AttackResult] {
+        LagCorrelation.widths.map { width in
+            let scores = LagCorrelation.scores(
+                earlier: exits,
+                later: links,
+                width: width,
+                mostDelay: mostDelay,
+                until: seconds
+            )
+            return Self.result("between", "bins of \(width) s", scores, random: &random)
+        }
+    }
+
     /// Judges scores under a name.
     public static func result(
         _ attack: String,

@@ -26,13 +26,22 @@ public struct Observation: Hashable, Sendable {
     public var direction: Direction
     /// Where it was seen.
     public var place: Place
+    /// Whether it was lost on the link it was seen on, as who sees both ends of the link knows.
+    public var isLost: Bool
 
     /// What was seen.
-    public init(time: Double, byteCount: UInt32, direction: Direction, place: Place) {
+    public init(
+        time: Double,
+        byteCount: UInt32,
+        direction: Direction,
+        place: Place,
+        isLost: Bool = false
+    ) {
         self.time = time
         self.byteCount = byteCount
         self.direction = direction
         self.place = place
+        self.isLost = isLost
     }
 }
 
@@ -81,5 +90,25 @@ public struct Recording: Sendable {
             traces[index].add(observation.time, byteCount: observation.byteCount)
         }
         return traces
+    }
+
+    /// What passed between guard and middle of each path, one way: all circuits of the link together.
+    ///
+    /// Nothing where the path is not known.
+    /// - Complexity: O(observations).
+    public func middleLinks(of paths: [CircuitPath], _ direction: Direction) -> [FlowTrace] {
+        var links: [Place: FlowTrace] = [:]
+        for observation in observations {
+            guard case .relayLink = observation.place else { continue }
+            links[observation.place, default: FlowTrace()]
+                .add(observation.time, byteCount: observation.byteCount)
+        }
+        return paths.map { path in
+            let place: Place =
+                direction == .forward
+                ? .relayLink(from: path.entry, to: path.middle)
+                : .relayLink(from: path.middle, to: path.entry)
+            return links[place] ?? FlowTrace()
+        }
     }
 }
