@@ -41,6 +41,8 @@ public final class RelayNode: Node {
     private var outcomes: [RelayJob.Outcome] = []
     private var toControl: [(shard: Int, event: RelayEvent)] = []
     private var toShards: [Errand] = []
+    // Cells of lives that ended.
+    private var earlierCells: UInt64 = 0
     private var steered = 0
 
     /// One shard: its packet path.
@@ -141,6 +143,9 @@ public final class RelayNode: Node {
         }
     }
 
+    /// Those of all its lives together.
+    public var lifetimeCells: UInt64 { earlierCells + carriedCells.reduce(0, +) }
+
     /// The relay gets to know a newer consensus.
     public func setView(_ view: NetworkView) {
         self.view = view
@@ -157,6 +162,7 @@ public final class RelayNode: Node {
     /// Begins anew with the same keys and nothing else.
     func restart() {
         incarnation += 1
+        earlierCells = lifetimeCells
         control = Self.control(
             of: member,
             world: world,

@@ -41,20 +41,29 @@ struct BuildTimes {
         let isGuardNew = circuits.kind[index].contains(.newLink)
         let isSecondNew = !links.use(first, second, from: start, to: end)
         let isThirdNew = !links.use(second, third, from: start, to: end)
-        // A spare that takes over was built before.
-        guard !circuits.kind[index].contains(.takenOver) else { return }
+        let kind = circuits.kind[index]
         let client = lives.places[Int(circuits.client[index])]
         let places = [Int(first), Int(second), Int(third)].map { network.place[$0] }
+        let delays = [
+            network.delay(client, places[0]), network.delay(places[0], places[1]),
+            network.delay(places[1], places[2]),
+        ]
+        // The exit is asked for addresses; what is old carries until then.
+        let isWaitedFor = kind.isDisjoint(with: [.spare, .rotated])
+        if isWaitedFor { result.outage += 2 * delays.reduce(0, +) }
+        // A spare that takes over was built before.
+        guard !kind.contains(.takenOver) else { return }
         var time = plan.clientKeyWork
-        time += trip(network.delay(client, places[0]), isGuardNew)
-        time += trip(network.delay(places[0], places[1]), isSecondNew)
-        time += trip(network.delay(places[1], places[2]), isThirdNew)
+        time += trip(delays[0], isGuardNew)
+        time += trip(delays[1], isSecondNew)
+        time += trip(delays[2], isThirdNew)
         for hop in [first, second, third] {
             time += plan.relayKeyWork + Double(wait[Int(hop)])
             created[Int(hop)] += 1
         }
         let newCount = (isGuardNew ? 1 : 0) + (isSecondNew ? 1 : 0) + (isThirdNew ? 1 : 0)
         result.builds.add(time)
+        if isWaitedFor { result.outage += time }
         if newCount == 0 { result.warmBuilds.add(time) }
         result.newLinkCount += newCount
         result.handshakeCount += 3

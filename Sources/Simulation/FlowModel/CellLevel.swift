@@ -60,6 +60,8 @@ public struct CellLevel: Sendable {
         public var packetsPerSecond = 2.0
         /// Whether relays are paid.
         public var paysRelays = true
+        /// How long relays stay up; `nil` for as long as the run.
+        public var uptime: NetworkPlan.Uptime?
 
         /// Nine relays of one place, a client, five minutes.
         public init() {}
@@ -84,6 +86,7 @@ public struct CellLevel: Sendable {
         var first: World?
         for number in 0..<plan.worlds {
             core.settings.seed = seed &+ UInt64(number) &* 1_000_003
+            core.relayChanges = changes(plan, core)
             let (run, world) = try CoreRun.run(core) { second in
                 let done = Double(number) + Double(second) / Double(plan.seconds)
                 progress("cores", done / Double(plan.worlds))
@@ -100,7 +103,7 @@ public struct CellLevel: Sendable {
         numbers.load = NetworkPlan.Load()
         numbers.load.cellsPerSecond = plan.packetsPerSecond
         numbers.load.activeShare = 1
-        numbers.uptime = nil
+        numbers.uptime = plan.uptime
         numbers.paysRelays = plan.paysRelays
         numbers.relayKeyWork = world.settings.jobTime.seconds
         numbers.clientKeyWork = 2 * world.settings.jobTime.seconds
@@ -114,7 +117,16 @@ public struct CellLevel: Sendable {
             progress("flow model", Double(number + 1) / Double(Self.replicas))
         }
         let order = world.relays.map { world.view.index(of: $0.member.id) ?? 0 }
-        return Self(runs, results, relayOrder: order)
+        return Self(plan, runs, results, relayOrder: order)
+    }
+
+    /// What becomes of one world's relays.
+    private static func changes(_ plan: Plan, _ core: CoreRun.Plan) -> [RelayChange] {
+        var numbers = NetworkPlan()
+        numbers.relayCount = plan.network?.relayCount ?? plan.guards + plan.middles + plan.exits
+        numbers.duration = Double(plan.seconds)
+        numbers.uptime = plan.uptime
+        return Uptimes(numbers, streams: Streams(seed: core.settings.seed)).changesInOrder
     }
 
     /// The worlds' plan.
@@ -158,11 +170,16 @@ public struct CellLevel: Sendable {
         return core
     }
 
-    private init(_ runs: [CoreRun], _ results: [FlowResult], relayOrder: [Int]) {
+    private init(
+        _ plan: Plan,
+        _ runs: [CoreRun],
+        _ results: [FlowResult],
+        relayOrder: [Int]
+    ) {
         self.runs = runs
         replicaCount = results.count
         sample = results[0]
-        figures = Self.figures(runs, results)
+        figures = Self.figures(plan, runs, results)
         let cells = runs.reduce(into: [Double](repeating: 0, count: relayOrder.count)) { sum, run in
             for (place, count) in run.carriedCells.enumerated() { sum[place] += count }
         }
@@ -194,7 +211,11 @@ public struct CellLevel: Sendable {
         self.hash = hash
     }
 
-    private static func figures(_ runs: [CoreRun], _ results: [FlowResult]) -> [Figure] {
+    private static func figures(
+        _ plan: Plan,
+        _ runs: [CoreRun],
+        _ results: [FlowResult]
+    ) -> [Figure] {
         let figure = {
             (name: String, core: (CoreRun) -> Double, model: (FlowResult) -> Double) -> Figure in
             let cells = runs.reduce(0) { $0 + core($1) } / Double(runs.count)
@@ -228,6 +249,17 @@ public struct CellLevel: Sendable {
                 $0.builds.value(at: 0.9) * 1_000
             },
         ]
+        if plan.uptime != nil {
+            figures += [
+                figure("circuits lost", { perClient($0, Double($0.lossCount)) }) {
+                    Double($0.brokenCount) / Double($0.clientCount)
+                },
+                figure("seconds without one, once noticed", { perClient($0, $0.searchSeconds) }) {
+                    ($0.outage - Double($0.brokenCount) * Double(ClientLife.detection))
+                        / Double($0.clientCount)
+                },
+            ]
+        }
         guard results[0].money != nil else { return figures }
         figures += [
             figure("ticks earned by relays", { perClient($0, $0.earnedTicks) }) {

@@ -63,6 +63,13 @@ struct ClientLife {
     /// Time after which a circuit that does not come to stand is given up: 300 ms, times 1.5, five
     /// tries.
     static let buildLimit: Float = 4
+    /// Time after which another is begun beside it, for packets that wait.
+    static let buildHedge: Float = 0.4
+    /// Time after which an exit that may be dead is asked once more, while a circuit to another is
+    /// built (two round trips more are left to it, about what building takes).
+    static let exitDoubt: Float = 0.3
+    /// Time after which another guard is tried beside one that does not answer.
+    static let guardHedge: Float = 1
     /// Time in which clients come, in seconds; at most a tenth of the run.
     static let arrival = 60.0
 
@@ -99,9 +106,13 @@ struct ClientLife {
             }
             if let down = downPosition(hops, at: time) {
                 lives.failedBuilds += 1
-                lives.outage += Double(min(Self.buildLimit, end - time))
+                // Nothing waits for a client's first circuit here.
+                let wait =
+                    down == .guardRelay
+                    ? Self.guardHedge : lastGuard == nil ? Self.buildLimit : Self.buildHedge
+                lives.outage += Double(min(wait, end - time))
                 selector.noteFailure(of: id(down, of: path), at: down, now: now)
-                time += Self.buildLimit
+                time += wait
                 continue
             }
             selector.noteSuccess(of: path, on: date)
@@ -181,7 +192,6 @@ struct ClientLife {
         let duration = Float(plan.duration)
         var stop = min(time + Float(plan.rotation), duration)
         while true {
-            let spare = spare(hops, selector.middles, &random)
             let (down, position) = firstDown(hops, after: time)
             let isBroken = down < stop
             var own = kind
@@ -189,9 +199,7 @@ struct ClientLife {
             if isBroken || stop + Self.linger < duration { own.insert(.ended) }
             let end = min(stop, down)
             lives.circuits.append(client: client, hops, from: time, to: end, own)
-            if let spare {
-                lives.circuits.append(client: client, spare, from: time, to: end, .spare)
-            }
+            let spare = keepSpare(client, hops, time..<end, selector.middles, &random, &lives)
             guard isBroken else {
                 // The spare leads to the same exit; it was built long ago.
                 guard stop < duration, let spare, downPosition(spare, at: stop) == nil else {
@@ -217,21 +225,50 @@ struct ClientLife {
                 at: position,
                 now: Instant(nanoseconds: UInt64(Double(time) * 1e9))
             )
-            return time
+            guard position == .exit else { return time }
+            lives.outage += Double(Self.exitDoubt)
+            return time + Self.exitDoubt
         }
     }
 
-    /// The circuit to the same exit by another of the client's middles; `nil` where it has no other.
+    /// Keeps a circuit to the same exit by another of the client's middles ready, and builds another
+    /// when its middle dies.
+    ///
+    /// - Returns: the one that is there at the end; `nil` where there is no other middle.
+    private func keepSpare(
+        _ client: UInt32,
+        _ hops: CircuitTable.Hops,
+        _ times: Range<Float>,
+        _ middles: MiddleSet,
+        _ random: inout RandomGenerator,
+        _ lives: inout ClientLives
+    ) -> CircuitTable.Hops? {
+        var time = times.lowerBound
+        while time < times.upperBound {
+            guard let spare = spare(hops, middles, at: time, &random) else { return nil }
+            let down = network.uptimes.downAfter(Int(spare.middle), time)
+            let end = min(times.upperBound, down)
+            lives.circuits.append(client: client, spare, from: time, to: end, .spare)
+            guard down + Self.detection < times.upperBound else { return spare }
+            time = down + Self.detection
+        }
+        return nil
+    }
+
+    /// The circuit to the same exit by another of the client's middles that is up; `nil` where it has
+    /// none.
     private func spare(
         _ hops: CircuitTable.Hops,
         _ middles: MiddleSet,
+        at time: Float,
         _ random: inout RandomGenerator
     ) -> CircuitTable.Hops? {
         var chosen: UInt16?
         var count: UInt64 = 0
         for member in middles.members {
             guard let index = network.view.index(of: member.id).map({ UInt16($0) }),
-                index != hops.middle, index != hops.guardRelay, index != hops.exit
+                index != hops.middle, index != hops.guardRelay, index != hops.exit,
+                network.uptimes.isUp(Int(index), at: time)
             else { continue }
             count += 1
             if count == 1 || random.next(below: count) == 0 { chosen = index }

@@ -1,4 +1,5 @@
 import Base
+import Circuits
 import ClientCore
 import CryptoPrimitives
 import RelayCore
@@ -16,6 +17,10 @@ public struct CoreRun: Sendable {
     public let carriedCells: [Double]
     /// Times circuits took to build, in seconds.
     public let builds: [Double]
+    /// Times a client lost the circuit that carried its packets.
+    public let lossCount: Int
+    /// Seconds clients had none from when they noticed, or came, all together.
+    public let searchSeconds: Double
     /// Datagrams all nodes sent.
     public let datagrams: Double
     /// Packets that came back to clients, of those sent.
@@ -52,6 +57,8 @@ public struct CoreRun: Sendable {
         public var relayPlaces: [UInt8] = []
         /// The places of clients.
         public var clientPlaces: [UInt8] = []
+        /// What becomes of relays, by roster, in order of time.
+        public var relayChanges: [RelayChange] = []
 
         /// A world of one place.
         public init(settings: WorldSettings, clientCount: Int, seconds: Int) {
@@ -80,6 +87,8 @@ public struct CoreRun: Sendable {
         for (relay, place) in plan.relayPlaces.enumerated() {
             world.network.setPlace(place, of: relay)
         }
+        // Late by up to a second, as all that is tended here.
+        var changes = plan.relayChanges[...]
         var hosts: [Host] = []
         let arrival = max(1, min(arrivalSeconds, plan.seconds / 10))
         var flow = DatagramFlow.Settings()
@@ -97,6 +106,11 @@ public struct CoreRun: Sendable {
             let left = end.nanoseconds - min(end.nanoseconds, world.report.elapsed.nanoseconds)
             world.run(for: TimeSpan(nanoseconds: left))
             for index in hosts.indices { hosts[index].tend(flow) }
+            while let change = changes.first, change.time <= Double(second + 1) {
+                changes.removeFirst()
+                let relay = world.relays[change.relay]
+                if change.isUp { world.restart(relay) } else { world.kill(relay) }
+            }
             progress(second + 1)
         }
         return (Self(world), world)
@@ -136,9 +150,35 @@ public struct CoreRun: Sendable {
         )
     }
 
+    /// How often `client` lost the last circuit that carried, and how long it had none, in seconds,
+    /// from when it noticed, or came.
+    private static func losses(of client: ClientNode) -> (count: Int, seconds: Double) {
+        var losses = (count: 0, seconds: 0.0)
+        var carrying: Set<CircuitID> = []
+        var since: Instant?
+        for (time, notice) in client.notices {
+            guard case .circuit(let circuit) = notice else { continue }
+            switch circuit.change {
+            case .begun(.first):
+                since = time
+            case .begun, .ready:
+                break
+            case .carrying:
+                if let since { losses.seconds += (time - since).seconds }
+                since = nil
+                carrying.insert(circuit.id)
+            case .ended:
+                guard carrying.remove(circuit.id) != nil, carrying.isEmpty else { break }
+                losses.count += 1
+                since = time
+            }
+        }
+        return losses
+    }
+
     private init(_ world: World) {
         clientCount = world.clients.count
-        carriedCells = world.relays.map { Double($0.carriedCells.reduce(0, +)) }
+        carriedCells = world.relays.map { Double($0.lifetimeCells) }
         builds = world.clients.flatMap { client in
             client.notices.compactMap { _, notice -> Double? in
                 guard case .circuit(let circuit) = notice, case .ready(let time) = circuit.change
@@ -146,6 +186,9 @@ public struct CoreRun: Sendable {
                 return time.seconds
             }
         }
+        let losses = world.clients.map(Self.losses)
+        lossCount = losses.reduce(0) { $0 + $1.count }
+        searchSeconds = losses.reduce(0) { $0 + $1.seconds }
         datagrams = world.nodes.reduce(0.0) { $0 + Double($1.sentDatagrams) }
         var (sent, answered) = (0.0, 0.0)
         for host in world.clients.flatMap(\.hosts) {

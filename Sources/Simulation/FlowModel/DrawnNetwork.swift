@@ -64,7 +64,7 @@ public struct DrawnNetwork: Sendable {
 
     /// Takes over a directory that is there already, in place of one drawn from a plan.
     ///
-    /// Lines have no limit, and relays stay up. Relays and clients are in the plan's countries.
+    /// Lines have no limit. Relays and clients are in the plan's countries.
     public init(view: NetworkView, plan: NetworkPlan, streams: Streams) {
         self.view = view
         var generator = streams.generator(.keys, 1)
@@ -77,7 +77,7 @@ public struct DrawnNetwork: Sendable {
         placeCount = max(1, countries.count)
         latency = Self.latencies(plan)
         clientSums = Self.sums(countries.isEmpty ? [1] : countries.map(\.clients))
-        uptimes = Uptimes(relayCount: view.relays.count)
+        uptimes = Uptimes(plan, streams: streams)
         (exits, guardCount) = Self.kinds(view)
     }
 

@@ -63,7 +63,7 @@ public struct FlowResult: Sendable {
     public var failedBuilds = 0
     /// Times a client had no path at all.
     public var pathlessCount = 0
-    /// Seconds without a circuit that works, of all clients.
+    /// Seconds without a circuit that works, of all clients: until the first stands, and after losses.
     public var outage = 0.0
     /// Seconds clients were there, all together.
     public var online = 0.0

@@ -1,5 +1,15 @@
 import CryptoPrimitives
 
+/// A relay goes down, or comes back.
+public struct RelayChange: Hashable, Sendable {
+    /// When, in seconds.
+    public var time: Double
+    /// The relay's number.
+    public var relay: Int
+    /// Whether it is up from then on.
+    public var isUp: Bool
+}
+
 /// When relays are up: for each the times at which it goes down and comes back, in seconds.
 ///
 /// Flat arrays; relay r has the changes of ``starts``\[r] up to ``starts``\[r + 1].
@@ -73,6 +83,23 @@ struct Uptimes: Sendable {
             return changes[index]
         }
         return .infinity
+    }
+
+    /// All times at which a relay goes down or comes back, in order.
+    var changesInOrder: [RelayChange] {
+        var all: [RelayChange] = []
+        for relay in 0..<max(0, starts.count - 1) {
+            for (number, index) in (Int(starts[relay])..<Int(starts[relay + 1])).enumerated() {
+                all.append(
+                    RelayChange(
+                        time: Double(changes[index]),
+                        relay: relay,
+                        isUp: !number.isMultiple(of: 2)
+                    )
+                )
+            }
+        }
+        return all.sorted { ($0.time, $0.relay) < ($1.time, $1.relay) }
     }
 
     /// Share of time relays are up, all together.

@@ -18,7 +18,8 @@ struct SimulateCommand: AsyncParsableCommand {
             internet.yaml) runs in the flow model: load of relays against their weights, times to build \
             circuits, broken circuits, bytes of the directory, tickets and mints, and guards against \
             adversaries over a year. The same network made smaller then runs on both, to tell the \
-            model's error. With `--engine cores` such a file runs on the state machines, whole: minutes \
+            model's error, and once more with relays that come and go often, where the file has them \
+            do so. With `--engine cores` such a file runs on the state machines, whole: minutes \
             of work for a minute of 10,000 clients.
 
             The same seed gives the same hash, whatever machine and however many processors. Progress \
@@ -125,12 +126,25 @@ struct SimulateCommand: AsyncParsableCommand {
             progress: Self.show
         )
         var page = SimulationPage(file: file, seed: seed, plan: plan, result: result, year: year)
-        if validate { page.add(try await part(of: plan)) }
+        if validate {
+            page.add(try await part(of: plan, uptime: nil))
+            if var uptime = plan.uptime {
+                // As they are in the file, hardly one would go down in so short a time.
+                (uptime.mean, uptime.down) = (Self.partUptime, Self.partDowntime)
+                page.addChurn(try await part(of: plan, uptime: uptime), uptime: uptime)
+            }
+        }
         return page
     }
 
+    /// Mean times up and down in the part of a network whose relays come and go, in seconds.
+    private static let (partUptime, partDowntime) = (1_200.0, 60.0)
+
     /// A small part of a large network on both engines.
-    private func part(of plan: NetworkPlan) async throws -> CellLevel {
+    private func part(
+        of plan: NetworkPlan,
+        uptime: NetworkPlan.Uptime?
+    ) async throws -> CellLevel {
         var small = plan
         small.relayCount = min(plan.relayCount, 60)
         small.systemCount = min(plan.systemCount, 40)
@@ -140,6 +154,7 @@ struct SimulateCommand: AsyncParsableCommand {
         level.seconds = 660
         level.packetsPerSecond = 0.5
         level.paysRelays = plan.paysRelays
+        level.uptime = uptime
         return try await CellLevel.run(level, seed: seed, progress: Self.show)
     }
 

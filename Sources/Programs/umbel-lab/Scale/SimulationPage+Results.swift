@@ -224,6 +224,17 @@ extension SimulationPage {
         addCores(level)
     }
 
+    /// Adds what that came to on both with relays that come and go.
+    mutating func addChurn(_ level: CellLevel, uptime: NetworkPlan.Uptime) {
+        facts.append(
+            (
+                "the part again, with relays that come and go",
+                "up \(Int(uptime.mean)) s in the mean, down \(Int(uptime.down)) s"
+            )
+        )
+        addFigures(level, title: "Cores and flow model where relays come and go, of one client")
+    }
+
     private mutating func addCores(_ level: CellLevel) {
         add("worlds on the cores", Double(level.runs.count))
         add("virtual seconds", level.runs.reduce(0) { $0 + $1.report.elapsed.seconds })
@@ -235,16 +246,7 @@ extension SimulationPage {
         if let first = violations.first { facts.append(("the first of them", first)) }
         add("largest difference of a relay's share", level.largestShareError)
         add("that in standard deviations", level.largestShareSigma)
-        sections.append(
-            Section(
-                title: "Cores and flow model, each of one client",
-                columns: ["cores", "flow model", "error, %", "chance, %"],
-                rows: level.figures.map {
-                    [$0.cells, $0.flows, $0.error * 100, $0.chance * 100]
-                },
-                labels: level.figures.map(\.name)
-            )
-        )
+        addFigures(level, title: "Cores and flow model, each of one client")
         guard level.shares.count <= 100 else { return }
         sections.append(
             Section(
@@ -253,6 +255,19 @@ extension SimulationPage {
                 rows: level.shares.map { [$0.cells, $0.flows] },
                 labels: level.shares.indices.map { "relay \($0 + 1)" },
                 plot: .bars
+            )
+        )
+    }
+
+    private mutating func addFigures(_ level: CellLevel, title: String) {
+        sections.append(
+            Section(
+                title: title,
+                columns: ["cores", "flow model", "error, %", "chance, %"],
+                rows: level.figures.map {
+                    [$0.cells, $0.flows, $0.error * 100, $0.chance * 100]
+                },
+                labels: level.figures.map(\.name)
             )
         )
     }
