@@ -95,7 +95,11 @@ public struct CoreRun: Sendable {
         flow.interval = TimeSpan(nanoseconds: UInt64(1e9 / plan.packetsPerSecond))
         flow.count = UInt32(max(leastFlow, flowSeconds * plan.packetsPerSecond))
         for second in 0..<plan.seconds {
-            let due = min(plan.clientCount, plan.clientCount * (second + 1) / arrival)
+            // Client i comes when a share of (i + 1/2) / n of the time has passed.
+            let due = min(
+                plan.clientCount,
+                (2 * plan.clientCount * (second + 1) + arrival) / (2 * arrival)
+            )
             // Nodes that do everything in step would make batches nobody else sees.
             let pause = TimeSpan(nanoseconds: 900_000_000 / UInt64(max(1, due - hosts.count)))
             while hosts.count < due {
