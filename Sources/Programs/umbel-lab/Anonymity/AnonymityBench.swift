@@ -80,6 +80,14 @@ struct AnonymityBench {
             } catch {
                 throw LabError("the simulated crowd failed", why: "\(error)")
             }
+            let missed = crowd.recording.droppedCount
+            guard missed == 0 else {
+                throw LabError(
+                    "the crowd did more than can be kept",
+                    why: "\(missed) datagrams came after \(Recording.limit) were kept",
+                    hint: "fewer --clients or --crowd-seconds"
+                )
+            }
             let quiet = try quietCrowd(mode)
             report.processes.append(
                 result(of: crowd, quiet: quiet, mode: mode, seconds: Double(seconds))
