@@ -4,6 +4,7 @@ import EventLoop
 import FlowModel
 import Foundation
 import Simulation
+import Synchronization
 
 /// `umbel-lab simulate`: a network in virtual time, from one seed.
 struct SimulateCommand: AsyncParsableCommand {
@@ -23,7 +24,7 @@ struct SimulateCommand: AsyncParsableCommand {
             of work for a minute of 10,000 clients.
 
             The same seed gives the same hash, whatever machine and however many processors. Progress \
-            goes to the terminal. A file that makes no network is refused with line and reason, status 1.
+            goes to standard error. A file that makes no network is refused with line and reason, status 1.
             """
     )
 
@@ -155,6 +156,8 @@ struct SimulateCommand: AsyncParsableCommand {
         level.packetsPerSecond = 0.5
         level.paysRelays = plan.paysRelays
         level.uptime = uptime
+        // A death meets many of one world's clients at once: several worlds say more than one.
+        if uptime != nil { (level.clients, level.worlds) = (min(plan.clientCount, 10), 10) }
         return try await CellLevel.run(level, seed: seed, progress: Self.show)
     }
 
@@ -214,14 +217,30 @@ struct SimulateCommand: AsyncParsableCommand {
 
     // MARK: Progress
 
-    /// Shows how far it is, on one line of a terminal.
+    /// Shows how far it is, on one line of a terminal; elsewhere a line for each twentieth.
     private static let show: FlowRun.Progress = { part, share in
-        guard isatty(2) == 1 else { return }
-        let end = share >= 1 ? "\n" : ""
-        FileHandle.standardError.write(
-            Data("\r\(part): \(Int(share * 100)) %   \(end)".utf8)
-        )
+        let text: String
+        if isatty(2) == 1 {
+            text = "\r\(part): \(Int(share * 100)) %   \(share >= 1 ? "\n" : "")"
+        } else {
+            let twentieth = Int(share * 20)
+            let isNew = told.withLock { told in
+                defer { told = Told(part: part, twentieth: twentieth) }
+                return told.part != part || told.twentieth != twentieth
+            }
+            guard isNew else { return }
+            text = "\(part): \(twentieth * 5) %\n"
+        }
+        FileHandle.standardError.write(Data(text.utf8))
     }
+
+    /// What a file of progress was told last.
+    private struct Told {
+        var part = ""
+        var twentieth = 0
+    }
+
+    private static let told = Mutex(Told())
 
     /// The most memory this process has had, in bytes.
     private static func peakMemory() -> Int {
