@@ -19,17 +19,7 @@ public struct RateExperiment: Sendable {
         links: [FlowTrace],
         random: inout RandomGenerator
     ) -> [AttackResult] {
-        var results: [AttackResult] = []
-        for width in LagCorrelation.widths {
-            let scores = LagCorrelation.scores(
-                earlier: exits,
-                later: links,
-                width: width,
-                mostDelay: mostDelay,
-                until: seconds
-            )
-            results.append(Self.result("rates", "bins of \(width) s", scores, random: &random))
-        }
+        var results = correlations("rates", exits: exits, links: links, random: &random)
         // Bits a bin in wide bins: narrow ones hold too little of a flow to sort into levels.
         let information = MutualInformation().scores(
             earlier: exits,
@@ -59,6 +49,15 @@ public struct RateExperiment: Sendable {
         links: [FlowTrace],
         random: inout RandomGenerator
     ) -> [AttackResult] {
+        correlations("between", exits: exits, links: links, random: &random)
+    }
+
+    private func correlations(
+        _ attack: String,
+        exits: [FlowTrace],
+        links: [FlowTrace],
+        random: inout RandomGenerator
+    ) -> [AttackResult] {
         LagCorrelation.widths.map { width in
             let scores = LagCorrelation.scores(
                 earlier: exits,
@@ -67,7 +66,7 @@ public struct RateExperiment: Sendable {
                 mostDelay: mostDelay,
                 until: seconds
             )
-            return Self.result("between", "bins of \(width) s", scores, random: &random)
+            return Self.result(attack, "bins of \(width) s", scores, random: &random)
         }
     }
 
