@@ -50,7 +50,7 @@ struct BuildTimes {
         ]
         // The exit is asked for addresses; what is old carries until then.
         let isWaitedFor = kind.isDisjoint(with: [.spare, .rotated])
-        if isWaitedFor { result.outage += 2 * delays.reduce(0, +) }
+        if isWaitedFor { result.searchSeconds += 2 * delays.reduce(0, +) }
         // A spare that takes over was built before.
         guard !kind.contains(.takenOver) else { return }
         var time = plan.clientKeyWork
@@ -63,7 +63,7 @@ struct BuildTimes {
         }
         let newCount = (isGuardNew ? 1 : 0) + (isSecondNew ? 1 : 0) + (isThirdNew ? 1 : 0)
         result.builds.add(time)
-        if isWaitedFor { result.outage += time }
+        if isWaitedFor { result.searchSeconds += time }
         if newCount == 0 { result.warmBuilds.add(time) }
         result.newLinkCount += newCount
         result.handshakeCount += 3

@@ -255,8 +255,7 @@ public struct CellLevel: Sendable {
                     Double($0.brokenCount) / Double($0.clientCount)
                 },
                 figure("seconds without one, once noticed", { perClient($0, $0.searchSeconds) }) {
-                    ($0.outage - Double($0.brokenCount) * Double(ClientLife.detection))
-                        / Double($0.clientCount)
+                    $0.searchSeconds / Double($0.clientCount)
                 },
             ]
         }

@@ -17,8 +17,8 @@ struct ClientLives: Sendable {
     var failedBuilds = 0
     /// Times there was no path at all.
     var pathlessCount = 0
-    /// Seconds clients had no circuit that works, all together.
-    var outage = 0.0
+    /// Seconds clients looked for a path, or waited for one that came to nothing, all together.
+    var searchSeconds = 0.0
     /// Seconds clients were there, all together.
     var online = 0.0
 
@@ -42,7 +42,7 @@ struct ClientLives: Sendable {
         stocks += other.stocks
         failedBuilds += other.failedBuilds
         pathlessCount += other.pathlessCount
-        outage += other.outage
+        searchSeconds += other.searchSeconds
         online += other.online
     }
 }
@@ -100,7 +100,7 @@ struct ClientLife {
             guard let path = path(&selector, wanted, now, date, &random), let hops = hops(path)
             else {
                 lives.pathlessCount += 1
-                lives.outage += Double(min(Self.retry, end - time))
+                lives.searchSeconds += Double(min(Self.retry, end - time))
                 time += Self.retry
                 continue
             }
@@ -110,7 +110,7 @@ struct ClientLife {
                 let wait =
                     down == .guardRelay
                     ? Self.guardHedge : lastGuard == nil ? Self.buildLimit : Self.buildHedge
-                lives.outage += Double(min(wait, end - time))
+                lives.searchSeconds += Double(min(wait, end - time))
                 selector.noteFailure(of: id(down, of: path), at: down, now: now)
                 time += wait
                 continue
@@ -211,7 +211,6 @@ struct ClientLife {
                 stop = min(time + Float(plan.rotation), duration)
                 continue
             }
-            lives.outage += Double(Self.detection)
             time = down + Self.detection
             guard time < stop else { return time }
             if position == .middle, let spare, downPosition(spare, at: time) == nil {
@@ -226,7 +225,7 @@ struct ClientLife {
                 now: Instant(nanoseconds: UInt64(Double(time) * 1e9))
             )
             guard position == .exit else { return time }
-            lives.outage += Double(Self.exitDoubt)
+            lives.searchSeconds += Double(Self.exitDoubt)
             return time + Self.exitDoubt
         }
     }

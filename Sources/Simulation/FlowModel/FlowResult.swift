@@ -63,8 +63,14 @@ public struct FlowResult: Sendable {
     public var failedBuilds = 0
     /// Times a client had no path at all.
     public var pathlessCount = 0
-    /// Seconds without a circuit that works, of all clients: until the first stands, and after losses.
-    public var outage = 0.0
+    /// Seconds clients had no circuit and knew it, all together: until the first stands, and after
+    /// losses once they are noticed.
+    public var searchSeconds = 0.0
+    /// Seconds without a circuit that works, of all clients: those of ``searchSeconds``, and those until
+    /// losses are noticed.
+    public var outage: Double {
+        searchSeconds + Double(brokenCount) * Double(ClientLife.detection)
+    }
     /// Seconds clients were there, all together.
     public var online = 0.0
     /// Share of time relays were up.

@@ -222,7 +222,7 @@ public struct FlowRun: Sendable {
         result.clientCount = plan.clientCount
         result.failedBuilds = lives.failedBuilds
         result.pathlessCount = lives.pathlessCount
-        result.outage += lives.outage
+        result.searchSeconds += lives.searchSeconds
         result.online = lives.online
         result.availability = network.uptimes.availability(duration: plan.duration)
     }
