@@ -99,9 +99,7 @@ public final class Crowd {
         if settings.probes { probe() }
         world.run(for: .seconds(Self.warmUpSeconds))
         paths = pairs.map { client, host in
-            let path = client.currentPath(of: host).map(\.index)
-            guard path.count == 3 else { return CircuitPath(entry: -1, middle: -1, exit: -1) }
-            return CircuitPath(entry: path[0], middle: path[1], exit: path[2])
+            CircuitPath(client.currentPath(of: host).map(\.index))
         }
         start = world.now
         watch(nodes)
@@ -228,7 +226,10 @@ public final class Crowd {
         guard case .mix(let slot) = settings.shape else {
             return sent.map { [$0.filter { !$0.isLost }.map(\.time)] }
         }
-        let knowledge = GridKnowledge(slotSeconds: slot.span.seconds, groupCount: 4)
+        let knowledge = GridKnowledge(
+            slotSeconds: slot.span.seconds,
+            groupCount: SlotGrid.mixGroupCount
+        )
         return sent.map { knowledge.causes($0) }
     }
 

@@ -76,8 +76,9 @@ struct CrowdLab {
         let start = CrowdConnections.now() + 0.5
         let paths: [CircuitPath]
         do {
+            let relays = Self.relays(manifest)
             paths = try clients.map {
-                try path(of: LabClient(lab: lab, name: $0.name), relays: Self.relays(manifest))
+                try path(of: LabClient(lab: lab, name: $0.name), relays: relays)
             }
             for (number, client) in clients.enumerated() {
                 try connections.begin(
@@ -137,9 +138,7 @@ struct CrowdLab {
     /// The path of a client's circuit in use, by numbers of relays; none of it where there is none.
     private func path(of client: LabClient, relays: [Manifest.Host]) throws -> CircuitPath {
         let hops = try client.circuits().first(where: \.isOfMachine)?.hops ?? []
-        let numbers = hops.map { hop in relays.firstIndex { $0.name == hop.nickname } ?? -1 }
-        guard numbers.count == 3 else { return CircuitPath(entry: -1, middle: -1, exit: -1) }
-        return CircuitPath(entry: numbers[0], middle: numbers[1], exit: numbers[2])
+        return CircuitPath(hops.map { hop in relays.firstIndex { $0.name == hop.nickname } ?? -1 })
     }
 
     /// What a host's daemon holds in memory, in bytes; `nil` where it is gone.

@@ -51,6 +51,14 @@ public struct CircuitPath: Hashable, Sendable {
         self.middle = middle
         self.exit = exit
     }
+
+    /// A path of relays in order; where they are not three, one over none.
+    public init(_ relays: [Int]) {
+        self =
+            relays.count == 3
+            ? Self(entry: relays[0], middle: relays[1], exit: relays[2])
+            : Self(entry: -1, middle: -1, exit: -1)
+    }
 }
 
 /// Relays that tell each other what they see.

@@ -26,12 +26,14 @@ public struct SlotGrid: Hashable, Sendable {
         self.groupCount = groupCount
     }
 
+    /// Cells of data before each of parity in `mix` (protocol text, D).
+    public static let mixGroupCount = 4
     /// The grid of `mix` (protocol text, D): slots of 10 ms, parity of 4, a hold of 5 to 25 slots; 1 % loss.
     public static let mix = SlotGrid(
         slotSeconds: 0.01,
         lossShare: 0.01,
         hold: 5..<25,
-        groupCount: 4
+        groupCount: mixGroupCount
     )
 
     /// From half a slot before the shortest hold to half a slot after the longest.
