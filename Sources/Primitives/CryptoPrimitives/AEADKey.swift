@@ -264,6 +264,11 @@ public struct AEADKey: ~Copyable, Sendable {
         _ tagOffset: Int,
         _ authenticating: Range<Int>
     ) {
+        // As cells have it: what is only authenticated, the text, the tag.
+        let isInOrder =
+            authenticating.lowerBound >= 0 && authenticating.upperBound <= text.lowerBound
+            && text.upperBound <= tagOffset && tagOffset <= byteCount - tagByteCount
+        guard !isInOrder else { return }
         precondition(
             text.lowerBound >= 0 && text.upperBound <= byteCount
                 && tagOffset >= 0 && tagOffset <= byteCount - tagByteCount
