@@ -112,8 +112,13 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system.git", from: "1.8.1"),
     ],
     targets: packetCryptoTargets + [
-        // Bindings: C that Swift's Glibc does not show.
+        // Bindings: C that Swift's Glibc does not show, and sums as wide as a processor has them.
         .target(name: "CLinux", path: "Sources/Bindings/CLinux"),
+        .target(
+            name: "CWordSum",
+            path: "Sources/Bindings/CWordSum",
+            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]
+        ),
         .systemLibrary(
             name: "CSodium",
             path: "Sources/Bindings/CSodium",
@@ -132,7 +137,7 @@ let package = Package(
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ] + packetCrypto
         ),
-        module("Primitives", "Wire", ["Base"]),
+        module("Primitives", "Wire", ["Base", "CWordSum"]),
 
         // Protocol: machines without input or output
         module("Protocol", "Onion", ["Base", "CryptoPrimitives", "Wire"]),
@@ -354,7 +359,7 @@ let package = Package(
             resources: [.copy("Corpus")],
             swiftSettings: settings
         ),
-        tests(of: "Wire", ["Base", "CryptoPrimitives", "TestSupport"]),
+        tests(of: "Wire", ["Base", "CryptoPrimitives", "CWordSum", "TestSupport"]),
         // Reads the sources: who imports whom, and words that have no place in a tier.
         .testTarget(
             name: "TidyTests",

@@ -1,4 +1,5 @@
 import Base
+import CWordSum
 import Testing
 import Wire
 
@@ -42,6 +43,18 @@ struct InternetChecksumTests {
             var sum = InternetChecksum()
             sum.add(bytes.span.bytes, start..<start + count)
             #expect(sum.folded == naiveSum(Array(bytes[start..<start + count])), "count \(count)")
+        }
+    }
+
+    @Test("every processor's sum is the one all have", arguments: 0..<8)
+    func processors(start: Int) {
+        let bytes = (0..<1_500).map { UInt8(truncatingIfNeeded: $0 &* $0 &* 7 &+ start) }
+        unsafe bytes.withUnsafeBytes { buffer in
+            guard let base = buffer.baseAddress else { return }
+            for count in 0...(bytes.count - start) {
+                let wide = unsafe cwordsum(base + start, count)
+                #expect(unsafe wide == cwordsum_plain(base + start, count), "count \(count)")
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 public import Base
+import CWordSum
 
 /// The ones' complement sum IP, TCP, UDP and ICMP use (RFC 1071), with its incremental form.
 ///
@@ -42,7 +43,7 @@ public struct InternetChecksum: Sendable, BitwiseCopyable {
         )
         let native = unsafe span.withUnsafeBytes { buffer -> UInt64 in
             guard let base = buffer.baseAddress else { return 0 }
-            return unsafe Self.nativeSum(base + range.lowerBound, byteCount: range.count)
+            return unsafe cwordsum(base + range.lowerBound, range.count)
         }
         // Summing in host order and swapping once gives the same as swapping each word.
         sum &+= UInt64(UInt16(bigEndian: Self.fold(native)))
@@ -122,44 +123,5 @@ public struct InternetChecksum: Sendable, BitwiseCopyable {
         sum = (sum >> 16) &+ (sum & 0xffff)
         sum = (sum >> 16) &+ (sum & 0xffff)
         return UInt16(truncatingIfNeeded: sum)
-    }
-
-    /// The sum of 32-bit words in host order, 64 bytes a round in lanes that cannot overflow.
-    private static func nativeSum(_ start: UnsafeRawPointer, byteCount: Int) -> UInt64 {
-        var offset = 0
-        var total: UInt64 = 0
-        if byteCount >= 64 {
-            var low = SIMD8<UInt64>.zero
-            var high = SIMD8<UInt64>.zero
-            let mask = SIMD8<UInt64>(repeating: 0xffff_ffff)
-            while offset &+ 64 <= byteCount {
-                let words = unsafe start.loadUnaligned(
-                    fromByteOffset: offset,
-                    as: SIMD8<UInt64>.self
-                )
-                low &+= words & mask
-                high &+= words &>> 32
-                offset &+= 64
-            }
-            total = (low &+ high).wrappedSum()
-        }
-        while offset &+ 8 <= byteCount {
-            let word = unsafe start.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            total &+= (word >> 32) &+ (word & 0xffff_ffff)
-            offset &+= 8
-        }
-        if offset &+ 4 <= byteCount {
-            total &+= UInt64(unsafe start.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
-            offset &+= 4
-        }
-        if offset &+ 2 <= byteCount {
-            total &+= UInt64(unsafe start.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
-            offset &+= 2
-        }
-        if offset < byteCount {
-            let last = unsafe start.load(fromByteOffset: offset, as: UInt8.self)
-            total &+= UInt64(UInt16(bigEndian: UInt16(last) << 8))
-        }
-        return total
     }
 }
