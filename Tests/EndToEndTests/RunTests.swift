@@ -16,12 +16,23 @@ extension EndToEnd {
             lab = try Lab.shared()
         }
 
-        private func start(_ command: String...) throws -> BackgroundProgram {
+        private func start(
+            onOneProcessor: Bool = false,
+            _ command: String...
+        ) throws -> BackgroundProgram {
             try BackgroundProgram(
                 lab,
                 host: "client",
-                [Lab.umbel, "run", "--socket", lab.socket("client"), "--"] + command
+                (onOneProcessor ? ["taskset", "--cpu-list", try processor()] : [])
+                    + [Lab.umbel, "run", "--socket", lab.socket("client"), "--"] + command
             )
+        }
+
+        /// The number of a processor this process may run on.
+        private func processor() throws -> String {
+            let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+            let list = try #require(status.split(separator: "Cpus_allowed_list:\t").last)
+            return String(list.prefix(while: \.isNumber))
         }
 
         /// The processes that have tunnels.
@@ -150,10 +161,10 @@ extension EndToEnd {
             try await tunnelsEnd()
         }
 
-        @Test("when the daemon ends, a command has no network, and that is said")
+        @Test("when the daemon ends, a command has no network: that is said on one processor too")
         func daemonEnds() async throws {
             try await lab.disconnect()
-            let run = try start("sleep", "60")
+            let run = try start(onOneProcessor: true, "sleep", "60")
             let pid = try await sleeper()
             let links = ["nsenter", "-t", "\(pid)", "-n", "ip", "-brief", "link"]
             #expect(try await lab.outcome("client", links).output.contains("umbel-run"))

@@ -34,7 +34,7 @@ private let tunnel = IsolatedProcess.Interface(
 )
 
 /// Runs `command` in namespaces with a TUN interface, and returns how it ended.
-private func run(_ command: String...) throws -> IsolatedProcess.Ending {
+private func run(_ command: String...) async throws -> IsolatedProcess.Ending {
     let process = try IsolatedProcess(command)
     try output(
         "/usr/bin/nsenter",
@@ -48,7 +48,7 @@ private func run(_ command: String...) throws -> IsolatedProcess.Ending {
         "mode",
         "tun"
     )
-    return try process.run(through: tunnel).wait()
+    return try await process.run(through: tunnel).ending()
 }
 
 @Suite(
@@ -59,9 +59,9 @@ private func run(_ command: String...) throws -> IsolatedProcess.Ending {
 )
 struct IsolatedProcessTests {
     @Test("It has loopback, the tunnel's addresses, and no other interface")
-    func interfaces() throws {
+    func interfaces() async throws {
         let file = ScratchFile()
-        #expect(try run("sh", "-c", "ip -o addr > \(file.path)") == .exited(0))
+        #expect(try await run("sh", "-c", "ip -o addr > \(file.path)") == .exited(0))
         let addresses = file.text.split(separator: "\n").map { line in
             let words = line.split(whereSeparator: \.isWhitespace)
             return "\(words[1]) \(words[3])"
@@ -73,24 +73,24 @@ struct IsolatedProcessTests {
     }
 
     @Test("All its traffic of both families is routed into the tunnel")
-    func routes() throws {
+    func routes() async throws {
         let file = ScratchFile()
         let command = """
             (ip route get 198.51.100.1; ip -6 route get 2001:db8::1; ip link show umbel0) \
             > \(file.path)
             """
-        #expect(try run("sh", "-c", command) == .exited(0))
+        #expect(try await run("sh", "-c", command) == .exited(0))
         #expect(file.text.contains("198.51.100.1 dev umbel0 src 10.111.0.2"))
         #expect(file.text.contains(/2001:db8::1 .*dev umbel0.* src fd75:6d62:656c::2/))
         #expect(file.text.contains("mtu 1280"))
     }
 
     @Test("It asks the tunnel's resolvers for names, and the host's files stay as they were")
-    func resolver() throws {
+    func resolver() async throws {
         let file = ScratchFile()
         let hosts = try output("/bin/cat", "/etc/resolv.conf", "/etc/nsswitch.conf")
         let command = "(cat /etc/resolv.conf; grep ^hosts: /etc/nsswitch.conf) > \(file.path)"
-        #expect(try run("sh", "-c", command) == .exited(0))
+        #expect(try await run("sh", "-c", command) == .exited(0))
         #expect(
             file.text == """
                 nameserver 10.111.0.1
@@ -103,44 +103,45 @@ struct IsolatedProcessTests {
     }
 
     @Test("It still sees the files of the host, /tmp included")
-    func files() throws {
+    func files() async throws {
         let path = "/tmp/umbel-\(UUID().uuidString)"
         try "here".write(toFile: path, atomically: false, encoding: .utf8)
         defer { try? FileManager.default.removeItem(atPath: path) }
-        #expect(try run("sh", "-c", "test \"$(cat \(path))\" = here") == .exited(0))
+        #expect(try await run("sh", "-c", "test \"$(cat \(path))\" = here") == .exited(0))
     }
 
     @Test("Its exit status is passed on", arguments: [0, 1, 77, 255])
-    func exitStatus(status: Int32) throws {
-        #expect(try run("sh", "-c", "exit \(status)") == .exited(status))
+    func exitStatus(status: Int32) async throws {
+        #expect(try await run("sh", "-c", "exit \(status)") == .exited(status))
     }
 
     @Test("The signal that ended it is passed on", arguments: [SIGKILL, SIGTERM, SIGINT])
-    func signal(signal: Int32) throws {
-        #expect(try run("sh", "-c", "kill -\(signal) $$; sleep 60") == .killed(signal: signal))
+    func signal(signal: Int32) async throws {
+        let ending = try await run("sh", "-c", "kill -\(signal) $$; sleep 60")
+        #expect(ending == .killed(signal: signal))
     }
 
     @Test("A command that does not exist is an error of its own")
-    func noCommand() throws {
-        let error = #expect(throws: IsolationError.self) {
-            _ = try run("/nonexistent/command")
+    func noCommand() async throws {
+        let error = await #expect(throws: IsolationError.self) {
+            _ = try await run("/nonexistent/command")
         }
         #expect(error == IsolationError(step: .exec, code: ENOENT))
     }
 
     @Test("Without its interface nothing is run")
-    func noInterface() throws {
+    func noInterface() async throws {
         let file = ScratchFile()
-        let error = #expect(throws: IsolationError.self) {
+        let error = await #expect(throws: IsolationError.self) {
             let process = try IsolatedProcess(["touch", file.path])
-            _ = try process.run(through: tunnel).wait()
+            _ = try await process.run(through: tunnel).ending()
         }
         #expect(error == IsolationError(step: .interface, code: ENODEV))
         #expect(!FileManager.default.fileExists(atPath: file.path))
     }
 
     @Test("It makes a device in its own network, which is gone when it has become its command")
-    func device() throws {
+    func device() async throws {
         let file = ScratchFile()
         let process = try IsolatedProcess(["sh", "-c", "ip -o link > \(file.path)"])
         let number = try process.makeDevice()
@@ -160,7 +161,7 @@ struct IsolatedProcessTests {
         // Nobody took it over.
         var interface = tunnel
         interface.name = "umbel-run0"
-        let ending = try process.run(through: interface).wait()
+        let ending = try await process.run(through: interface).ending()
         #expect(ending == .exited(0))
         #expect(!file.text.contains("umbel-run0"), "\(file.text)")
     }
@@ -177,12 +178,12 @@ struct IsolatedProcessTests {
     }
 
     @Test("Names and resolvers that do not fit are refused", arguments: ["", "sixteen-byte-name"])
-    func badInterface(name: String) throws {
+    func badInterface(name: String) async throws {
         var interface = tunnel
         interface.name = name
-        let error = #expect(throws: IsolationError.self) {
+        let error = await #expect(throws: IsolationError.self) {
             let process = try IsolatedProcess(["true"])
-            _ = try process.run(through: interface).wait()
+            _ = try await process.run(through: interface).ending()
         }
         #expect(error == IsolationError(step: .interface, code: EINVAL))
     }

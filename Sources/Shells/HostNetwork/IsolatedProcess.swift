@@ -1,6 +1,6 @@
 public import Base
 import CLinux
-import FoundationEssentials
+import Foundation
 import Glibc
 
 /// A command in network and mount namespaces of its own, which reaches nothing but one interface.
@@ -199,10 +199,18 @@ public struct RunningProcess: ~Copyable {
         self.process = process
     }
 
-    /// Waits for the command to end.
+    /// How the command ended, once it has.
     ///
-    /// Blocks the calling thread.
-    public consuming func wait() -> IsolatedProcess.Ending {
+    /// A thread of its own waits: where there is one processor, tasks have one thread together.
+    public consuming func ending() async -> IsolatedProcess.Ending {
+        let process = self.process
+        return await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: Self.wait(for: process)) }
+        }
+    }
+
+    private static func wait(for process: clinux_isolated) -> IsolatedProcess.Ending {
+        var process = process
         let status = unsafe clinux_isolated_wait(&process)
         // As <sys/wait.h> takes the word apart.
         guard status >= 0 else { return .exited(1) }

@@ -60,9 +60,9 @@ struct ProxyCommand: AsyncParsableCommand {
         let ending: IsolatedProcess.Ending
         do throws(IsolationError) {
             let process = try IsolatedProcess(["/proc/self/exe", "proxy-inside"] + arguments)
-            ending = try process.runAsNetworkMaker(
+            ending = try await process.runAsNetworkMaker(
                 resolvers: [TunnelAddresses.resolverV4, TunnelAddresses.resolverV6]
-            ).wait()
+            ).ending()
         } catch {
             throw RunCommand.failure(error)
         }

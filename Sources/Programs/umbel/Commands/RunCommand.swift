@@ -82,7 +82,7 @@ struct RunCommand: AsyncParsableCommand {
         defer { watch.cancel() }
         let ending: IsolatedProcess.Ending
         do throws(Failure) {
-            ending = try Self.finish(process, grant)
+            ending = try await Self.finish(process, grant)
         } catch {
             try? await client.closeTunnel(grant.id)
             throw error
@@ -119,13 +119,13 @@ struct RunCommand: AsyncParsableCommand {
     private static func finish(
         _ process: consuming IsolatedProcess,
         _ grant: TunnelGrant
-    ) throws(Failure) -> IsolatedProcess.Ending {
+    ) async throws(Failure) -> IsolatedProcess.Ending {
         guard let interface = IsolatedProcess.Interface(grant) else {
             process.abandon()
             throw misunderstood
         }
         do throws(IsolationError) {
-            return try process.run(through: interface).wait()
+            return try await process.run(through: interface).ending()
         } catch {
             guard error.step == .exec else { throw failure(error) }
             // As a shell does whose command cannot be found or run.
