@@ -24,12 +24,13 @@ uint64_t cwordsum_plain(const void *start, size_t byte_count) {
 __attribute__((target("avx2"))) static uint64_t sum_avx2(const uint8_t *start, size_t byte_count) {
     return sum(start, byte_count);
 }
+#endif
 
 uint64_t cwordsum(const void *start, size_t byte_count) {
-    return __builtin_cpu_supports("avx2") ? sum_avx2(start, byte_count) : sum(start, byte_count);
-}
-#else
-uint64_t cwordsum(const void *start, size_t byte_count) {
-    return sum(start, byte_count);
-}
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        return sum_avx2(start, byte_count);
+    }
 #endif
+    return cwordsum_plain(start, byte_count);
+}
