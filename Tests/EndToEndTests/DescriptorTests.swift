@@ -27,7 +27,7 @@ extension EndToEnd {
             let pid = try lab.pid("client")
             let before = try openCount(pid)
             try await CommandRunner().run([
-                "prlimit", "--pid", "\(pid)", "--nofile=\(before + 32):\(before + 32)",
+                "prlimit", "--pid", "\(pid)", "--nofile=\(before + 56):\(before + 56)",
             ])
             let socket = lab.socket("client")
             var runs: [BackgroundProgram] = []
@@ -53,6 +53,13 @@ extension EndToEnd {
             #expect(try lab.pid("client") == pid)
             #expect(try await lab.state() == .connected)
             #expect(try await lab.status().tunnels.count == runs.count + 1)
+            // What keeps the machine locked has descriptors left.
+            let rules = try await lab.run("client", "nft list table inet umbel_lock")
+            try await lab.run("client", "nft flush chain inet umbel_lock leave")
+            try await eventually("the lock is put back") {
+                try await lab.run("client", "nft list table inet umbel_lock") == rules
+            }
+            #expect(try await lab.state() == .connected)
 
             for run in runs { run.send(SIGTERM) }
             for run in runs { #expect(try await run.status() == 128 + 15) }

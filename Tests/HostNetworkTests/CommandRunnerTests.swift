@@ -102,6 +102,30 @@ struct CommandRunnerTests {
         }
     }
 
+    @Test("where there is no room for a tunnel there still is for a program (row 85)")
+    func descriptorsForPrograms() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            func isRefused(_ purpose: DescriptorReserve.Purpose) -> Bool {
+                do throws(HostNetworkError) {
+                    try DescriptorReserve.require(for: purpose, orSay: "it cannot be")
+                    return false
+                } catch {
+                    return error.what == "it cannot be"
+                }
+            }
+            guard !isRefused(.tunnel) else { exit(1) }
+            var limit = rlimit()
+            let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+            guard getrlimit(resource, &limit) == 0 else { exit(2) }
+            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+            limit.rlim_cur = rlim_t(open + 24)
+            guard setrlimit(resource, &limit) == 0 else { exit(3) }
+            guard isRefused(.tunnel), !isRefused(.program) else { exit(4) }
+            guard (try? await CommandRunner().run(["true"])) != nil else { exit(5) }
+            exit(0)
+        }
+    }
+
     @Test("a namespace that is not there is an error with a hint")
     func namespace() async throws {
         let error = await #expect(throws: HostNetworkError.self) {

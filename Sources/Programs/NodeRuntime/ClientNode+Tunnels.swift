@@ -63,6 +63,7 @@ extension ClientNode {
         let traffic = request.traffic ?? TrafficChoice(configuration.tunnel)
         try traffic.check()
         let wanted = try await constraints(exit: request.exit)
+        try Self.requireDescriptors(for: owner)
         let core =
             Self.isRootless
             ? try await openDevice(.handedOver(device(of: owner, request)))
@@ -110,6 +111,23 @@ extension ClientNode {
         guard let owner = tunnels[id]?.owner else { return }
         try requireSameUser(owner, peer)
         close(id)
+    }
+
+    /// Sees that the kill switch can be kept in order when `owner` has its tunnel.
+    private static func requireDescriptors(for owner: OwnerProcess) throws(Failure) {
+        do throws(HostNetworkError) {
+            try DescriptorReserve.require(
+                for: .tunnel,
+                orSay: "process \(owner.pid) cannot have a tunnel"
+            )
+        } catch {
+            throw Failure(
+                error.what,
+                why: error.why,
+                hint: error.hint ?? "umbel doctor",
+                exit: .temporary
+            )
+        }
     }
 
     private func owner(_ pid: Int32) throws(Failure) -> OwnerProcess {

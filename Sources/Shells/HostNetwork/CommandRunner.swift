@@ -58,7 +58,11 @@ public struct CommandRunner: Hashable, Sendable {
         timeout: TimeSpan = .seconds(20)
     ) async throws(HostNetworkError) -> Outcome {
         let command = try command(for: argv)
-        try Self.requireDescriptors(for: argv)
+        // Subprocess does not survive running out of them half-way.
+        try DescriptorReserve.require(
+            for: .program,
+            orSay: "`\(argv.joined(separator: " "))` cannot be run"
+        )
         do {
             return try await withThrowingTaskGroup(of: Outcome?.self) { group in
                 group.addTask { try await Self.execute(command, input: input) }
@@ -116,28 +120,6 @@ public struct CommandRunner: Hashable, Sendable {
             if FileManager.default.isExecutableFile(atPath: file) { return file }
         }
         throw HostNetworkError(missing: program)
-    }
-
-    /// Descriptors that must be free before a program is started: for its streams and its end, and
-    /// for what other threads open meanwhile.
-    private static let descriptorReserve = 16
-
-    /// Sees that starting `argv` does not run out of descriptors half-way, which Subprocess does not
-    /// survive.
-    private static func requireDescriptors(for argv: [String]) throws(HostNetworkError) {
-        var limit = rlimit()
-        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
-            return
-        }
-        // Where even this cannot be read, there is none left.
-        let open = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-        guard let open, rlim_t(open + descriptorReserve) <= limit.rlim_cur else {
-            throw HostNetworkError(
-                what: "`\(argv.joined(separator: " "))` cannot be run",
-                why: "this process may have \(limit.rlim_cur) files open, and nearly all are",
-                hint: "raise LimitNOFILE of the unit, or `ulimit -n`"
-            )
-        }
     }
 
     @concurrent

@@ -9,4 +9,5 @@
 // An exit: `ExitFirewall` → nft; a whole machine as client: `ClientLock` (the kill switch, first),
 // `ClientRouting`, `ResolverFile`; one program: `IsolatedProcess.start` forks it into its
 // namespaces, somebody puts an interface there by its number, `run` sets it up and lets it go on;
-// the lab: `NetworkNamespace`. Everything runs through `CommandRunner`.
+// the lab: `NetworkNamespace`. Everything runs through `CommandRunner`, which keeps to the
+// `DescriptorReserve`.
