@@ -128,13 +128,19 @@ struct ResolverTrial {
 
     func rebinding() async throws {
         try await connect()
-        kill(try await resolver(on: "inet"), SIGKILL)
+        let own = try await resolver(on: "inet")
+        kill(own, SIGKILL)
+        // Its port is free when it is gone, and not before.
+        try await eventually("the internet's own name server is gone") {
+            try await !NetworkNamespace(lab.namespace("inet")).processes().contains(own)
+        }
         let first = try nameServer([
             "--host-record=turn.umbel.test,203.0.113.10",
             "--host-record=long.umbel.test,203.0.113.10,604800",
         ])
         try await eventually("a name that leads to the internet is followed") {
-            try await fetch("turn.umbel.test") == 0
+            try #require(first.isRunning, "\(first.output)")
+            return try await fetch("turn.umbel.test") == 0
         }
         // What an answer claims to be good for is cut: the cache tells what others asked.
         var long = ""
@@ -156,7 +162,8 @@ struct ResolverTrial {
             "--host-record=six.umbel.test,fd00::1", "--host-record=own.umbel.test,198.19.8.10",
         ])
         try await eventually("the second look leads elsewhere") {
-            try await ask("turn.umbel.test").contains("10.0.0.1")
+            try #require(second.isRunning, "\(second.output)")
+            return try await ask("turn.umbel.test").contains("10.0.0.1")
         }
         let wiretap = try Wiretap(lab, host: "e2")
         for name in ["turn", "inner", "chain", "six", "own"] {
