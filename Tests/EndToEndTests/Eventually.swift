@@ -10,7 +10,7 @@ let patience = Duration.seconds(60)
 /// - Throws: what `condition` throws, or a failed requirement once ``patience`` is over.
 @discardableResult
 func eventually(
-    _ what: Comment,
+    _ what: @autoclosure () -> Comment,
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws -> Duration {
@@ -19,7 +19,7 @@ func eventually(
         let holds = try await condition()
         let elapsed = ContinuousClock.now - begin
         if holds { return elapsed }
-        try #require(elapsed < patience, what, sourceLocation: sourceLocation)
+        try #require(elapsed < patience, what(), sourceLocation: sourceLocation)
         try await Task.sleep(for: .milliseconds(20))
     }
 }
