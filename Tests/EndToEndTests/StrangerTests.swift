@@ -28,6 +28,15 @@ extension EndToEnd {
             return try #require(line?.split(separator: " ").dropFirst().first.flatMap { Int($0) })
         }
 
+        /// Waits until the client has the circuits it wants: no relay is about to open a link.
+        private func rest(until earliest: ContinuousClock.Instant = .now) async throws {
+            try await eventually("the network is at rest") {
+                guard .now >= earliest else { return false }
+                let states = try await lab.circuits().map(\.state.rawValue).sorted()
+                return states == ["active", "spare"]
+            }
+        }
+
         private func socket() throws -> NativeSocket {
             try NativeSocket(
                 lab,
@@ -48,6 +57,7 @@ extension EndToEnd {
 
             // What the relay does send to others is seen.
             try await lab.expectAnswer(from: "203.0.113.10")
+            try await rest()
             let before = try await lab.relay(relay)
             let dropped = before.drops.values.reduce(0, +)
             func send(_ count: Int) {
@@ -130,12 +140,8 @@ extension EndToEnd {
                 }
             }
             try await lab.connect()
-            try await eventually("the network is at rest") {
-                // The link the stranger could not confirm is forgotten 5 s later.
-                guard .now - asked > .seconds(6) else { return false }
-                let states = try await lab.circuits().map(\.state.rawValue).sorted()
-                return states == ["active", "spare"]
-            }
+            // The link the stranger could not confirm is forgotten 5 s later.
+            try await rest(until: asked + .seconds(6))
             let before = try await lab.relay(relay)
             let old = datagrams(wiretap, to: target)
             let sessions = old.filter { !$0.starts(with: [0, 0, 0, 0]) }
