@@ -5,6 +5,17 @@ import Testing
 
 @testable import HostNetwork
 
+/// Lowers this process's limit of descriptors so far that `count` more may be opened; says whether
+/// it could.
+private func leaveDescriptors(_ count: Int) throws -> Bool {
+    var limit = rlimit()
+    let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    guard getrlimit(resource, &limit) == 0 else { return false }
+    let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+    limit.rlim_cur = rlim_t(open + count)
+    return setrlimit(resource, &limit) == 0
+}
+
 @Suite("Programs run to their end")
 struct CommandRunnerTests {
     @Test("a program reads its input and its output comes back")
@@ -89,15 +100,10 @@ struct CommandRunnerTests {
                 }
             }
             guard case .success = await outcome() else { exit(1) }
-            var limit = rlimit()
-            let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-            guard getrlimit(resource, &limit) == 0 else { exit(2) }
-            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-            limit.rlim_cur = rlim_t(open + 8)
-            guard setrlimit(resource, &limit) == 0 else { exit(3) }
+            guard try leaveDescriptors(8) else { exit(2) }
             guard case .failure(let error) = await outcome(), error.why.contains("files open"),
                 error.hint?.contains("LimitNOFILE") == true
-            else { exit(4) }
+            else { exit(3) }
             exit(0)
         }
     }
@@ -114,14 +120,9 @@ struct CommandRunnerTests {
                 }
             }
             guard !isRefused(.tunnel) else { exit(1) }
-            var limit = rlimit()
-            let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-            guard getrlimit(resource, &limit) == 0 else { exit(2) }
-            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-            limit.rlim_cur = rlim_t(open + 24)
-            guard setrlimit(resource, &limit) == 0 else { exit(3) }
-            guard isRefused(.tunnel), !isRefused(.program) else { exit(4) }
-            guard (try? await CommandRunner().run(["true"])) != nil else { exit(5) }
+            guard try leaveDescriptors(24) else { exit(2) }
+            guard isRefused(.tunnel), !isRefused(.program) else { exit(3) }
+            guard (try? await CommandRunner().run(["true"])) != nil else { exit(4) }
             exit(0)
         }
     }

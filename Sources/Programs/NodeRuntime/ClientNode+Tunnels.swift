@@ -121,12 +121,7 @@ extension ClientNode {
                 orSay: "process \(owner.pid) cannot have a tunnel"
             )
         } catch {
-            throw Failure(
-                error.what,
-                why: error.why,
-                hint: error.hint ?? "umbel doctor",
-                exit: .temporary
-            )
+            throw Failure(host: error, exit: .temporary)
         }
     }
 

@@ -908,7 +908,7 @@ public actor ClientNode: ClientService {
 
 extension Failure {
     /// What a host's network refused.
-    init(host error: HostNetworkError) {
-        self.init(error.what, why: error.why, hint: error.hint ?? "umbel doctor", exit: .failed)
+    init(host error: HostNetworkError, exit: ExitStatus = .failed) {
+        self.init(error.what, why: error.why, hint: error.hint ?? "umbel doctor", exit: exit)
     }
 }
